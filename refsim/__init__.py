@@ -1,0 +1,57 @@
+"""refsim: what each integer operation of I-BERT means, bit for bit, and whether anything else computes the same bits.
+
+The four verbs::
+
+    plan = refsim.plan("i_gelu", dialect="ibert", scale=2**-12, input_bits=17)
+    out = refsim.run(plan, q)
+    steps = refsim.trace(plan, q)
+    proof = refsim.certificate(plan)
+
+Importing this package is cheap; NumPy is loaded with the first verb.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .content import content as content
+    from .errors import ContentError as ContentError
+    from .errors import DomainError as DomainError
+    from .errors import PlanError as PlanError
+    from .errors import RefsimError as RefsimError
+    from .errors import TargetError as TargetError
+    from .errors import UsageError as UsageError
+    from .errors import WidthError as WidthError
+    from .ops.base import Plan as Plan
+    from .registry import Certificate as Certificate
+    from .registry import certificate as certificate
+    from .registry import definition as definition
+    from .registry import definitions as definitions
+    from .registry import plan as plan
+    from .registry import run as run
+    from .registry import trace as trace
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "content": "content",
+    **dict.fromkeys(
+        ("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"
+    ),
+    "Plan": "ops.base",
+    **dict.fromkeys(("Certificate", "certificate", "definition", "definitions", "plan", "run", "trace"), "registry"),
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

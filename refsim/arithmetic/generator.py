@@ -1,0 +1,44 @@
+"""The counter-based integer generator: the same words for the same name, on every machine, for ever.
+
+Only the raw 64-bit words of NumPy's Philox are used, never a distribution, whose algorithm may change between releases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def raw_words(name: str, count: int) -> NDArray[np.uint64]:
+    """`count` uniform 64-bit words, a pure function of `name`.
+
+    Parameters
+    ----------
+    name : str
+        Hashed (SHA-256) into the 128-bit Philox key. Different names give independent streams.
+    count : int
+        How many; the first words of a longer stream are those of a shorter one.
+
+    Returns
+    -------
+    numpy.ndarray of uint64, shape (count,)
+    """
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+    words: NDArray[np.uint64] = np.random.Philox(key=key).random_raw(count)
+    return words
+
+
+def raw_integers(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:
+    """`count` integers of [lo, hi], from the words of `name` reduced modulo the size of the range.
+
+    The modulus favours small residues by less than 2**-32 for ranges below 2**32: harmless for test inputs, and simple to redo
+    on another toolchain.
+    """
+    words = raw_words(name, count)
+    size = hi - lo + 1
+    if size >= 1 << 64:
+        return words.view(np.int64)
+    offset = (words % np.uint64(size)).astype(object) + lo
+    return offset.astype(np.int64)

@@ -1,0 +1,96 @@
+"""The typed errors of refsim: each names what was given, its value and what would have been legal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class RefsimError(Exception):
+    """Base of every error that refsim raises on purpose."""
+
+
+class _Illegal(RefsimError, ValueError):
+    """An argument outside what is legal.
+
+    Attributes
+    ----------
+    argument : str
+        Name of the operand or parameter.
+    value : object
+        The offending value (one element, for arrays).
+    legal : str
+        What would have been legal, in words.
+    """
+
+    def __init__(self, argument: str, value: Any, legal: str, where: str = "") -> None:
+        self.argument, self.value, self.legal, self.where = argument, value, legal, where
+        super().__init__(argument, value, legal, where)
+
+    def __str__(self) -> str:
+        place = f" at {self.where}" if self.where else ""
+        return f"{self.argument} = {self.value!r}{place} is not legal: {self.legal}"
+
+
+class DomainError(_Illegal):
+    """An operand outside the domain of its plan (value, dtype, shape or row condition)."""
+
+
+class PlanError(_Illegal):
+    """A parameter from which no plan can be made."""
+
+
+class WidthError(PlanError):
+    """A plan whose intermediate provably may not fit its declared width.
+
+    Attributes
+    ----------
+    intermediate : str
+        The named intermediate that does not fit.
+    interval : tuple of int
+        What interval analysis proves of it, both ends included.
+    needed, declared : str
+        The width it would need and the one it has, such as ``int41`` and ``int32``.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        intermediate: str,
+        interval: tuple[int, int],
+        needed: str,
+        declared: str,
+        remedy: Callable[[], str] | None = None,
+    ) -> None:
+        self.op, self.intermediate, self.interval = op, intermediate, interval
+        self.needed, self.declared, self._remedy = needed, declared, remedy
+        super().__init__(intermediate, interval, f"within {declared}")
+
+    @property
+    def remedy(self) -> str:
+        """What would mend the plan; searched for on the first look, since it takes many plans."""
+        if callable(self._remedy):
+            text = self._remedy()
+            self._remedy = None
+            self._remedy_text = text
+        return getattr(self, "_remedy_text", "")
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        text = (
+            f"{self.op}: {self.intermediate} may reach [{low}, {high}], which needs {self.needed}; "
+            f"it is declared {self.declared}"
+        )
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+
+class ContentError(RefsimError):
+    """A file of ours or of a user that is missing, damaged, edited or not what it says it is."""
+
+
+class TargetError(RefsimError):
+    """An implementation under test that could not be loaded or did not answer as the contract asks."""
+
+
+class UsageError(RefsimError):
+    """A command line that names something that is not there; nothing was run (exit code 2)."""

@@ -1,0 +1,297 @@
+"""What an op is: its plan, its operands, its run and its document, defined once and iterated over by everything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..arithmetic.widths import Ints
+from ..errors import PlanError
+
+Channels: TypeAlias = int | tuple[int, ...]
+"""An integer of the plan: one, or one per channel (last axis)."""
+Scale: TypeAlias = float | tuple[float, ...]
+"""A real scale of the plan: one, or one per channel (last axis)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Integers of one op at given real scales, made once, offline.
+
+    Attributes
+    ----------
+    op, dialect : str
+        What it is a plan of.
+    parameters : tuple of (str, value)
+        What it was made from, complete: the same parameters make the same plan.
+    constants : {"exact", "float32", "float64"}
+        The arithmetic that made the integers from the scales.
+    register_bits : int
+        Width of an intermediate that declares no other (64 or 32).
+    input_range : tuple of int
+        Least and greatest integer of the (first) operand, both included.
+    """
+
+    op: str
+    dialect: str
+    parameters: tuple[tuple[str, Any], ...]
+    constants: str
+    register_bits: int
+    input_range: tuple[int, int]
+
+    def integers(self) -> dict[str, Any]:
+        """The plan's own fields, beyond those of every plan, by name."""
+        common = {f.name for f in dataclasses.fields(Plan)}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in common}
+
+    @property
+    def channels(self) -> int | None:
+        """Length that the last axis must have for the per-channel fields; None where there are none."""
+        for value in self.integers().values():
+            if isinstance(value, tuple) and value:
+                return len(value)
+        return None
+
+
+@lru_cache(maxsize=256)
+def arrays(plan: Plan) -> SimpleNamespace:
+    """The fields of a plan as a run reads them: per-channel tuples of integers turned into arrays, once."""
+    fields = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
+    for name, value in plan.integers().items():
+        if isinstance(value, tuple) and value and all(isinstance(v, int) for v in value):
+            wide = any(not -(1 << 63) <= v < 1 << 63 for v in value)
+            fields[name] = np.array(value, dtype=object if wide else np.int64)
+    return SimpleNamespace(**fields)
+
+
+def _input_range(plan: Any) -> tuple[int, int]:
+    lo, hi = plan.input_range
+    return int(lo), int(hi)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An operand of an op.
+
+    Attributes
+    ----------
+    name : str
+    shape : str
+        Axes by name, ``...`` for any leading (batch) axes; an axis named as a field of the plan has that length, ``C`` has the
+        plan's per-channel length (any where it has none), the same name twice means the same length.
+    range : callable
+        Plan to (lo, hi), both included.
+    kind : {"int", "bool", "float"}
+    optional : bool
+    """
+
+    name: str
+    shape: str = "... C"
+    range: Callable[[Any], tuple[int, int]] = _input_range
+    kind: str = "int"
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How ``input_bits`` is read and what is legal; `sign` is "signed", "unsigned" or "nonpositive"."""
+
+    default: int
+    legal: tuple[int, int] = (2, 32)
+    sign: str = "signed"
+
+    def bounds(self, bits: int) -> tuple[int, int]:
+        if self.sign == "unsigned":
+            return 0, (1 << bits) - 1
+        return -(1 << (bits - 1)), 0 if self.sign == "nonpositive" else (1 << (bits - 1)) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """Space of a real scale: log-uniform in [lo, hi] and, as often, a small odd number times a power of two (which makes ties)."""
+
+    lo: float
+    hi: float
+    channels: bool = False
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reals:
+    """Space of a real parameter that is no scale: uniform in [lo, hi]."""
+
+    lo: float
+    hi: float
+    channels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Space of an integer parameter: [lo, hi]."""
+
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Space of a parameter with few values."""
+
+    values: tuple[Any, ...]
+
+
+Space: TypeAlias = Mapping[str, Scales | Reals | Whole | Choice]
+
+
+def _no_points(plan: Any) -> Sequence[int]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One op in one dialect: everything refsim knows of it.
+
+    Attributes
+    ----------
+    name, dialect : str
+    run : callable
+        ``run(p, *operands)`` returns the named intermediates; `p` holds the plan's fields as arrays.
+    make : callable
+        ``make(head, **parameters)`` returns the plan; `head` holds the fields that every plan has.
+    steps : type
+        NamedTuple of the run's intermediates in order, each annotated with its width; the last is ``out``.
+    operands : tuple of Operand
+    layout : {"element", "row", "product", "gather"}
+        What a launch may be cut along: single elements, whole rows, or leading axes only.
+    input : Input or None
+        How the first operand's range is given; None where the parameters decide it.
+    space : mapping
+        Parameters worth drawing, as data: golden vectors and Hypothesis draw plans from it.
+    points : callable
+        Plan to inputs of special interest (clip sides, segment edges, ties).
+    constants : bool
+        Whether the plan's integers come from real scales, in one of the three ways.
+    rows : callable
+        Plan to (least, greatest) length of a row, for the interval of a sum.
+    source : str
+        Where the op stands in the paper or the code.
+    """
+
+    name: str
+    dialect: str
+    run: Callable[..., Any]
+    make: Callable[..., Plan]
+    steps: Any
+    operands: tuple[Operand, ...]
+    layout: str
+    source: str
+    input: Input | None = None
+    space: Space = field(default_factory=dict)
+    points: Callable[[Any], Sequence[int]] = _no_points
+    constants: bool = True
+    registers: bool = True
+    rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.dialect
+
+    @property
+    def doc(self) -> str:
+        return (self.run.__doc__ or "").strip()
+
+
+DEFINITIONS: dict[tuple[str, str], Definition] = {}
+
+
+def define(name: str, dialect: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated run as op `name` of `dialect`; `facts` are the fields of `Definition`."""
+
+    def register(run: Callable[..., Any]) -> Callable[..., Any]:
+        definition = Definition(name=name, dialect=dialect, run=run, **facts)
+        if definition.key in DEFINITIONS:
+            raise ValueError(f"{name} is already defined for dialect {dialect}")
+        DEFINITIONS[definition.key] = definition
+        return run
+
+    return register
+
+
+# ------------------------------------------------------------------------------------------------------- legal parameters
+
+
+def legal_integer(argument: str, value: Any, lo: int, hi: int) -> int:
+    """`value` as an int of [lo, hi]; anything else is a PlanError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not lo <= value <= hi:
+        raise PlanError(argument, value, f"an integer from {lo} to {hi}")
+    return int(value)
+
+
+def legal_choice(argument: str, value: Any, choices: Sequence[Any]) -> Any:
+    """`value` if it is one of `choices`; anything else is a PlanError."""
+    if isinstance(value, (bool, float)) or value not in choices:
+        raise PlanError(argument, value, "one of " + ", ".join(map(str, choices)))
+    return value
+
+
+def legal_real(argument: str, value: Any, legal: str, accept: Callable[[float], bool]) -> float:
+    """`value` as a finite float that `accept` takes; anything else is a PlanError that says `legal`."""
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise PlanError(argument, value, legal)
+    try:
+        real = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise PlanError(argument, value, legal) from None
+    if not math.isfinite(real) or not accept(real):
+        raise PlanError(argument, value, legal)
+    return real
+
+
+def legal_reals(argument: str, value: Any, legal: str, accept: Callable[[float], bool]) -> Scale:
+    """One float, or a tuple of them for a 1-D sequence (one per channel)."""
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) > 0:
+        if np.ndim(value) != 1 or len(value) == 0:
+            raise PlanError(argument, f"shape {np.shape(value)}", "one number, or one per channel (1-D, at least one)")
+        return tuple(legal_real(f"{argument}[{i}]", v, legal, accept) for i, v in enumerate(value))
+    return legal_real(argument, value, legal, accept)
+
+
+def legal_scale(argument: str, value: Any, *, channels: bool = False, signed: bool = False) -> Scale:
+    """A scale: positive (or, where `signed`, not zero) and of the magnitude of a normal binary32 number."""
+    text = ("a number with" if signed else "a positive number with") + " 2**-126 <= |scale| <= 2**126"
+    if channels:
+        text += ", or one per channel"
+
+    def accept(x: float) -> bool:
+        return 2.0**-126 <= (abs(x) if signed else x) <= 2.0**126
+
+    return legal_reals(argument, value, text, accept) if channels else legal_real(argument, value, text, accept)
+
+
+def each(function: Callable[..., tuple[Any, ...]], *values: Any) -> tuple[Any, ...]:
+    """`function` of scalars, or channel by channel where a value is a tuple: a tuple of results, each one or one per channel."""
+    lengths = {len(v) for v in values if isinstance(v, tuple)}
+    if not lengths:
+        return function(*values)
+    if len(lengths) > 1:
+        raise PlanError("per-channel parameters", sorted(lengths), "one length for all of them")
+    count = lengths.pop()
+    columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
+    return tuple(zip(*(function(*row) for row in zip(*columns, strict=True)), strict=True))
+
+
+def smallest(values: Ints | tuple[int, ...]) -> int:
+    """The least of one integer or one per channel."""
+    return min(values) if isinstance(values, tuple) else int(values)
+
+
+def largest(values: Ints | tuple[int, ...]) -> int:
+    """The greatest of one integer or one per channel."""
+    return max(values) if isinstance(values, tuple) else int(values)

@@ -1,0 +1,52 @@
+"""Embedding: rows of an int8 table (code: QuantEmbedding)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic.widths import Ints, Signed
+from .base import Operand, Plan, Whole, define, legal_integer, legal_scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingPlan(Plan):
+    """A table of `num_embeddings` rows of `embedding_dim` int8 values at one scale."""
+
+    num_embeddings: int
+    embedding_dim: int
+    scale: float
+    output_scale: float
+
+
+def _plan(head: dict[str, Any], *, num_embeddings: Any, embedding_dim: Any, scale: Any = 1.0) -> EmbeddingPlan:
+    rows, dim = legal_integer("num_embeddings", num_embeddings, 1, 1 << 24), legal_integer("embedding_dim", embedding_dim, 1, 1 << 16)
+    scale = legal_scale("scale", scale)
+    head = {**head, "input_range": (0, rows - 1)}
+    return EmbeddingPlan(**head, num_embeddings=rows, embedding_dim=dim, scale=scale, output_scale=scale)
+
+
+class EmbeddingSteps(NamedTuple):
+    out: Annotated[Ints, Signed(8)]
+
+
+def embedding(p: Any, ids: Ints, table: Ints) -> EmbeddingSteps:
+    """table[ids]: ids (...) from 0 to num_embeddings - 1, table (num_embeddings, embedding_dim)."""
+    return EmbeddingSteps(np.take(table, ids, axis=0))
+
+
+for _dialect, _source in (("paper", "paper, section 3.1 (INT8 embeddings)"), ("ibert", "transformers/models/ibert/quant_modules.py, QuantEmbedding")):
+    define(
+        "embedding",
+        _dialect,
+        make=_plan,
+        steps=EmbeddingSteps,
+        operands=(Operand("ids", "..."), Operand("table", "num_embeddings embedding_dim", range=lambda plan: (-128, 127))),
+        layout="gather",
+        space={"num_embeddings": Whole(1, 40), "embedding_dim": Whole(1, 17)},
+        constants=False,
+        registers=False,
+        source=_source,
+    )(embedding)

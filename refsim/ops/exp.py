@@ -1,0 +1,159 @@
+"""i-exp: a segment of ln 2 by a polynomial, the rest by a shift (paper, section 3.5, Algorithm 3; code: IntSoftmax.int_exp)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic import shift_right
+from ..arithmetic.widths import Ints, Register
+from ..errors import PlanError
+from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_scale
+from .constants import WAYS, binary, decimal, floor_ln2_over, over, whole
+
+CONST = 30
+"""Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
+_A, _B, _C = decimal("0.3585"), decimal("1.353"), decimal("0.344")  # 0.3585 * (p + 1.353)**2 + 0.344, the paper's
+_A1, _B1 = decimal("0.35815147"), decimal("0.96963238")  # a * x**2 + b * x + 1, the code's
+_X0 = decimal("-0.6931")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpPaperPlan(Plan):
+    """q_ln2: ln 2 in units of the scale; q_b, q_c of I-POLY."""
+
+    scale: float
+    q_ln2: int
+    q_b: int
+    q_c: int
+    output_scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpPlan(Plan):
+    """x0: minus ln 2 in units of the scale; q_b, q_c of r * (r + q_b) + q_c."""
+
+    scale: float
+    x0: int
+    q_b: int
+    q_c: int
+    output_scale: float
+
+
+def paper_constants(scale: float, way: str) -> tuple[int, int, int, float]:
+    """q_ln2, q_b, q_c and the output's scale of the paper's i-exp."""
+    if way == "exact":
+        s = Fraction(scale)
+        constants = floor_ln2_over(s), math.floor(_B / s), math.floor(_C / (_A * s * s)), float(_A * s * s)
+    else:
+        with np.errstate(all="ignore"):
+            f = binary(way)(scale)
+            square = f * f
+            constants = (
+                whole("scale", scale, over(math.log(2), f)),
+                whole("scale", scale, over(float(_B), f)),
+                whole("scale", scale, over(float(_C) / float(_A), square)),
+                float(square * type(f)(float(_A))),
+            )
+    if constants[0] < 1:
+        raise PlanError("scale", scale, "at most ln 2 = 0.693147..., so that q_ln2 >= 1")
+    return constants
+
+
+def code_constants(scale: float, way: str) -> tuple[int, int, int, float]:
+    """x0, q_b, q_c and the scale of the polynomial of the released code's i-exp."""
+    if way == "exact":
+        s = Fraction(scale)
+        constants = math.floor(_X0 / s), math.floor(_B1 / _A1 / s), math.floor(1 / _A1 / (s * s)), float(_A1 * s * s)
+    else:
+        with np.errstate(all="ignore"):
+            f = binary(way)(scale)
+            square = f * f
+            constants = (
+                whole("scale", scale, over(float(_X0), f)),
+                whole("scale", scale, over(float(_B1) / float(_A1), f)),
+                whole("scale", scale, over(1 / float(_A1), square)),
+                float(square * type(f)(float(_A1))),
+            )
+    if constants[2] < 1:
+        raise PlanError("scale", scale, "at most 1.67, so that q_c >= 1")
+    return constants
+
+
+def _plan_paper(head: dict[str, Any], *, scale: Any) -> ExpPaperPlan:
+    scale = legal_scale("scale", scale)
+    q_ln2, q_b, q_c, out = paper_constants(scale, head["constants"])
+    return ExpPaperPlan(**head, scale=scale, q_ln2=q_ln2, q_b=q_b, q_c=q_c, output_scale=out)
+
+
+def _plan_ibert(head: dict[str, Any], *, scale: Any) -> ExpPlan:
+    scale = legal_scale("scale", scale)
+    x0, q_b, q_c, out = code_constants(scale, head["constants"])
+    return ExpPlan(**head, scale=scale, x0=x0, q_b=q_b, q_c=q_c, output_scale=out / 2.0**CONST)
+
+
+def segment_points(plan: Any) -> Sequence[int]:
+    """The edges of the segments of ln 2, with the values beside them: every z from 0 to 32, and far beyond."""
+    q_ln2 = plan.q_ln2 if hasattr(plan, "q_ln2") else -plan.x0
+    return [-z * q_ln2 + side for z in (*range(33), 40, 62, 63, 64, 65) for side in (0, -1, 1 - q_ln2)]
+
+
+class ExpPaperSteps(NamedTuple):
+    z: Annotated[Ints, Register()]
+    p: Annotated[Ints, Register()]
+    q_l: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+class ExpSteps(NamedTuple):
+    q_clipped: Annotated[Ints, Register()]
+    z: Annotated[Ints, Register()]
+    r: Annotated[Ints, Register()]
+    poly: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+@define(
+    "i_exp",
+    "paper",
+    make=_plan_paper,
+    steps=ExpPaperSteps,
+    operands=(Operand("q", "..."),),
+    layout="element",
+    input=Input(32, sign="nonpositive"),
+    space={"scale": Scales(2**-20, 0.69), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    points=segment_points,
+    source="paper, Algorithm 3, I-EXP",
+)
+def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
+    """exp of q <= 0: z segments of ln 2, the polynomial of what remains, shifted right by z however large."""
+    z = -q // p.q_ln2
+    rest = -np.remainder(-q, p.q_ln2)  # q + z * q_ln2, in (-q_ln2, 0]
+    q_l = np.square(rest + p.q_b) + p.q_c
+    return ExpPaperSteps(z, rest, q_l, shift_right(q_l, z))
+
+
+@define(
+    "i_exp",
+    "ibert",
+    make=_plan_ibert,
+    steps=ExpSteps,
+    operands=(Operand("q", "..."),),
+    layout="element",
+    input=Input(32, sign="nonpositive"),
+    space={"scale": Scales(2**-14, 1.6), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    points=segment_points,
+    source="transformers/models/ibert/quant_modules.py, IntSoftmax.int_exp",
+)
+def i_exp_ibert(p: Any, q: Ints) -> ExpSteps:
+    """exp of q <= 0, clipped at 30 segments and shifted left by 30 - z; the maximum with 0 never acts."""
+    q_clipped = np.maximum(q, CONST * p.x0)
+    z = q_clipped // p.x0
+    r = np.remainder(q_clipped, p.x0)  # q - z * x0, in (x0, 0]
+    poly = r * (r + p.q_b) + p.q_c
+    return ExpSteps(q_clipped, z, r, poly, np.maximum(0, poly << (CONST - z)))

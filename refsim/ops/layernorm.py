@@ -1,0 +1,185 @@
+"""i-LayerNorm: mean, variance, i-sqrt and a division in integers (paper, section 3.6; code: IntLayerNorm)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic import divide, i_sqrt
+from ..arithmetic.widths import Condition, Ints, Register, Unsigned
+from ..errors import PlanError
+from .base import Channels, Choice, Input, Operand, Plan, Reals, Scale, Scales, Whole, define, each, legal_integer, legal_real, legal_reals
+from .constants import WAYS, binary, floor_root, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNormPaperPlan(Plan):
+    """k = `fraction_bits` of the quotient; `bias` is beta over gamma in units of the output."""
+
+    length: int
+    fraction_bits: int
+    gamma: Scale
+    beta: Scale
+    bias: Channels
+    output_scale: Scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNormPlan(Plan):
+    """`shift` is the code's s, which keeps the sum of squares in 32 bits; `bias` is beta over gamma in units of the output."""
+
+    length: int
+    shift: int
+    gamma: Scale
+    beta: Scale
+    bias: Channels
+    output_scale: Scale
+
+
+def _affine(length: Any, gamma: Any, beta: Any) -> tuple[int, Scale, Scale]:
+    length = legal_integer("length", length, 1, 1 << 20)
+    bound = "with 2**-40 <= |gamma| <= 2**40"
+    gamma = legal_reals("gamma", gamma, f"a number {bound} (it divides beta), or one per channel", lambda x: 2.0**-40 <= abs(x) <= 2.0**40)
+    beta = legal_reals("beta", beta, "a number with |beta| <= 2**40, or one per channel", lambda x: abs(x) <= 2.0**40)
+    for name, value in (("gamma", gamma), ("beta", beta)):
+        if isinstance(value, tuple) and len(value) != length:
+            raise PlanError(name, f"{len(value)} values", f"one number, or one per channel: {length}")
+    return length, gamma, beta
+
+
+def _plan_paper(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: Any = 0.0, fraction_bits: Any = 8) -> LayerNormPaperPlan:
+    length, gamma, beta = _affine(length, gamma, beta)
+    k = legal_integer("fraction_bits", fraction_bits, 0, 30)
+
+    def constants(g: float, b: float) -> tuple[int, float]:
+        if head["constants"] == "exact":
+            return math.floor(Fraction(b) / Fraction(g) * (1 << k)), math.ldexp(g, -k)
+        kind = binary(head["constants"])
+        return whole("gamma", g, kind(b) / kind(g) * kind(1 << k)), float(kind(g) / kind(1 << k))
+
+    bias, out = each(constants, gamma, beta)
+    return LayerNormPaperPlan(**head, length=length, fraction_bits=k, gamma=gamma, beta=beta, bias=bias, output_scale=out)
+
+
+def _plan_ibert(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: Any = 0.0, shift: Any = 0) -> LayerNormPlan:
+    length, gamma, beta = _affine(length, gamma, beta)
+    shift = legal_integer("shift", shift, 0, 31)
+
+    def constants(g: float, b: float) -> tuple[int, float]:
+        if head["constants"] == "exact":  # beta/gamma / (sqrt(C) / 2**30); the scale is rounded once
+            ratio = Fraction(b) / Fraction(g) * (1 << 30)
+            return floor_root(ratio * abs(ratio) / length), _root_times(length, Fraction(g) / (1 << 30))
+        kind = binary(head["constants"])
+        unit = np.sqrt(kind(length)) / kind(1 << 30)
+        with np.errstate(all="ignore"):
+            return whole("gamma", g, kind(b) / kind(g) / unit), float(unit * kind(g))
+
+    bias, out = each(constants, gamma, beta)
+    return LayerNormPlan(**head, length=length, shift=shift, gamma=gamma, beta=beta, bias=bias, output_scale=out)
+
+
+def _root_times(n: int, factor: Fraction) -> float:
+    """sqrt(n) * factor rounded once to binary64."""
+    bits = 200
+    root = Fraction(math.isqrt(n << (2 * bits)), 1 << bits)
+    return float(root * factor)
+
+
+class LayerNormPaperSteps(NamedTuple):
+    mean: Annotated[Ints, Register()]
+    y: Annotated[Ints, Register()]
+    sum_squares: Annotated[Ints, Register()]
+    V: Annotated[Ints, Register()]
+    sigma: Annotated[Ints, Register()]
+    y_k: Annotated[Ints, Register()]
+    u: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+class LayerNormSteps(NamedTuple):
+    mean: Annotated[Ints, Register()]
+    y: Annotated[Ints, Register()]
+    V: Annotated[Ints, Condition(Unsigned(32))]
+    sigma: Annotated[Ints, Register()]
+    f: Annotated[Ints, Register()]
+    y_f: Annotated[Ints, Register()]
+    u: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+def _mean(p: Any, q: Ints) -> Ints:
+    # The mean of integers of [lo, hi] lies in [lo, hi]: a no-op.
+    return np.clip(divide(np.sum(q, axis=-1, keepdims=True), p.length, "half_even"), *p.input_range)
+
+
+_LENGTHS = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
+
+
+@define(
+    "i_layernorm",
+    "paper",
+    make=_plan_paper,
+    steps=LayerNormPaperSteps,
+    operands=(Operand("q", "... length"),),
+    layout="row",
+    input=Input(22, (2, 28)),
+    space={
+        "length": _LENGTHS,
+        "gamma": Scales(2**-6, 2**3, channels=True, signed=True),
+        "beta": Reals(-4.0, 4.0, channels=True),
+        "fraction_bits": Whole(0, 16),
+        "input_bits": Whole(2, 24),
+        "constants": Choice(WAYS),
+    },
+    rows=lambda plan: (plan.length, plan.length),
+    source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
+)
+def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
+    """(y << k) // sigma + bias with y = q - mean and sigma the i-sqrt of the mean square. Where sigma = 0 only the bias is left."""
+    mean = _mean(p, q)
+    y = q - mean
+    sum_squares = np.sum(np.square(y), axis=-1, keepdims=True)
+    V = sum_squares // p.length
+    sigma = i_sqrt(V)
+    y_k = y << p.fraction_bits
+    u = y_k // np.maximum(sigma, 1) * np.minimum(sigma, 1)
+    return LayerNormPaperSteps(mean, y, sum_squares, V, sigma, y_k, u, u + p.bias)
+
+
+@define(
+    "i_layernorm",
+    "ibert",
+    make=_plan_ibert,
+    steps=LayerNormSteps,
+    operands=(Operand("q", "... length"),),
+    layout="row",
+    input=Input(22, (2, 28)),
+    space={
+        "length": _LENGTHS,
+        "gamma": Scales(2**-6, 2**3, channels=True, signed=True),
+        "beta": Reals(-4.0, 4.0, channels=True),
+        "shift": Whole(0, 8),
+        "input_bits": Whole(2, 24),
+        "constants": Choice(WAYS),
+    },
+    rows=lambda plan: (plan.length, plan.length),
+    source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
+)
+def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:
+    """((y * floor(2**31 / sigma)) >> 1) + bias, sigma = i-sqrt(sum((y >> s)**2)) << s. Where sigma = 0 only the bias is left.
+
+    The sum of squares V must fit 32 bits unsigned: a condition on the row. Let a = y >> s and rho = i-sqrt(V) >= 1. Then a**2 <= V
+    gives |a| <= rho, so -rho * 2**s <= y < (rho + 1) * 2**s, and with f <= 2**31 / (rho * 2**s): -2**31 <= y * f < 2**32.
+    """
+    mean = _mean(p, q)
+    y = q - mean
+    V = np.sum(np.square(y >> p.shift), axis=-1, keepdims=True)
+    sigma = i_sqrt(np.minimum(V, (1 << 32) - 1)) << p.shift  # the minimum is a no-op on a legal row
+    f = (1 << 31) // np.maximum(sigma, 1) * np.minimum(sigma, 1)
+    y_f = np.clip(y * f, -(1 << 31), (1 << 32) - 1)  # a no-op, by the lemma
+    u = y_f >> 1
+    return LayerNormSteps(mean, y, V, sigma, f, y_f, u, u + p.bias)

@@ -1,0 +1,83 @@
+"""i-poly: the second-order polynomial in integers (paper, Algorithm 1; code: int_polynomial)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic.widths import Ints, Register
+from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_real, legal_scale
+from .constants import WAYS, binary, over, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolyPlan(Plan):
+    """a * ((x + b)**2 + c / a) at scale S; the output's scale is a * S**2."""
+
+    scale: Scale
+    a: float
+    b: float
+    c: float
+    q_b: Channels
+    q_c: Channels
+    output_scale: Scale
+
+
+def _constants(scale: float, a: float, b: float, c: float, way: str) -> tuple[int, int, float]:
+    if way == "exact":
+        s = Fraction(scale)
+        coefficient, shift, constant = (Fraction(repr(x)) for x in (a, b, c))  # the decimals as printed
+        return math.floor(shift / s), math.floor(constant / (coefficient * s * s)), float(coefficient * s * s)
+    with np.errstate(all="ignore"):
+        f = binary(way)(scale)
+        square = f * f
+        return (
+            whole("scale", scale, over(b, f)),
+            whole("scale", scale, over(c / a, square)),
+            float(square * type(f)(a)),
+        )
+
+
+def _plan(head: dict[str, Any], *, scale: Any, a: Any = -0.2888, b: Any = -1.769, c: Any = 1.0) -> PolyPlan:
+    scale = legal_scale("scale", scale, channels=True)
+    a = legal_real("a", a, "a number with 2**-20 <= |a| <= 2**20", lambda x: 2.0**-20 <= abs(x) <= 2.0**20)
+    b = legal_real("b", b, "a number with |b| <= 2**20", lambda x: abs(x) <= 2.0**20)
+    c = legal_real("c", c, "a number with |c| <= 2**20", lambda x: abs(x) <= 2.0**20)
+    q_b, q_c, out = each(lambda s: _constants(s, a, b, c, head["constants"]), scale)
+    return PolyPlan(**head, scale=scale, a=a, b=b, c=c, q_b=q_b, q_c=q_c, output_scale=out)
+
+
+class PolySteps(NamedTuple):
+    t: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+def i_poly(p: Any, q: Ints) -> PolySteps:
+    """(q + q_b)**2 + q_c."""
+    t = q + p.q_b
+    return PolySteps(t, np.square(t) + p.q_c)
+
+
+for _dialect, _source in (("paper", "paper, Algorithm 1, I-POLY"), ("ibert", "paper, Algorithm 1; the code inlines it in IntGELU.int_erf")):
+    define(
+        "i_poly",
+        _dialect,
+        make=_plan,
+        steps=PolySteps,
+        operands=(Operand("q"),),
+        layout="element",
+        input=Input(16, (2, 32)),
+        space={
+            "scale": Scales(2**-12, 2**-2, channels=True),
+            "input_bits": Whole(2, 26),
+            "a": Choice((-0.2888, 0.3585, 0.35815147)),
+            "b": Choice((-1.769, 1.353)),
+            "constants": Choice(WAYS),
+        },
+        points=lambda plan: [-b for b in (plan.q_b if isinstance(plan.q_b, tuple) else (plan.q_b,))],
+        source=_source,
+    )(i_poly)

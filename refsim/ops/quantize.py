@@ -1,0 +1,132 @@
+"""The float boundary: symmetric quantisation, and back (paper, section 3.1; code: SymmetricQuantFunction).
+
+Quantisation reads a float operand as the integers it is made of, mantissa and exponent (x = m * 2**e), and rounds in integers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic import float32_multiply, scaled_quotient
+from ..arithmetic.widths import Ints, Output, Real, Signed
+from .base import Channels, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizePlan(Plan):
+    """The divisor (``paper``: the scale; ``ibert``: its binary32 reciprocal) is mantissa * 2**exponent."""
+
+    scale: Scale
+    output_bits: int
+    mantissa: Channels
+    exponent: Channels
+    output_scale: Scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DequantizePlan(Plan):
+    """Nothing but the scale."""
+
+    scale: Scale
+
+
+def _parts(value: float, bits: int) -> tuple[int, int]:
+    f, x = math.frexp(value)
+    return int(math.ldexp(f, bits)), x - bits
+
+
+def _reciprocal(scale: float) -> tuple[int, int]:
+    return _parts(float(np.float32(1) / np.float32(scale)), 24)
+
+
+def _plan_paper(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
+    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+    m, e = each(lambda s: _parts(s, 53), scale)
+    return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
+
+
+def _plan_ibert(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
+    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+    m, e = each(_reciprocal, scale)
+    return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
+
+
+def _plan_dequantize(head: dict[str, Any], *, scale: Any) -> DequantizePlan:
+    return DequantizePlan(**head, scale=legal_scale("scale", scale, channels=True, signed=True))
+
+
+class QuantizePaperSteps(NamedTuple):
+    rounded: Annotated[Ints, Signed(42)]
+    out: Annotated[Ints, Output()]
+
+
+class QuantizeSteps(NamedTuple):
+    rounded: Annotated[Ints, Signed(64)]
+    out: Annotated[Ints, Output()]
+
+
+class DequantizeSteps(NamedTuple):
+    out: Annotated[Any, Real()]
+
+
+@define(
+    "quantize",
+    "paper",
+    make=_plan_paper,
+    steps=QuantizePaperSteps,
+    operands=(Operand("x", kind="float64"),),
+    layout="element",
+    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
+    constants=False,
+    registers=False,
+    source="paper, equation 1",
+)
+def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
+    """HE(x / S), x of up to binary64, clipped to +-(2**(b-1) - 1) steps. ``rounded`` saturates at +-2**40."""
+    n = (1 << (p.output_bits - 1)) - 1
+    rounded = scaled_quotient(m, e - p.exponent, p.mantissa)
+    return QuantizePaperSteps(rounded, np.clip(rounded, -n, n))
+
+
+@define(
+    "quantize",
+    "ibert",
+    make=_plan_ibert,
+    steps=QuantizeSteps,
+    operands=(Operand("x", kind="float32"),),
+    layout="element",
+    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
+    constants=False,
+    registers=False,
+    source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
+)
+def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:
+    """HE(fl32(fl32(1/S) * x)), x of binary32, clamped to [-n, n - 1] with n = 2**(b-1) - 1: 8 bits are [-127, 126]."""
+    n = (1 << (p.output_bits - 1)) - 1
+    rounded = float32_multiply(m, p.mantissa, e + p.exponent)
+    return QuantizeSteps(rounded, np.clip(rounded, -n, n - 1))
+
+
+def dequantize(p: Any, q: Ints) -> DequantizeSteps:
+    """q * S in binary64, rounded once: the way back over the float boundary."""
+    return DequantizeSteps(q * p.scale)
+
+
+for _dialect, _source in (("paper", "paper, section 3.1"), ("ibert", "transformers/models/ibert/quant_modules.py, the products by the scale")):
+    define(
+        "dequantize",
+        _dialect,
+        make=_plan_dequantize,
+        steps=DequantizeSteps,
+        operands=(Operand("q"),),
+        layout="element",
+        input=Input(32, (2, 53)),
+        space={"scale": Scales(2**-20, 2**3, channels=True, signed=True), "input_bits": Whole(2, 53)},
+        constants=False,
+        registers=False,
+        source=_source,
+    )(dequantize)
