@@ -304,8 +304,8 @@ def matmul(a: Ints, b: Ints, length: int, largest: int) -> Ints:
     if block < 16:
         return np.matmul(a.astype(np.int64), b.astype(np.int64))
     left, right = a.astype(np.float32), b.astype(np.float32)
-    total = np.zeros(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + (a.shape[-2], b.shape[-1]), dtype=np.int64)
+    total: Any = 0
     for start in range(0, length, block):
         part = slice(start, start + block)
-        np.add(total, np.matmul(left[..., part], right[..., part, :]), out=total, casting="unsafe")
+        total = total + np.matmul(left[..., part], right[..., part, :]).astype(np.int64)
     return total

@@ -215,4 +215,5 @@ _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "amax": _max,
     "clip": lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
     "take": lambda table, ids, axis=0: table,
+    "transpose": lambda x: x,
 }

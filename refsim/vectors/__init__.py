@@ -1,0 +1,1 @@
+"""Golden vectors: where inputs come from, how a corpus is written, read, verified."""
