@@ -60,7 +60,7 @@ class WidthError(PlanError):
         interval: tuple[int, int],
         needed: str,
         declared: str,
-        remedy: Callable[[], str] | None = None,
+        remedy: Callable[[], str] | str = "",
     ) -> None:
         self.op, self.intermediate, self.interval = op, intermediate, interval
         self.needed, self.declared, self._remedy = needed, declared, remedy
@@ -70,10 +70,11 @@ class WidthError(PlanError):
     def remedy(self) -> str:
         """What would mend the plan; searched for on the first look, since it takes many plans."""
         if callable(self._remedy):
-            text = self._remedy()
-            self._remedy = None
-            self._remedy_text = text
-        return getattr(self, "_remedy_text", "")
+            self._remedy = self._remedy()
+        return self._remedy
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.op, self.intermediate, self.interval, self.needed, self.declared, self.remedy)
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -40,8 +40,9 @@ def definition(op: str, dialect: str) -> Definition:
     """The definition of `op` in `dialect`; a PlanError names what there is."""
     if op not in names():
         raise PlanError("op", op, "one of " + ", ".join(names()))
-    if (op, dialect) not in DEFINITIONS:
-        raise PlanError("dialect", dialect, "one of " + ", ".join(d.dialect for d in definitions() if d.name == op))
+    spoken = tuple(d.dialect for d in definitions() if d.name == op)
+    if dialect not in spoken:
+        raise PlanError("dialect", dialect, "one of " + ", ".join(spoken))
     return DEFINITIONS[op, dialect]
 
 
@@ -115,6 +116,7 @@ def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
     for name in given:
         if name not in legal:
             raise PlanError(f"{op} parameter", name, "one of " + ", ".join(legal))
+    given = {name: freeze(value) for name, value in given.items()}
     for name, parameter in legal.items():
         if parameter.default is inspect.Parameter.empty and name not in given:
             raise PlanError(name, None, f"required by {op}")
@@ -122,7 +124,7 @@ def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
     head = {
         "op": op,
         "dialect": dialect,
-        "parameters": tuple(sorted((k, freeze(v)) for k, v in given.items() if v is not None)),
+        "parameters": tuple(sorted((k, v) for k, v in given.items() if v is not None)),
         "constants": legal_choice("constants", given.get("constants", "exact"), WAYS),
         "register_bits": legal_choice("register_bits", given.get("register_bits", 64), (64, 32)),
         "input_range": _input_range(d, given),
@@ -132,9 +134,9 @@ def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
 
 def freeze(value: Any) -> Any:
     """A parameter as plans keep it: plain Python numbers, tuples for sequences."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(freeze(v) for v in value)
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return tuple(freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def _input_range(d: Definition, given: dict[str, Any]) -> tuple[int, int]:
@@ -374,7 +376,10 @@ def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
         if operand.optional:
             return None
         raise DomainError(name, None, f"required by {plan.op}")
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise DomainError(name, "rows of different lengths", "an array") from None
     if array.size == 0 and not isinstance(x, np.ndarray):
         array = array.astype({"bool": np.bool_, "float32": np.float32, "float64": np.float64}.get(operand.kind, np.int64))
     if operand.kind == "bool":
@@ -392,6 +397,7 @@ def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
         for value in array.flat:
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
                 raise DomainError(name, value, f"integers from {lo} to {hi}")
+        array = np.asarray(np.frompyfunc(int, 1, 1)(array), dtype=object)  # NumPy's own integers would overflow
     elif array.dtype.kind not in "iu":
         raise DomainError(name, f"dtype {array.dtype}", f"an array of integers from {lo} to {hi}")
     if array.size:
@@ -411,7 +417,7 @@ def _check_shapes(plan: Plan, d: Definition, arrays_: list[Any]) -> None:
         batched = axes[0] == "..."
         named = axes[1:] if batched else axes
         shape = array.shape
-        if named == ["C"] and plan.channels is None and not shape:
+        if named == ["C"] and plan.channels is None:
             named = []
         if len(shape) < len(named) or (not batched and len(shape) != len(named)):
             raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")

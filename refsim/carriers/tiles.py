@@ -58,7 +58,11 @@ def evaluate(
     kinds = [o.kind for o in definition.operands]
     first = operands[0]
     if definition.layout in ("product", "gather"):
-        steps = definition.run(p, *(_carry(x, kind, exact, definition.layout == "product") for x, kind in zip(operands, kinds, strict=True)))
+        if definition.layout == "gather":  # its first operand selects, it is not computed with
+            carried = [first.astype(np.int64), *(_carry(x, kind, exact, False) for x, kind in zip(operands[1:], kinds[1:], strict=True))]
+        else:
+            carried = [_carry(x, kind, exact, True) for x, kind in zip(operands, kinds, strict=True)]
+        steps = definition.run(p, *carried)
         check(steps, 0)
         return {name: _settle(getattr(steps, name), exact) for name in keep}
     shape = first.shape

@@ -54,8 +54,8 @@ class Plan:
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""
-        for value in self.integers().values():
-            if isinstance(value, tuple) and value:
+        for name, value in self.integers().items():
+            if isinstance(value, tuple) and not name.endswith("_range"):
                 return len(value)
         return None
 
@@ -256,9 +256,9 @@ def legal_real(argument: str, value: Any, legal: str, accept: Callable[[float], 
 
 def legal_reals(argument: str, value: Any, legal: str, accept: Callable[[float], bool]) -> Scale:
     """One float, or a tuple of them for a 1-D sequence (one per channel)."""
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) > 0:
-        if np.ndim(value) != 1 or len(value) == 0:
-            raise PlanError(argument, f"shape {np.shape(value)}", "one number, or one per channel (1-D, at least one)")
+    if isinstance(value, (list, tuple)):
+        if not value or any(isinstance(v, (list, tuple)) for v in value):
+            raise PlanError(argument, value, "one number, or one per channel (1-D, at least one)")
         return tuple(legal_real(f"{argument}[{i}]", v, legal, accept) for i, v in enumerate(value))
     return legal_real(argument, value, legal, accept)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic import divide, float32_divide, float32_integer, float32_multiply, multiply_shift_round, saturate, shift_right, wrap
-from ..arithmetic.widths import Ints, Output, Signed, Unsigned
+from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
 from .base import (
     Channels,
@@ -57,6 +57,8 @@ class Rule:
         Whether the rule has a constant added before its shift.
     wraps : bool
         Whether the result wraps into the output width instead of saturating.
+    divides : bool
+        Whether the rule divides, so that its constants come from 1 / s.
     """
 
     constants: Callable[[float], tuple[int, int]]
@@ -67,6 +69,7 @@ class Rule:
     signed: bool = False
     addend: bool = False
     wraps: bool = False
+    divides: bool = False
 
 
 # ---------------------------------------------------------------------------------------------- multipliers and shifts from s
@@ -115,8 +118,10 @@ def _float(s: float) -> tuple[int, int]:
     return _binary32(s)
 
 
-def _divisor(s: float) -> tuple[int, int]:
-    return _float(1 / s)
+def _divisor(d: float) -> tuple[int, int]:
+    if not 2.0**-60 <= d <= 2.0**30:
+        raise ValueError("scale_in / scale_out from 2**-30 to 2**60")
+    return _binary32(d)
 
 
 def _power_of_two(s: float) -> tuple[int, int]:
@@ -260,6 +265,7 @@ RULES: dict[str, Rule] = {
         rescale=lambda q, m, sh, add: float32_divide(float32_integer(q), m, -sh),
         found_in="ONNX QuantizeLinear",
         formula="half_even(fl32(x / d)), d = fl32(scale_out / scale_in)",
+        divides=True,
     ),
     "half_even_shift": Rule(
         constants=_power_of_two,
@@ -346,7 +352,7 @@ def _factor(argument: str, rule: str, dialect: str, scale_in: float, scale_out: 
     """Multiplier and shift of `rule` for the ratio as the dialect forms it, rounded once to binary64."""
     if dialect == "ibert":
         scale_out = float(np.float32(scale_out))
-    ratio = float(Fraction(scale_in) / Fraction(scale_out))
+    ratio = float(Fraction(scale_out) / Fraction(scale_in) if RULES[rule].divides else Fraction(scale_in) / Fraction(scale_out))
     if dialect == "ibert" and rule == "dyadic_half_even":
         return dyadic(ratio, renormalise=False)
     try:
@@ -374,9 +380,8 @@ def _plan_requantize(
     width = Signed(output_bits) if output_signed else Unsigned(output_bits)
     zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
     addend = legal_integer("addend", addend, *((_INT32.lo, _INT32.hi) if facts.addend else (0, 0)))
-    deepest = max(map(abs, head["input_range"])).bit_length() + 1
-    if deepest > facts.input_bits and head["input_range"] != (Signed(facts.input_bits).lo, Signed(facts.input_bits).hi):
-        raise PlanError("input_bits", deepest, f"at most {facts.input_bits} for rule {rule}")
+    if not fits(Signed(facts.input_bits), *head["input_range"]):
+        raise PlanError("input_range", head["input_range"], f"within {Signed(facts.input_bits)} for rule {rule}")
     m, shift = each(lambda s: _factor("scale_in", rule, head["dialect"], s, scale_out), scale_in)
     return RequantizePlan(
         **head,
@@ -429,7 +434,7 @@ def _points(plan: Any) -> Sequence[int]:
             continue
         zeros = (m & -m).bit_length() - 1
         ratio = Fraction(m) / Fraction(2) ** shift
-        if getattr(plan, "rule", "") == "onnx_quantize_linear":
+        if hasattr(plan, "rule") and RULES[plan.rule].divides:
             ratio, zeros = 1 / ratio, 0
         if 0 < shift - zeros <= 63:
             points += [odd << (shift - 1 - zeros) for odd in (1, 3, 5, 7, -1, -3, -5, -7)]

@@ -14,7 +14,7 @@ from ..arithmetic import multiply_shift_round, saturate, shift_right
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_integer, legal_scale
-from .constants import WAYS, dyadic
+from .constants import WAYS, binary, dyadic
 from .exp import CONST, code_constants, paper_constants, segment_points
 
 
@@ -76,7 +76,8 @@ def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     if head["constants"] == "exact":
         s16 = np.float32(_nearest_float32(Fraction(x_max, 32767)))
     else:
-        s16 = np.float32(x_max) / np.float32(32767)
+        kind = binary(head["constants"])
+        s16 = np.float32(kind(x_max) / kind(32767))
     m, e = dyadic(1.0 / float(s16), renormalise=False)
     e_max = min(multiply_shift_round(q_c, m, e - CONST), 32767)
     if e_max < 1:
