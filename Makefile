@@ -1,0 +1,78 @@
+# Every goal sets up what it needs, in an environment of its own under .venvs/. Prerequisites: Python >= 3.11, git, build-essential.
+#
+#   make conformance      check the shipped C and CUDA kernels and two libraries, then draw the figures (light: no torch)
+#   make conformance-all  the same and Hugging Face's I-BERT (installs torch)
+#   make test             the tests of refsim itself, linters, types
+#   make bench            benchmarks, one thread, beside Hugging Face's modules
+#   make clean            remove environments, builds and caches
+#
+# Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS (what it runs).
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first that runs (a pyenv shim may stand for nothing), is new enough and can make environments.
+usable = $(shell for p in $(1); do "$$p" -c 'import ensurepip, sys, venv; assert sys.version_info >= (3, 11); print(sys.executable)' \
+	2>/dev/null && break; done)
+LIGHT_PYTHON := $(call usable,$(or $(PYTHON),python3.13 python3.12 python3.11 python3))
+# torch's small build is not to be had for every Python.
+HEAVY_PYTHON := $(call usable,$(or $(PYTHON),python3.11 python3.12 python3.13 python3))
+
+TORCH := torch==2.13.0
+JOBS := 2
+TESTS := tests
+LIGHT_TARGETS := c cuda apytypes onnxruntime
+HEAVY_TARGETS := huggingface huggingface:float32
+
+LIGHT := .venvs/light
+HEAVY := .venvs/heavy
+TEST := .venvs/test
+LIGHT_WANTS := -e '.[rules,reports]'
+HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,test]'
+TEST_WANTS := -e '.[dev,rules,reports]'
+
+.PHONY: help conformance conformance-all test bench clean
+
+help:
+	@sed -n '/^#   make/s/^#   //p' Makefile
+
+# A stamp is written last, so an installation that failed or was interrupted is begun afresh.
+define environment
+@test -n "$(1)" || { echo "No Python >= 3.11 with venv was found. Install one (Debian: python3 python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
+@echo "Setting up $(@D) with $(1)"
+@$(1) -m venv --clear $(@D)
+@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+@touch $@
+endef
+
+$(LIGHT)/.installed: pyproject.toml Makefile
+	$(call environment,$(LIGHT_PYTHON),$(LIGHT_WANTS))
+
+$(TEST)/.installed: pyproject.toml Makefile
+	$(call environment,$(LIGHT_PYTHON),$(TEST_WANTS))
+
+$(HEAVY)/.installed: pyproject.toml Makefile
+	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS))
+
+conformance: $(LIGHT)/.installed
+	$(LIGHT)/bin/refsim check $(LIGHT_TARGETS)
+	$(LIGHT)/bin/refsim report --out out/report
+
+conformance-all: $(HEAVY)/.installed
+	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS)
+	$(HEAVY)/bin/refsim report --out out/report
+
+# pytest fails where it finds no test (exit code 5).
+test: $(TEST)/.installed
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+	$(TEST)/bin/python -m pytest -n $(JOBS) $(TESTS)
+
+bench: $(HEAVY)/.installed
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
+
+clean:
+	rm -rf .venvs .tox build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
