@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conformance.targets import target as target
     from .content import content as content
     from .errors import ContentError as ContentError
     from .errors import DomainError as DomainError
@@ -37,9 +38,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "content": "content",
-    **dict.fromkeys(
-        ("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"
-    ),
+    "target": "conformance.targets",
+    **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     "Plan": "ops.base",
     **dict.fromkeys(("Certificate", "certificate", "definition", "definitions", "plan", "run", "trace"), "registry"),
 }

@@ -5,7 +5,6 @@ An op sees whole rows (its last axis) and whatever leading axes its layout allow
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,9 +66,12 @@ def evaluate(
         return {name: _settle(getattr(steps, name), exact) for name in keep}
     shape = first.shape
     row = (shape[-1] if shape else 1) if definition.layout == "row" or plan.channels is not None else 1
-    flat = [None if x is None else np.broadcast_to(x, shape).reshape(-1, row) if row != 1 else np.broadcast_to(x, shape).reshape(-1) for x in operands]
+    flat: list[Any] = [
+        None if x is None else np.broadcast_to(x, shape).reshape(-1, row) if row != 1 else np.broadcast_to(x, shape).reshape(-1)
+        for x in operands
+    ]
     if row == 1 and (definition.layout == "row" or plan.channels is not None):
-        flat = [None if x is None else x.reshape(-1, 1) for x in flat]
+        flat: list[Any] = [None if x is None else x.reshape(-1, 1) for x in flat]
     count = flat[0].shape[0]
     results: dict[str, Any] = {}
     for part in _parts(count, max(1, TILE // row) if not exact else max(count, 1)):
@@ -113,7 +115,7 @@ def _settle(value: Any, exact: bool) -> Any:
 def row_index(shape: tuple[int, ...], row: int) -> tuple[int, ...]:
     """Index of flat row number `row` in the leading axes of `shape`."""
     lead = shape[:-1]
-    return tuple(int(i) for i in np.unravel_index(row, lead)) if lead and math.prod(lead) else ()
+    return tuple(int(i) for i in np.unravel_index(row, lead)) if lead and 0 not in lead else ()
 
 
 def violated(name: str, value: int, legal: str, where: tuple[int, ...]) -> DomainError:

@@ -37,7 +37,10 @@ def embedding(p: Any, ids: Ints, table: Ints) -> EmbeddingSteps:
     return EmbeddingSteps(np.take(table, ids, axis=0))
 
 
-for _dialect, _source in (("paper", "paper, section 3.1 (INT8 embeddings)"), ("ibert", "transformers/models/ibert/quant_modules.py, QuantEmbedding")):
+for _dialect, _source in (
+    ("paper", "paper, section 3.1 (INT8 embeddings)"),
+    ("ibert", "transformers/models/ibert/quant_modules.py, QuantEmbedding"),
+):
     define(
         "embedding",
         _dialect,

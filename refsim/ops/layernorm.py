@@ -12,7 +12,7 @@ import numpy as np
 from ..arithmetic import divide, i_sqrt
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
-from .base import Channels, Choice, Input, Operand, Plan, Reals, Scale, Scales, Whole, define, each, legal_integer, legal_real, legal_reals
+from .base import Channels, Choice, Input, Operand, Plan, Reals, Scale, Scales, Whole, define, each, legal_integer, legal_reals
 from .constants import WAYS, binary, floor_root, whole
 
 

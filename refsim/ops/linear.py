@@ -73,7 +73,9 @@ def _plan_linear(
     )
 
 
-def _plan_matmul(head: dict[str, Any], *, length: Any, b_bits: Any = 8, b_range: Any = None, scale: Any = 1.0, scale_b: Any = 1.0) -> MatmulPlan:
+def _plan_matmul(
+    head: dict[str, Any], *, length: Any, b_bits: Any = 8, b_range: Any = None, scale: Any = 1.0, scale_b: Any = 1.0
+) -> MatmulPlan:
     length = legal_integer("length", length, 1, 1 << 16)
     if b_range is None:
         width = Signed(legal_integer("b_bits", b_bits, 2, 9))
@@ -107,7 +109,10 @@ def batched(p: Any, a: Ints, b: Ints) -> MatmulSteps:
     return MatmulSteps(matmul(a, b, p.length, _largest(p.input_range, p.b_range)))
 
 
-for _dialect, _where in (("paper", "paper, section 3.1 (INT8 products, INT32 accumulation)"), ("ibert", "transformers/models/ibert/quant_modules.py, QuantLinear")):
+for _dialect, _where in (
+    ("paper", "paper, section 3.1 (INT8 products, INT32 accumulation)"),
+    ("ibert", "transformers/models/ibert/quant_modules.py, QuantLinear"),
+):
     define(
         "linear",
         _dialect,

@@ -116,7 +116,10 @@ def dequantize(p: Any, q: Ints) -> DequantizeSteps:
     return DequantizeSteps(q * p.scale)
 
 
-for _dialect, _source in (("paper", "paper, section 3.1"), ("ibert", "transformers/models/ibert/quant_modules.py, the products by the scale")):
+for _dialect, _source in (
+    ("paper", "paper, section 3.1"),
+    ("ibert", "transformers/models/ibert/quant_modules.py, the products by the scale"),
+):
     define(
         "dequantize",
         _dialect,

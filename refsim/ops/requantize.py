@@ -133,7 +133,7 @@ def _power_of_two(s: float) -> tuple[int, int]:
 
 def _pulp(s: float) -> tuple[int, int]:
     """Eight fractional bits of the multiplier beyond its first: d = ceil(log2(256 / s)), mul = floor(s * 2**d)."""
-    f, x = math.frexp(s)
+    x = math.frexp(s)[1]
     d = 8 - (x - 1)
     if not 1 <= d <= 31:
         raise ValueError(f"scale_in / scale_out from 2**-23 to 2**8, for a shift from 1 to 31 (here {d})")
@@ -526,4 +526,3 @@ for _dialect, _source in (
         registers=False,
         source=_source,
     )(residual_add)
-

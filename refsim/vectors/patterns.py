@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import raw_integers, raw_words
-from ..carriers import tiles
 from ..errors import PlanError, WidthError
-from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole
+from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
 from ..registry import of, parameters, widths
 from ..registry import plan as make_plan
 
@@ -111,9 +110,7 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
 
 def is_range(allowed: Any) -> bool:
     """Whether an entry of a target's domain is an inclusive range of integers."""
-    return (
-        isinstance(allowed, (tuple, list)) and len(allowed) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in allowed)
-    )
+    return isinstance(allowed, (tuple, list)) and len(allowed) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in allowed)
 
 
 def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = None) -> Plan | None:
@@ -137,7 +134,9 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
         try:
             return make_plan(d.name, dialect=d.dialect, **given)
         except WidthError:
-            if given.get("input_bits", 0) <= 4 or (is_range(domain.get("input_bits")) and given["input_bits"] - 3 < domain["input_bits"][0]):
+            if given.get("input_bits", 0) <= 4 or (
+                is_range(domain.get("input_bits")) and given["input_bits"] - 3 < domain["input_bits"][0]
+            ):
                 return None
             given["input_bits"] -= 3
         except PlanError as error:
@@ -159,9 +158,9 @@ def _channels(source: Source, per_channel: bool, length: int | None) -> int | No
 
 
 def width_patterns(lo: int, hi: int) -> list[int]:
-    """The ends of a range, zero, and the powers of two with their neighbours, of both signs."""
-    sizes = [0, 1, 2, 3]
-    for k in range(2, max(abs(lo), abs(hi)).bit_length() + 1):
+    """The ends of a range, the small integers, and the powers of two with their neighbours, of both signs."""
+    sizes = list(range(17))
+    for k in range(4, max(abs(lo), abs(hi)).bit_length() + 1):
         sizes += [(1 << k) - 1, 1 << k, (1 << k) + 1]
     return [v for size in sizes for v in (size, -size)] + [lo, lo + 1, hi - 1, hi, (lo + hi) // 2]
 
@@ -181,7 +180,8 @@ def magnitudes(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:
         signed = -signed
     elif lo > 0:
         signed = signed + lo
-    return np.clip(signed, lo, hi)
+    clipped: NDArray[np.int64] = np.clip(signed, lo, hi)
+    return clipped
 
 
 def lanes(plan: Plan, seed: str, count: int, base: Sequence[int] = (), operand: Operand | None = None) -> NDArray[np.int64]:
@@ -306,7 +306,7 @@ def legal_rows(plan: Plan, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     d = of(plan)
     conditions = [(name, width.hi) for name, (width, condition) in widths(d, plan).items() if condition]
     for _ in range(64 if conditions else 0):
-        steps = d.run(tiles.arrays(plan), rows)
+        steps = d.run(arrays(plan), rows)
         over = np.any([np.max(getattr(steps, name), axis=-1) > hi for name, hi in conditions], axis=0)
         if not over.any():
             break

@@ -1,0 +1,282 @@
+"""The command line: ``refsim ops | explain | check | golden | report | path``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from . import __version__
+from .errors import PlanError, RefsimError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A bit-exact integer reference simulator and verification suite for I-BERT.",
+)
+_CONSOLE = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+_WORST = (130, 1, 3, 4)
+"""Exit codes by what they mean for several targets at once, the worst first."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"refsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Any]:
+    """A progress bar on standard error: call what it yields with (done, total, what)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_ERRORS, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(escape(title), total=None)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=escape(f"{title}: {what}"))
+
+
+# -------------------------------------------------------------------------------------------------------------- ops, explain
+
+
+@app.command()
+def ops(
+    op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
+) -> None:
+    """List every operation in every dialect: operands, intermediates with their widths, source."""
+    from . import registry
+
+    if op is not None and op not in registry.names():
+        raise UsageError(f"there is no op {op!r}; there are {', '.join(registry.names())}")
+    chosen = [d for d in registry.definitions() if op in (None, d.name)]
+    if op is None:
+        table = Table(header_style="bold")
+        for name in ("op", "dialect", "operands", "intermediates", "what it is"):
+            table.add_column(name, overflow="fold")
+        for d in chosen:
+            operands = ", ".join(o.name + "?" * o.optional for o in d.operands)
+            table.add_row(d.name, d.dialect, operands, ", ".join(d.steps._fields), escape(d.doc.split("\n")[0]))
+        _CONSOLE.print(table)
+        return
+    for d in chosen:
+        _CONSOLE.print(f"[bold]{d.name}[/bold] ({d.dialect})")
+        _CONSOLE.print(escape(d.doc), f"Source: {escape(d.source)}", sep="\n")
+        for o in d.operands:
+            _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
+        for name, parameter in registry.parameters(d).items():
+            default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
+            _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
+        for name, hint in d.steps.__annotations__.items():
+            _CONSOLE.print(f"  intermediate {name}: {_mark(hint)}", markup=False)
+        _CONSOLE.print()
+
+
+def _mark(hint: Any) -> str:
+    text = str(hint).removeprefix("Annotated[").removesuffix("]")
+    return text.split(", ", 1)[1]
+
+
+def _parsed(name: str, text: str) -> Any:
+    """A parameter's value as given on the command line: int, float (also hexadecimal, or 2**-12), list by commas, word."""
+    if "," in text:
+        return tuple(_parsed(name, part) for part in text.split(",") if part)
+    if text in ("True", "False"):
+        return text == "True"
+    if "**" in text:
+        base, _, exponent = text.partition("**")
+        try:
+            return float(base) ** int(exponent)
+        except (ValueError, OverflowError):
+            return text
+    for kind in (int, float, float.fromhex):
+        try:
+            return kind(text)
+        except (ValueError, OverflowError):
+            continue
+    return text
+
+
+def _given(arguments: list[str]) -> dict[str, Any]:
+    """``--name value`` and ``--name=value`` pairs as plan parameters."""
+    given: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected argument {word!r}; parameters are given as --name value")
+        name, equals, value = word[2:].partition("=")
+        value = value if equals else next(words, "")
+        if value == "":
+            raise UsageError(f"--{name} lacks its value")
+        name = name.replace("-", "_")
+        given[name] = _parsed(name, value)
+    return given
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def explain(
+    context: typer.Context,
+    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
+    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+) -> None:
+    """Print a plan, its certificate and a worked example.
+
+    Further options are the op's parameters: --scale 2e-4 --input-bits 20 --register-bits 32 --length 768 …; `refsim ops OP` lists them.
+    """
+    from . import registry
+    from .explain import show_plan
+
+    given = _given(context.args)
+    d = registry.definition(op, dialect)
+    for name in given:
+        if name not in registry.parameters(d):
+            raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(registry.parameters(d))}")
+    show_plan(registry.plan(op, dialect=dialect, **given), _CONSOLE)
+
+
+# -------------------------------------------------------------------------------------------------------------------- check
+
+
+@app.command()
+def check(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="file.py[:object], package.module[:object] or a shipped name[:object].")
+    ] = None,
+    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
+    effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "default",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes to spread the suite over.")] = 1,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the shipped implementations and whether they can run here.")] = False,
+) -> None:
+    """Check implementations against the simulator: golden vectors, then a search for a difference.
+
+    Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete.
+    """
+    from . import registry
+    from .conformance import runner, verdict
+    from .conformance.subject import EFFORTS
+    from .conformance.targets import parse
+
+    if listing:
+        _list()
+        return
+    if not targets:
+        raise UsageError("name at least one implementation to check; --list shows the shipped ones")
+    runner.legal("effort", [effort], list(EFFORTS))
+    runner.legal("op", op or [], registry.names())
+    runner.legal("dialect", dialect or [], registry.dialects())
+    for target in targets:
+        parse(target)
+    results: list[verdict.Result] = []
+    for target in targets:
+        with progress(target) as told:
+            result = runner.check(
+                target,
+                ops=op or [],
+                only=dialect or [],
+                effort=effort,
+                seed=seed,
+                timeout=timeout,
+                jobs=jobs,
+                junit=junit and _numbered(junit, len(results)),
+                progress=told,
+            )
+        results.append(result)
+        verdict.show(result, _CONSOLE)
+        if result.interrupted:
+            break
+    if json is not None:
+        runner.write_json(results[0].as_json() if len(targets) == 1 else [r.as_json() for r in results], json)
+    codes = {r.exit_code for r in results}
+    raise typer.Exit(next((code for code in _WORST if code in codes), 0))
+
+
+def _numbered(path: Path, index: int) -> Path:
+    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+
+
+def _list() -> None:
+    from .conformance.client import Unloadable, Worker
+    from .conformance.targets import parse, shipped
+
+    table = Table(header_style="bold")
+    for name in ("implementation", "runs here", "ops", "dialects"):
+        table.add_column(name, overflow="fold")
+    for name in shipped():
+        try:
+            worker = Worker(parse(name))
+        except Unloadable as error:
+            table.add_row(name, escape(f"no: {error}"), "", "")
+            continue
+        table.add_row(name, "yes", ", ".join(worker.description.ops), ", ".join(worker.description.dialects))
+        worker.close()
+    _CONSOLE.print(table)
+
+
+# ----------------------------------------------------------------------------------------------------- golden, report, path
+
+
+@app.command()
+def report(
+    names: Annotated[list[str] | None, typer.Argument(help="Reports to write; all by default.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
+) -> None:
+    """Write the figures (PNG, SVG) and their numbers (CSV): the approximations against the float functions."""
+    from .analysis.report import write
+
+    with progress("report") as told:
+        for path in write(out, names or None, told):
+            _CONSOLE.print(str(path), markup=False)
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(help="golden, implementations, properties or reports.")]) -> None:
+    """Print where a shipped part of refsim stands."""
+    from .content import PARTS, content
+
+    if name not in PARTS:
+        raise UsageError(f"there is no part {name!r}; there are {', '.join(PARTS)}")
+    print(content(name))
+
+
+def _mount() -> None:
+    from .vectors.cli import app as golden
+
+    app.add_typer(golden, name="golden", help="Generate and verify the golden vectors.")
+
+
+def main() -> None:
+    """Run the command line; a typed error becomes a message and exit code 2 (usage, plans) or 1."""
+    _mount()
+    try:
+        app()
+    except (UsageError, PlanError) as error:
+        _ERRORS.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        sys.exit(2)
+    except RefsimError as error:
+        _ERRORS.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The pytest plugin: runs the properties suite against the implementation named by --refsim-target.
+
+Loaded by pytest in every project that has refsim installed, so nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+_SUITE: dict[str, Any] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("refsim", "conformance of an integer implementation of I-BERT")
+    group.addoption(
+        "--refsim-target", metavar="TARGET", help="implementation under test: file.py[:object], module[:object] or a shipped name"
+    )
+    group.addoption("--refsim-op", action="append", default=[], metavar="OP", help="only this op (may be repeated)")
+    group.addoption("--refsim-dialect", action="append", default=[], metavar="DIALECT", help="only this dialect (may be repeated)")
+    group.addoption("--refsim-effort", default="quick", choices=("quick", "default", "nightly", "exhaustive"), help="how much to try")
+    group.addoption("--refsim-seed", type=int, default=0, help="seed of the search")
+    group.addoption("--refsim-timeout", type=float, default=None, metavar="SECONDS", help="time limit of a launch")
+    group.addoption("--refsim-events", default=None, metavar="FILE", help="append what happens to FILE, a JSON object a line")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "refsim(op, dialect): a check of one op in one dialect")
+
+
+def suite(config: pytest.Config) -> Any:
+    """The suite of this process, made when the first test asks for it."""
+    if "suite" not in _SUITE:
+        text = config.getoption("--refsim-target")
+        if not text:
+            raise pytest.UsageError("the properties suite needs an implementation to check: --refsim-target TARGET")
+        from refsim.conformance.client import FIRST, LAUNCH, Worker
+        from refsim.conformance.subject import Suite
+        from refsim.conformance.targets import parse
+        from refsim.errors import RefsimError
+
+        limit = config.getoption("--refsim-timeout")
+        try:
+            spec = parse(text)
+            worker = Worker(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
+        except RefsimError as error:
+            raise pytest.UsageError(str(error)) from None
+        _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"))
+    return _SUITE["suite"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" not in metafunc.fixturenames:
+        return
+    op = metafunc.module.OP
+    wanted, selected = metafunc.config.getoption("--refsim-op"), metafunc.config.getoption("--refsim-dialect")
+    chosen = [] if wanted and op not in wanted else [d for d in suite(metafunc.config).claims(op) if not selected or d in selected]
+    only = getattr(metafunc.function, "dialects", None)
+    chosen = [d for d in chosen if only is None or d in only]
+    metafunc.parametrize(
+        "subject", [pytest.param((op, d), id=f"{op}-{d}", marks=pytest.mark.refsim(op=op, dialect=d)) for d in chosen], indirect=True
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the target does not claim, instead of reporting it as skipped."""
+    empty = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and not hasattr(item, "callspec")]
+    empty += [item for item in items if hasattr(item, "callspec") and "NOTSET" in item.callspec.id]
+    if empty:
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
+    _event(config, {"collected": len(items)})
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest) -> Any:
+    """One op in one dialect of the implementation under test."""
+    from refsim.conformance.subject import Subject
+
+    op, dialect = request.param
+    made = Subject(suite(request.config), op, dialect, request.node.originalname.removeprefix("test_"))
+    request.node.refsim = made
+    return made
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    outcome: Any = yield
+    made = getattr(item, "refsim", None)
+    if made is None or outcome.excinfo is not None:
+        return
+    record = made.record
+    if record.failures:
+        from refsim.conformance.subject import describe_failure
+
+        outcome.force_exception(pytest.fail.Exception("\n\n".join(map(describe_failure, record.failures)), pytrace=False))
+    elif record.broken:
+        text = "\n".join(f"{b['kind']}: {b['text']}" for b in record.broken)
+        outcome.force_exception(pytest.fail.Exception(text, pytrace=False))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+    outcome: Any = yield
+    made = getattr(item, "refsim", None)
+    if made is not None and call.when == "call":
+        from refsim.conformance.subject import as_json
+
+        record = as_json(made.record)
+        if call.excinfo is not None and not record["failures"] and not record["broken"]:
+            record["harness"] = str(call.excinfo.getrepr(style="short"))
+        outcome.get_result().refsim = record
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    record = getattr(report, "refsim", None)
+    if record is not None and "config" in _SUITE:
+        _event(_SUITE["config"], {"record": record, "seconds": report.duration})
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _SUITE["config"] = session.config
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    made = _SUITE.pop("suite", None)
+    if made is not None:
+        made.worker.close()
+
+
+def _event(config: pytest.Config, event: dict[str, Any]) -> None:
+    path = config.getoption("--refsim-events")
+    if path and not hasattr(config, "workerinput"):
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event) + "\n")

@@ -1,0 +1,220 @@
+"""Runs the properties suite against a target in a pytest of our own configuration, and makes the verdict of what it reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..content import content
+from ..errors import UsageError
+from ..registry import definitions, dialects, names
+from .client import Unloadable, Worker
+from .targets import Description, parse
+from .verdict import OpVerdict, Result
+
+Progress = Callable[[int, int, str], None]
+
+
+def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """A UsageError for a name that does not exist, saying which do."""
+    for name in given:
+        if name not in known:
+            raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
+
+
+def check(
+    target: str,
+    *,
+    ops: Sequence[str] = (),
+    only: Sequence[str] = (),
+    effort: str = "quick",
+    seed: int = 0,
+    timeout: float | None = None,
+    jobs: int = 1,
+    junit: Path | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> Result:
+    """Check one target and say what it came to.
+
+    Parameters
+    ----------
+    target : str
+        See `targets.parse`.
+    ops, only : sequence of str
+        The ops and dialects asked for; all that the target claims where empty.
+    effort : {"quick", "default", "nightly", "exhaustive"}
+    seed : int
+        Of Hypothesis' search.
+    timeout : float, optional
+        Seconds a launch may take; by default 10, and 120 for the first of each op.
+    jobs : int
+        Processes to spread the suite over.
+    junit : Path, optional
+        Where pytest's JUnit XML goes.
+    progress : callable
+        Called with (tests done, tests in all, what was last done).
+
+    Raises
+    ------
+    UsageError
+        No such target, op or dialect; nothing was run.
+    """
+    legal("op", ops, names())
+    legal("dialect", only, dialects())
+    spec = parse(target)
+    start = time.monotonic()
+    result = Result(target, effort, seed, [])
+    try:
+        worker = Worker(spec, *(() if timeout is None else (timeout, timeout)))
+    except Unloadable as error:
+        result.trouble, result.missing = str(error), spec.shipped and error.missing
+        return result
+    claims = worker.description
+    worker.close()
+    result.deviations = claims.deviations
+    _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:
+    """Every op and dialect that has to come to a verdict: what the target claims, and what was asked for by name."""
+    return [
+        OpVerdict(d.name, d.dialect, claimed=claims.implements(d.name, d.dialect))
+        for d in definitions()
+        if (not ops or d.name in ops) and (not only or d.dialect in only)
+        if claims.implements(d.name, d.dialect) or (d.name in ops and (d.dialect in only or d.name not in claims.ops))
+    ]
+
+
+def _run(
+    result: Result,
+    asked: list[OpVerdict],
+    target: str,
+    ops: Sequence[str],
+    only: Sequence[str],
+    timeout: float | None,
+    jobs: int,
+    junit: Path | None,
+    progress: Progress,
+) -> None:
+    result.ops = asked
+    if not any(o.claimed for o in asked):
+        return
+    suite = content("properties")
+    with tempfile.TemporaryDirectory(prefix="refsim-") as folder:
+        events, output = Path(folder, "events.jsonl"), Path(folder, "output.txt")
+        events.touch()
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(suite),
+            "-c",
+            str(suite / "pytest.ini"),
+            "--rootdir",
+            str(suite),
+            "--confcutdir",
+            str(suite),
+        ]
+        command += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "refsim.conformance.plugin", "-p", "no:cacheprovider"]
+        command += ["-q", "--tb=short", "--no-header", "--refsim-target", _absolute(target), "--refsim-effort", result.effort]
+        command += ["--refsim-seed", str(result.seed), "--refsim-events", str(events)]
+        command += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
+        command += ["--refsim-timeout", str(timeout)] if timeout is not None else []
+        command += ["-p", "xdist", "-n", str(jobs), "--dist", "load"] if jobs > 1 else []
+        command += ["--junitxml", f"{folder}/junit.xml"] if junit is not None else []
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+        with output.open("wb") as stream:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            try:
+                _follow(child, events, asked, progress)
+            except KeyboardInterrupt:
+                result.interrupted = True
+                with suppress(KeyboardInterrupt):
+                    _end(child)
+            except BaseException:
+                child.kill()
+                raise
+        _read(events, 0, asked, lambda record: None)
+        if junit is not None and Path(folder, "junit.xml").is_file():
+            _place(Path(folder, "junit.xml").read_bytes(), junit)
+        if child.returncode not in (0, 1) and not result.interrupted and not any(o.records for o in asked):
+            result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
+
+
+def _absolute(target: str) -> str:
+    base, colon, attribute = target.partition(":")
+    spec = parse(target)
+    return target if spec.shipped or spec.path is None else f"{Path(base).resolve()}{colon}{attribute}"
+
+
+def _follow(child: subprocess.Popen[bytes], events: Path, asked: list[OpVerdict], progress: Progress) -> None:
+    total, done, position = 0, 0, 0
+
+    def count(event: dict[str, Any]) -> None:
+        nonlocal total, done
+        total = event.get("collected", total)
+        if "record" in event:
+            done += 1
+            progress(done, max(total, done), f"{event['record']['op']} {event['record']['dialect']} {event['record']['check']}")
+
+    while True:
+        ended = child.poll() is not None
+        position = _read(events, position, [], count)
+        if ended:
+            return
+        time.sleep(0.05)
+
+
+def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[dict[str, Any]], None]) -> int:
+    """Whole lines from `position` on: to `each`, and records to the verdict they belong to; the new position."""
+    with events.open("rb") as stream:
+        stream.seek(position)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            position += len(line)
+            event = json.loads(line)
+            each(event)
+            for o in asked:
+                if "record" in event and (o.op, o.dialect) == (event["record"]["op"], event["record"]["dialect"]):
+                    o.records.append(event["record"])
+    return position
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let pytest report what it has; it got the same interrupt."""
+    with suppress(ProcessLookupError):
+        child.send_signal(signal.SIGINT)
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _place(data: bytes, path: Path) -> None:
+    """Write a whole file or none: to a temporary beside it, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(data: Any, path: Path) -> None:
+    """A JSON report, whole or not at all."""
+    _place((json.dumps(data, indent=2) + "\n").encode(), path)

@@ -1,0 +1,184 @@
+"""What can be checked: a Python file, an importable module, or one of the shipped implementations."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..content import content
+from ..errors import UsageError
+from ..ops.base import Definition, Plan
+from ..registry import names, parameters
+from ..vectors.patterns import is_range
+
+ADAPTER = "adapter.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A target as it was named.
+
+    Attributes
+    ----------
+    text : str
+        ``path/to/file.py[:object]``, ``package.module[:object]`` or a shipped name ``name[:object]``.
+    path : str or None
+        Absolute path of the file; None for a module.
+    module : str
+        Name of the module; for files the one it is loaded under.
+    attribute : str
+        The object inside, "" for the module itself.
+    shipped : bool
+    """
+
+    text: str
+    path: str | None
+    module: str
+    attribute: str
+    shipped: bool
+
+
+def shipped() -> dict[str, Path]:
+    """Adapters of the shipped implementations by name."""
+    return {folder.name: folder / ADAPTER for folder in sorted(content("implementations").iterdir()) if (folder / ADAPTER).is_file()}
+
+
+def parse(text: str) -> Spec:
+    """Find what `text` names.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, module or shipped implementation.
+    """
+    base, _, attribute = text.partition(":")
+    if base in shipped():
+        return Spec(text, str(shipped()[base]), f"refsim_target_{base}", attribute, True)
+    if base.endswith(".py") or "/" in base:
+        path = Path(base).resolve()
+        if not path.is_file():
+            raise UsageError(f"there is no file {base}")
+        return Spec(text, str(path), f"refsim_target_{path.stem}", attribute, False)
+    try:
+        found = importlib.util.find_spec(base)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        raise UsageError(
+            f"{base!r} is no file (they end in .py), no importable module and none of the shipped implementations: {', '.join(shipped())}"
+        )
+    return Spec(text, None, base, attribute, False)
+
+
+def load(spec: Spec) -> Any:
+    """Import the target, in the worker. Its folder is importable, as for a script."""
+    if spec.path is None:
+        module = importlib.import_module(spec.module)
+    else:
+        sys.path.insert(0, str(Path(spec.path).parent))
+        found = importlib.util.spec_from_file_location(spec.module, spec.path)
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[spec.module] = module
+        found.loader.exec_module(module)
+    target: Any = module
+    for part in filter(None, spec.attribute.split(".")):
+        target = getattr(target, part)
+    return target
+
+
+def target(text: str) -> Any:
+    """The target that `text` names, loaded into this process: for reproducing a failure by hand."""
+    return load(parse(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a target says of itself: ops, dialects, domain, known deviations (without their predicates)."""
+
+    ops: tuple[str, ...]
+    dialects: tuple[str, ...]
+    domain: Mapping[str, Mapping[str, Any]]
+    deviations: tuple[Mapping[str, Any], ...]
+
+    def implements(self, op: str, dialect: str) -> bool:
+        """Whether the target claims `op` in `dialect`."""
+        return op in self.ops and dialect in tuple(self.domain.get(op, {}).get("dialects", self.dialects))
+
+
+def describe(target: Any) -> dict[str, Any]:
+    """A target's own description as a JSON object; a malformed one is a TypeError that says what is wrong."""
+    domain = getattr(target, "DOMAIN", {})
+    deviations = getattr(target, "DEVIATIONS", [])
+    if not isinstance(domain, dict) or not all(isinstance(v, dict) for v in domain.values()):
+        raise TypeError("DOMAIN is to be a dict of op to a dict of plan parameters")
+    for entry in deviations:
+        missing = {"id", "op", "dialects", "reason", "reference", "applies"} - set(entry)
+        if missing:
+            raise TypeError(f"an entry of DEVIATIONS lacks {', '.join(sorted(missing))}")
+    return {
+        "ops": [op for op in names() if callable(getattr(target, op, None))],
+        "dialects": list(getattr(target, "DIALECTS", ("ibert",))),
+        "domain": domain,
+        "deviations": [{k: v for k, v in entry.items() if k != "applies"} for entry in deviations],
+    }
+
+
+def described(message: dict[str, Any]) -> Description:
+    """The description as it came through the pipe, lists turned back into tuples."""
+
+    def tuples(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(tuples(v) for v in value)
+        return {k: tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return Description(*(tuples(message[key]) for key in ("ops", "dialects", "domain", "deviations")))
+
+
+def covers(domain: Mapping[str, Any], d: Definition, plan: Plan) -> bool:
+    """Whether `plan` lies in the domain a target declares for its op."""
+    given = dict(plan.parameters)
+    legal = parameters(d)
+    if not domain.get("per_channel", True) and plan.channels is not None:
+        return False
+    if domain.get("float32_scales") and not all(_binary32(v) for v in given.values()):
+        return False
+    for name, allowed in domain.items():
+        if name not in legal:
+            continue
+        if name == "input_bits":
+            lo, hi = plan.input_range
+            value = (
+                1 + max(v if v >= 0 else ~v for v in (lo, hi)).bit_length() if d.input and d.input.sign != "unsigned" else hi.bit_length()
+            )
+        else:
+            value = getattr(plan, name) if hasattr(plan, name) else given.get(name, legal[name].default)
+        if is_range(allowed):
+            if not isinstance(value, int) or not allowed[0] <= value <= allowed[1]:
+                return False
+        elif value not in (allowed if isinstance(allowed, (tuple, list)) else (allowed,)):
+            return False
+    return True
+
+
+def _binary32(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_binary32, value))
+    return not isinstance(value, float) or float(np.float32(value)) == value
+
+
+def smallest_dtype(lo: int, hi: int) -> Any:
+    """The smallest of int8, uint8, int16, int32, int64 that holds [lo, hi]."""
+    for dtype in (np.int8, np.uint8, np.int16, np.int32):
+        info = np.iinfo(dtype)
+        if info.min <= lo and hi <= info.max:
+            return dtype
+    return np.int64

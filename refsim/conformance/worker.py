@@ -1,0 +1,108 @@
+"""The process an implementation under test runs in: it may crash, hang or print without harm to the harness.
+
+Frames come on standard input and go to what was standard output; the target's own prints go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..ops.base import Plan
+from ..registry import freeze, trace, unproven
+from . import frames
+from .targets import Spec, describe, load
+
+LAYOUTS = ("C", "strided", "fortran")
+
+
+@lru_cache(maxsize=64)
+def _plan(text: str) -> Plan:
+    """The plan again, from what it was made from; the harness has proven it."""
+    request = json.loads(text)
+    return unproven(request["op"], request["dialect"], {k: freeze(v) for k, v in request["parameters"].items()})
+
+
+def laid_out(x: Any, layout: str) -> Any:
+    """The same values in another memory layout."""
+    if x is None or layout == "C" or not x.ndim:
+        return x
+    if layout == "fortran":
+        return np.asfortranarray(x)
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    plan = _plan(json.dumps(request["plan"]))
+    handed = [laid_out(x, request["layout"]) for x in operands]
+    before = [None if x is None else x.tobytes() for x in handed]
+    result = getattr(target, plan.op)(*handed, plan)
+    modified = any(x is not None and x.tobytes() != b for x, b in zip(handed, before, strict=True))
+    named = dict(result) if isinstance(result, dict) else {"out": result}
+    arrays = {name: np.asarray(value) for name, value in named.items()}
+    for name, value in arrays.items():
+        if value.dtype.kind not in "biuf":
+            return {
+                "status": "malformed",
+                "error": f"{name} is {type(named[name]).__name__} of dtype {value.dtype}, not an array of integers",
+            }, []
+    return {"status": "ok", "names": list(arrays), "modified": modified}, list(arrays.values())
+
+
+def _deviating(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Lanes on which each of the target's known deviations applies."""
+    plan = _plan(json.dumps(request["plan"]))
+    steps = trace(plan, *operands)
+    ids, masks = [], []
+    for entry in getattr(target, "DEVIATIONS", []):
+        if entry["op"] == plan.op and plan.dialect in entry["dialects"]:
+            ids.append(entry["id"])
+            masks.append(np.broadcast_to(np.asarray(entry["applies"](plan, operands, steps), dtype=np.bool_), steps.out.shape))
+    return {"status": "ok", "ids": ids}, masks
+
+
+def main() -> None:
+    """Load the target named on the command line and answer until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the harness's to handle
+    answers = os.fdopen(os.dup(1), "wb")
+    requests = os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        target = load(Spec(**json.loads(sys.argv[1])))
+        hello = describe(target)
+    except BaseException as error:  # noqa: BLE001  (whatever the target raises is an answer)
+        frames.write(
+            answers,
+            {
+                "status": "unloadable",
+                "missing": isinstance(error, ImportError),
+                "error": f"{type(error).__name__}: {error}",
+                "trace": traceback.format_exc(),
+            },
+        )
+        return
+    frames.write(answers, {"status": "ready", **hello})
+    while True:
+        try:
+            request, operands = frames.read(requests)
+        except frames.FrameError:
+            return
+        try:
+            header, arrays = (_answer if request["verb"] == "run" else _deviating)(target, request, operands)
+        except Exception as error:  # noqa: BLE001
+            header, arrays = {"status": "raised", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}, []
+        frames.write(answers, header, arrays)
+
+
+if __name__ == "__main__":
+    main()

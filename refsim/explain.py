@@ -1,0 +1,85 @@
+"""A plan for people: its integers, its certificate, and a worked example step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from .ops.base import Plan
+from .registry import certificate, of, parameters, trace
+from .vectors.patterns import Words, draw_operands
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        shown = ", ".join(map(_text, value[:4]))
+        return f"({shown}{', …' if len(value) > 4 else ''}) {len(value)} channels" if len(value) > 2 else f"({shown})"
+    return repr(value)
+
+
+def example(plan: Plan) -> list[Any]:
+    """Operands small enough to follow by hand: a few lanes, or one short row."""
+    d = of(plan)
+    if d.layout == "row":
+        lo, hi = plan.input_range
+        length: int = getattr(plan, "length")  # noqa: B009  (only plans of row ops have it)
+        length = length if d.operands[0].shape.endswith("length") else min(length, 5)
+        # Distances of about one segment of ln 2, so that every step has something to do; any row serves LayerNorm.
+        unit = getattr(plan, "q_ln2", -getattr(plan, "x0", -40))
+        row = np.clip(-(np.arange(length) % 5) * unit, lo, hi)
+        return [row.astype(np.int64), *([None] * (len(d.operands) - 1))]
+    operands = draw_operands(Words(f"example/{plan.op}"), plan, 64)
+    if d.layout != "element":
+        return operands
+    if d.operands[0].kind == "int":
+        lo, hi = plan.input_range
+        sizes = [0, 1, -1, 100, -100, (lo + hi) // 2, hi // 3, lo // 3]
+        if hasattr(plan, "q_b"):
+            q_b = plan.q_b if isinstance(plan.q_b, int) else plan.q_b[0]
+            sizes += [-q_b // 2, q_b // 2]
+        chosen = np.array([v for v in dict.fromkeys(sizes) if lo <= v <= hi][:6], dtype=np.int64)
+        column = chosen if plan.channels is None else np.repeat(chosen[:2, None], plan.channels, axis=1)
+        return [column, *(np.roll(column, 1) for _ in d.operands[1:])]
+    return [x[..., :6] if x.ndim == 1 else x[:2] for x in operands]
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print the plan, the certificate and the example."""
+    d = of(plan)
+    console.print(f"[bold]{plan.op}[/bold] ({plan.dialect}): ", end="")
+    console.print(d.doc, markup=False)
+    console.print(f"Source: {d.source}", markup=False)
+    table = Table(title="plan", title_justify="left", header_style="bold")
+    table.add_column("name")
+    table.add_column("value", overflow="fold")
+    for name in ("constants", "register_bits", "input_range"):
+        if name == "input_range" or name in parameters(d):
+            table.add_row(name, _text(getattr(plan, name)))
+    for name, value in plan.integers().items():
+        table.add_row(name, _text(value))
+    console.print(table)
+    proof = certificate(plan)
+    table = Table(title="certificate: every value of the run lies in these intervals", title_justify="left", header_style="bold")
+    for name in ("intermediate", "least", "greatest", "needs", "declared"):
+        table.add_column(name, justify="left" if name == "intermediate" else "right")
+    for b in proof.bounds:
+        table.add_row(b.name, str(b.lo), str(b.hi), b.needed, str(b.declared) + (" (row condition)" if b.condition else ""))
+    if proof.bounds:
+        console.print(table)
+    else:
+        console.print("no certificate: the result is a real number, the float boundary", style="dim")
+    operands = example(plan)
+    steps = trace(plan, *operands)
+    table = Table(title="example", title_justify="left", header_style="bold")
+    table.add_column("step")
+    table.add_column("value", overflow="fold")
+    shown: dict[str, Any] = {"threshold": 24, "edgeitems": 4, "separator": ", ", "max_line_width": 100}
+    for operand, x in zip(d.operands, operands, strict=True):
+        if x is not None:
+            table.add_row(operand.name, np.array2string(x, **shown))
+    for name in steps._fields:
+        table.add_row(name, np.array2string(np.asarray(getattr(steps, name)), **shown))
+    console.print(table)
