@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A bit-exact integer reference simulator and verification suite for I-BERT.",
 )
-_CONSOLE = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+_CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 _WORST = (130, 1, 3, 4)
 """Exit codes by what they mean for several targets at once, the worst first."""
@@ -67,7 +67,7 @@ def ops(
     if op is None:
         table = Table(header_style="bold")
         for name in ("op", "dialect", "operands", "intermediates", "what it is"):
-            table.add_column(name, overflow="fold")
+            table.add_column(name, no_wrap=name in ("op", "dialect"))
         for d in chosen:
             operands = ", ".join(o.name + "?" * o.optional for o in d.operands)
             table.add_row(d.name, d.dialect, operands, ", ".join(d.steps._fields), escape(d.doc.split("\n")[0]))
@@ -81,14 +81,9 @@ def ops(
         for name, parameter in registry.parameters(d).items():
             default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
             _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
-        for name, hint in d.steps.__annotations__.items():
-            _CONSOLE.print(f"  intermediate {name}: {_mark(hint)}", markup=False)
+        for name, mark in registry.marks(d).items():
+            _CONSOLE.print(f"  intermediate {name}: {mark}", markup=False)
         _CONSOLE.print()
-
-
-def _mark(hint: Any) -> str:
-    text = str(hint).removeprefix("Annotated[").removesuffix("]")
-    return text.split(", ", 1)[1]
 
 
 def _parsed(name: str, text: str) -> Any:

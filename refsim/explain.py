@@ -29,7 +29,7 @@ def example(plan: Plan) -> list[Any]:
         length = length if d.operands[0].shape.endswith("length") else min(length, 5)
         # Distances of about one segment of ln 2, so that every step has something to do; any row serves LayerNorm.
         unit = getattr(plan, "q_ln2", -getattr(plan, "x0", -40))
-        row = np.clip(-(np.arange(length) % 5) * unit, lo, hi)
+        row = np.clip(-(np.arange(length) % 5) * unit * 2 // 3, lo, hi)
         return [row.astype(np.int64), *([None] * (len(d.operands) - 1))]
     operands = draw_operands(Words(f"example/{plan.op}"), plan, 64)
     if d.layout != "element":

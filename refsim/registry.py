@@ -209,11 +209,15 @@ class Certificate:
         return next((b for b in self.bounds if not b.fits), None)
 
 
+def marks(d: Definition) -> dict[str, Any]:
+    """Per intermediate, how its width is declared."""
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(d.steps, include_extras=True).items()}
+
+
 def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:
     """Per intermediate its declared width (None for a real number) and whether it is a row condition."""
     declared = {}
-    for name, hint in get_type_hints(d.steps, include_extras=True).items():
-        mark = hint.__metadata__[0]
+    for name, mark in marks(d).items():
         if isinstance(mark, Real):
             declared[name] = (None, False)
         else:
@@ -286,7 +290,9 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
         if works(register_bits=64):
             advice.append("register_bits=64 fits")
         if not advice[:-1]:
-            advice.append(f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction")
+            advice.append(
+                f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction"
+            )
     return "What mends it: " + "; ".join(advice) if advice else "Nothing among scale, input range and length mends it"
 
 

@@ -54,6 +54,9 @@ Width: TypeAlias = Signed | Unsigned
 class Register:
     """As wide as the plan's registers (``register_bits``), signed."""
 
+    def __str__(self) -> str:
+        return "int of register_bits"
+
     def resolve(self, plan: Any) -> Width:
         return Signed(plan.register_bits)
 
@@ -64,6 +67,9 @@ class Output:
 
     signed: bool = True
     extra: int = 0
+
+    def __str__(self) -> str:
+        return ("int" if self.signed else "uint") + " of output_bits" + (f" + {self.extra}" if self.extra else "")
 
     def resolve(self, plan: Any) -> Width:
         bits = plan.output_bits + self.extra
@@ -76,6 +82,9 @@ class Condition:
 
     width: Width
 
+    def __str__(self) -> str:
+        return f"{self.width}, a condition on the row"
+
     def resolve(self, plan: Any) -> Width:
         return self.width
 
@@ -83,6 +92,9 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Real:
     """Not an integer: the result of crossing the float boundary."""
+
+    def __str__(self) -> str:
+        return "binary64"
 
 
 def fits(width: Width, lo: int, hi: int) -> bool:

@@ -71,7 +71,7 @@ def evaluate(
         for x in operands
     ]
     if row == 1 and (definition.layout == "row" or plan.channels is not None):
-        flat: list[Any] = [None if x is None else x.reshape(-1, 1) for x in flat]
+        flat = [None if x is None else x.reshape(-1, 1) for x in flat]
     count = flat[0].shape[0]
     results: dict[str, Any] = {}
     for part in _parts(count, max(1, TILE // row) if not exact else max(count, 1)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,7 +206,7 @@ class Definition:
 
     @property
     def doc(self) -> str:
-        return (self.run.__doc__ or "").strip()
+        return inspect.cleandoc(self.run.__doc__ or "")
 
 
 DEFINITIONS: dict[tuple[str, str], Definition] = {}

@@ -447,6 +447,9 @@ def _points(plan: Any) -> Sequence[int]:
 class Narrow(NamedTuple):
     """Output width of a requantisation, signed or not as the plan says."""
 
+    def __str__(self) -> str:
+        return "int or uint of output_bits"
+
     def resolve(self, plan: Any) -> Signed | Unsigned:
         return Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)
 

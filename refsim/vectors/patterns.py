@@ -215,7 +215,8 @@ def floats(plan: Any, seed: str, count: int, kind: str) -> NDArray[Any]:
         bits = raw.astype(np.uint32).view(np.float32) if dtype is np.float32 else raw.view(np.float64)
         spread = (raw_integers(seed + "/spread", count, -(1 << 40), 1 << 40) * 2.0**-40 * top * max(scales) * 1.1).astype(dtype)
         everything = np.concatenate([near, special, spread[: count // 2], bits[: count // 2]])
-    return everything[np.isfinite(everything)]
+    finite: NDArray[Any] = everything[np.isfinite(everything)]
+    return finite
 
 
 # ---------------------------------------------------------------------------------------------------------------- operands
