@@ -53,7 +53,7 @@ def shift_right(n: Ints, s: Ints, rule: str = "floor") -> Ints:
 
 
 def _shift_right(n: int, s: int, rule: str) -> int:
-    return round_quotient(n, 1 << s, rule)
+    return round_quotient(n, 1 << min(s, n.bit_length() + 2), rule)  # beyond that it is less than a quarter, and rounds alike
 
 
 def _shift_right_int64(n: Any, s: Any, rule: str) -> Any:

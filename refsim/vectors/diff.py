@@ -1,0 +1,85 @@
+"""What changed between two corpora, by case and field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import form
+from .corpus import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A case that only one corpus has (`field` is empty), or a field in which they differ."""
+
+    id: str
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.field + ': ' if self.field else ''}{self.text}"
+
+
+def changes(a: Corpus, b: Corpus) -> Iterator[Change]:
+    """Every change from `a` to `b`, op by op, in the order of `a`, then what only `b` has."""
+    for op, dialect in sorted({*a.keys, *b.keys}):
+        name = f"{dialect}/{op}.jsonl"
+        files = a.manifest["files"].get(name), b.manifest["files"].get(name)
+        if files[0] == files[1] and not _has_large(a, op, dialect):
+            continue
+        old, new = ({r["id"]: (r, large) for r, _, large in corpus.records(op, dialect)} for corpus in (a, b))
+        for id in [*old, *(i for i in new if i not in old)]:
+            if id not in new:
+                yield Change(id, "", "removed")
+            elif id not in old:
+                yield Change(id, "", "added")
+            else:
+                yield from (Change(id, field, text) for field, text in _fields(*old[id], *new[id]))
+
+
+def _has_large(corpus: Corpus, op: str, dialect: str) -> bool:
+    return any(name.startswith(f"{dialect}/{op}.") and name.endswith(".npz") for name in corpus.manifest["files"])
+
+
+def _fields(old: Any, old_large: Any, new: Any, new_large: Any) -> Iterator[tuple[str, str]]:
+    if old["tags"] != new["tags"]:
+        yield "tags", f"{' '.join(old['tags'])} -> {' '.join(new['tags'])}"
+    for part in ("op", "dialect", "constants", "register_bits", "input_range"):
+        if old["plan"][part] != new["plan"][part]:
+            yield f"plan.{part}", f"{old['plan'][part]} -> {new['plan'][part]}"
+    for part in ("parameters", "integers"):
+        x, y = old["plan"][part], new["plan"][part]
+        for name in {**x, **y}:
+            if x.get(name) != y.get(name) or (name in x) != (name in y):
+                yield f"plan.{part}.{name}", f"{_short(x.get(name))} -> {_short(y.get(name))}"
+    before: dict[str, Any] = dict(form.tensors(old))
+    after: dict[str, Any] = dict(form.tensors(new))
+    for name in {**before, **after}:
+        x, y = before.get(name), after.get(name)
+        if (x is None) != (y is None) or (name in before) != (name in after):
+            yield name, "added" if x is None else "removed"
+        elif x is not None:
+            yield from _values(name, x, form.read(x, old_large), y, form.read(y, new_large))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _values(name: str, x: Any, a: Any, y: Any, b: Any) -> Iterator[tuple[str, str]]:
+    if x["dtype"] != y["dtype"]:
+        yield name, f"{x['dtype']} -> {y['dtype']}"
+    if a.shape != b.shape:
+        yield name, f"shape {x['shape']} -> {y['shape']}"
+        return
+    if (a.dtype.kind == "f") != (b.dtype.kind == "f"):
+        return
+    unequal = ~form.same(a, b)
+    if unequal.any():
+        at = tuple(int(i[0]) for i in np.nonzero(unequal)) if unequal.ndim else ()
+        yield f"{name}[{', '.join(map(str, at))}]", f"{a[at].item()} -> {b[at].item()} ({int(unequal.sum())} of {a.size} differ)"

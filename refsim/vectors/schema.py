@@ -1,0 +1,135 @@
+"""The JSON Schema of the format, enforced at a bearable speed.
+
+`jsonschema` decides what conforms, but takes milliseconds for a case. A case is therefore looked through by a few lines of Python
+first, which accept nothing that the schema does not; whatever they do not accept goes to the library.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .form import DTYPES, EXACT, INLINE, MAX_AXES, MAX_ELEMENTS, Malformed
+
+
+def text() -> bytes:
+    """The schema as it stands in every corpus."""
+    return (Path(__file__).parent / "schema.json").read_bytes()
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text())["$defs"]
+    return found
+
+
+@cache
+def validator(name: str) -> Any:
+    """The library's validator of one of the schema's definitions."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": _definitions()})
+
+
+def conforms(name: str, record: Any) -> None:
+    """Raise `Malformed` with what is wrong unless `record` is a `name` ("case", "manifest") of the schema."""
+    if (name == "case" and plainly_a_case(record)) or validator(name).is_valid(record):
+        return
+    from jsonschema.exceptions import best_match
+
+    error = best_match(validator(name).iter_errors(record))
+    raise Malformed(f"not as the schema asks, at {error.json_path:.80}: {error.message:.160}")
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    rule = _definitions()[name]
+    return re.compile(rule["pattern"] if "pattern" in rule else rule["anyOf"][1]["pattern"])
+
+
+def _is(name: str, x: Any) -> bool:
+    return type(x) is str and _pattern(name).search(x) is not None
+
+
+def _object(x: Any, keys: set[str]) -> bool:
+    return type(x) is dict and x.keys() == keys
+
+
+def _list(x: Any, lo: int, hi: int) -> bool:
+    return type(x) is list and lo <= len(x) <= hi
+
+
+def _integer(x: Any) -> bool:
+    return -EXACT <= x <= EXACT if type(x) is int else _is("integer", x)
+
+
+def _scalar(x: Any) -> bool:
+    return type(x) is bool or _integer(x) or _is("name", x) or _is("float", x)
+
+
+def _named(x: Any, most: int) -> bool:
+    return type(x) is dict and len(x) <= most and all(_is("name", k) for k in x)
+
+
+def _fields(x: Any) -> bool:
+    return _named(x, 40) and all(_scalar(v) or (_list(v, 1, 65536) and all(map(_scalar, v))) for v in x.values())
+
+
+def _plan(x: Any) -> bool:
+    return (
+        _object(x, {"op", "dialect", "parameters", "constants", "register_bits", "input_range", "integers"})
+        and _is("name", x["op"])
+        and _is("name", x["dialect"])
+        and x["constants"] in ("exact", "float32", "float64")
+        and type(x["register_bits"]) is int
+        and x["register_bits"] in (32, 64)
+        and _list(x["input_range"], 2, 2)
+        and all(map(_integer, x["input_range"]))
+        and _fields(x["parameters"])
+        and _fields(x["integers"])
+    )
+
+
+def _tensor(x: Any) -> bool:
+    if type(x) is not dict or type(x.get("dtype")) is not str or x["dtype"] not in DTYPES or not _list(x.get("shape"), 0, MAX_AXES):
+        return False
+    if not all(type(n) is int and 0 <= n <= MAX_ELEMENTS for n in x["shape"]):
+        return False
+    if x.keys() == {"shape", "dtype", "file", "member"}:
+        return all(
+            type(x[k]) is str and re.search(rule["pattern"], x[k])
+            for k, rule in _definitions()["large"]["properties"].items()
+            if "pattern" in rule
+        )
+    if len(x) != 3 or not _list(x.get("data"), 0, INLINE):
+        return False
+    data: list[Any] = x["data"]
+    if x["dtype"] in ("float32", "float64"):
+        return all(_is("float", v) for v in data)
+    types = set(map(type, data))
+    if str in types:
+        if not all(_is("integer", v) for v in data if type(v) is str):
+            return False
+        data = [v for v in data if type(v) is not str]
+    return types <= {int, str} and (not data or -EXACT <= min(data) <= max(data) <= EXACT)
+
+
+def plainly_a_case(x: Any) -> bool:
+    """Whether `x` is a case beyond doubt; False says nothing."""
+    return (
+        _object(x, {"id", "tags", "plan", "operands", "steps", "out"})
+        and _is("id", x["id"])
+        and _list(x["tags"], 1, 16)
+        and all(_is("slug", tag) for tag in x["tags"])
+        and len(set(x["tags"])) == len(x["tags"])
+        and _plan(x["plan"])
+        and _named(x["operands"], 8)
+        and len(x["operands"]) > 0
+        and all(v is None or _tensor(v) for v in x["operands"].values())
+        and _named(x["steps"], 40)
+        and all(map(_tensor, x["steps"].values()))
+        and _tensor(x["out"])
+    )
