@@ -40,6 +40,9 @@ STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and edited
 }
 SIZE = (12.8, 7.2)
+FILES = tuple(
+    f"{name}{ending}" for name in ("approximations", "i_gelu", "i_exp", "error_over_scale") for ending in (".png", ".svg", ".csv")
+)
 NAMES = {"paper": "paper (Algorithms 1–4)", "ibert": "ibert (the released code)"}
 INTERVAL = {"i_gelu": (-4.0, 4.0), "i_exp": (-10.0, 0.0)}
 SCALES = {

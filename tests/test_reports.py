@@ -30,9 +30,10 @@ def fresh(tmp_path_factory):
     out = tmp_path_factory.mktemp("reports") / "to" / "be" / "made"
     seen = []
 
-    def progress(name, path):
-        assert path is None or path.stat().st_size > 0
-        seen.append((name, path))
+    def progress(done, total, what):
+        assert len(list(out.iterdir())) == done
+        assert (out / what).stat().st_size > 0
+        seen.append((done, total, what))
 
     return out, report.write(out, None, progress), seen
 
@@ -49,7 +50,7 @@ def test_every_file_is_written_and_reported(fresh):
     out, written, seen = fresh
     assert written == [out / name for name in FILES]
     assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
-    assert seen == [("gelu_exp", None), *(("gelu_exp", path) for path in written)]
+    assert seen == [(done, len(FILES), what) for done, what in enumerate(FILES, start=1)]
 
 
 def test_figures_are_whole(fresh):
@@ -74,7 +75,7 @@ def test_gallery_is_complete_and_small():
 
 def test_same_bytes_whatever_the_users_settings(fresh, tmp_path):
     with matplotlib.rc_context({"font.size": 30, "axes.linewidth": 5, "svg.hashsalt": None}):
-        for path in itertools.islice(report._load("gelu_exp")(tmp_path), 3):
+        for path in itertools.islice(report._load("gelu_exp").build(tmp_path), 3):
             assert path.read_bytes() == (fresh[0] / path.name).read_bytes()
 
 
@@ -192,7 +193,7 @@ def test_unknown_report_is_a_usage_error(tmp_path):
 
 def test_scripts_are_discovered_and_chosen_by_name(monkeypatch, tmp_path):
     for name in ("one", "two", "_helper"):
-        text = f"def build(out):\n    (out / '{name}.txt').write_text('x')\n    yield out / '{name}.txt'\n"
+        text = f"FILES = ('{name}.txt',)\ndef build(out):\n    (out / '{name}.txt').write_text('x')\n    yield out / '{name}.txt'\n"
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(report, "content", lambda name: tmp_path)
     assert report.available() == ("one", "two")

@@ -1,7 +1,7 @@
 """Reports: scripts of ``reports/`` that write figures, each with its numbers as a table.
 
-A script is a module with ``build(out)`` that yields the path of every file it has written. What scripts share stands here; it needs no
-plotting library, so that everything but the drawing works without one.
+A script is a module with ``FILES``, the names of the files it writes, and ``build(out)``, which yields the path of each as soon as it
+stands. What scripts share is here; it needs no plotting library, so that everything but the drawing works without one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in content("reports").glob("*.py") if not p.stem.startswith("_")))
 
 
-def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[str, Path | None], None] | None = None) -> list[Path]:
+def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
     """Write reports into `out`, which is made if need be.
 
     Parameters
@@ -53,7 +53,7 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[str
     names : sequence of str, optional
         Which reports; all of them by default.
     progress : callable, optional
-        Called with a report's name and None when it starts, then with the name and the path of each file as soon as it stands.
+        Called whenever a file stands, with the number that do, the number that will, and its name.
 
     Returns
     -------
@@ -74,24 +74,23 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[str
     for name in wanted:
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
-    scripts = [(name, _load(name)) for name in wanted]
+    scripts = [_load(name) for name in wanted]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        written = []
-        for name, script in scripts:
-            if progress:
-                progress(name, None)
-            for path in script(out):
+        written: list[Path] = []
+        total = sum(len(script.FILES) for script in scripts)
+        for script in scripts:
+            for path in script.build(out):
                 written.append(path)
                 if progress:
-                    progress(name, path)
+                    progress(len(written), total, path.name)
     except OSError as error:
         raise ContentError(f"{out} cannot be written: {error}") from error
     return written
 
 
-def _load(name: str) -> Callable[[Path], Iterator[Path]]:
-    """The ``build`` of a script, loaded from its file: reports/ is data of the package, not a package."""
+def _load(name: str) -> Any:
+    """A script, loaded from its file: reports/ is data of the package, not a package."""
     path = content("reports") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"refsim_report_{name}", path)
     if spec is None or spec.loader is None:
@@ -104,8 +103,7 @@ def _load(name: str) -> Callable[[Path], Iterator[Path]]:
         if library in EXTRA:
             raise MissingExtraError(library, EXTRA[library]) from error
         raise
-    build: Callable[[Path], Iterator[Path]] = module.build
-    return build
+    return module
 
 
 # ------------------------------------------------------------------------------------------------------- for the scripts
