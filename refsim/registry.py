@@ -246,7 +246,7 @@ def certificate(plan: Plan) -> Certificate:
         elif operand.kind == "float32":
             boxes += [Interval(-(1 << 24) + 1, (1 << 24) - 1, rows, peak), Interval(-149, 104, rows, peak)]
         elif operand.kind == "bool":
-            boxes.append(None)
+            boxes.append(np.array(True))  # stands for any mask: a plain condition counts as either
         else:
             boxes.append(Interval(*operand.range(plan), rows, peak))
     steps = d.run(arrays(plan), *boxes)
