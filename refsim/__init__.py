@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conformance.targets import target as target
-    from .content import content as content
     from .errors import ContentError as ContentError
     from .errors import DomainError as DomainError
     from .errors import PlanError as PlanError
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "content": "content",
     "target": "conformance.targets",
     **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     "Plan": "ops.base",

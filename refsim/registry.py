@@ -298,11 +298,11 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
 
 def _smallest_scale(size: float, works: Any) -> float | None:
     """The least scale of four digits above `size` for which `works`; None where none is found up to 2**40 times larger."""
-    low, high = size, size * 2
-    for _ in range(40):
+    low = high = size
+    for step in (1.05,) * 48 + (2.0,) * 40:  # finely at first: a window of scales may be narrow
+        low, high = high, high * step
         if works(high):
             break
-        low, high = high, high * 2
     else:
         return None
     while high / low > 1.0001:

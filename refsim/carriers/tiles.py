@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import DomainError
 from ..ops.base import Definition, Plan, arrays
 
-TILE = 1 << 14
-"""Elements of a tile: a handful of int64 temporaries of this size stay in the second-level cache."""
+TILE = 1 << 16
+"""Elements of a tile: few enough for int64 temporaries to stay in the cache, many enough to hide what each NumPy call costs."""
 
 
 def decompose(x: Any, kind: str) -> tuple[Any, Any]:

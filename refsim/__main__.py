@@ -1,0 +1,5 @@
+"""``python -m refsim``: the command line."""
+
+from .cli import main
+
+main()
