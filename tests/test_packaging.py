@@ -149,7 +149,7 @@ def test_an_editable_install_finds_the_repository(tmp_path: Path) -> None:
     environment = Environment.create(tmp_path)
     environment.install("--editable", ROOT)
     for part in PARTS:
-        code = f"import refsim; print(refsim.content({part!r}))"
+        code = f"from refsim.content import content; print(content({part!r}))"
         assert Path(environment.python(code).strip()) == ROOT / part
 
 
