@@ -156,7 +156,7 @@ def check(
     effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes to spread the suite over.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes to spread the suite over; 0: one a core, up to 4.")] = 0,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the shipped implementations and whether they can run here.")] = False,

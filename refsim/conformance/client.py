@@ -6,12 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
-import queue
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +78,33 @@ def as_handed(plan: Plan, operands: list[Any]) -> list[Any]:
     return handed
 
 
+class _Pipe:
+    """The worker's answers, read with a deadline."""
+
+    def __init__(self, number: int) -> None:
+        self._number, self.deadline = number, 0.0
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, or fewer where the stream ends; a TimeoutError at the deadline."""
+        data = bytearray()
+        while len(data) < size:
+            left = self.deadline - time.monotonic()
+            if left <= 0 or not select.select([self._number], [], [], left)[0]:
+                raise TimeoutError
+            part = os.read(self._number, min(size - len(data), 1 << 20))
+            if not part:
+                break
+            data += part
+        return bytes(data)
+
+
 class Worker:
     """One target in one process, restarted after a crash or a time-out."""
 
     def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
         self._spec, self._launch, self._first = spec, launch, first
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.Queue[Any] = queue.Queue()
+        self._pipe: _Pipe | None = None
         self._warm: set[tuple[str, str]] = set()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
         self.description: Description = self._start()
@@ -103,9 +123,9 @@ class Worker:
             stderr=self._errors,
             env=environment,
         )
-        self._answers = queue.Queue()
+        assert self._process.stdout is not None
+        self._pipe = _Pipe(self._process.stdout.fileno())
         self._warm = set()
-        threading.Thread(target=self._listen, args=(self._process, self._answers), daemon=True).start()
         try:
             header, _ = self._receive(self._first, "loading")
         except Broken as broken:
@@ -115,30 +135,19 @@ class Worker:
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
         return described(header)
 
-    @staticmethod
-    def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[Any]) -> None:
-        assert process.stdout is not None
-        while True:
-            try:
-                answers.put(frames.read(process.stdout))
-            except (frames.FrameError, ValueError, OSError) as error:
-                answers.put(error)
-                return
-
     def _receive(self, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
+        assert self._pipe is not None
+        self._pipe.deadline = time.monotonic() + limit
         try:
-            answer = self._answers.get(timeout=limit)
-        except queue.Empty:
+            return frames.read(self._pipe)
+        except TimeoutError:
             self.close()
             raise Broken("timed out", f"no answer to {what} within {limit:g} s", fatal=True, first=first) from None
-        if isinstance(answer, Exception):
-            garbage = "garbage" in str(answer) or "header" in str(answer)
-            status = self._end()
-            raise Broken(
-                "garbage" if garbage else "crashed", str(answer) if garbage else f"{status}{self._tail()}", fatal=True, first=first
-            )
-        header, arrays = answer
-        return header, arrays
+        except frames.Ended:
+            raise Broken("crashed", f"{self._end()}{self._tail()}", fatal=True, first=first) from None
+        except frames.FrameError as error:
+            self.close()
+            raise Broken("garbage", str(error), fatal=True, first=first) from None
 
     def _end(self) -> str:
         assert self._process is not None
@@ -214,7 +223,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):
-                    if stream is not None and stream is not self._process.stdout:
+                with contextlib.suppress(OSError):  # what is left in a dead worker's pipe cannot be flushed
+                    if stream is not None:
                         stream.close()
             self._process = None

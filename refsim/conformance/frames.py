@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,17 @@ _KINDS = frozenset("biuf")
 
 
 class FrameError(Exception):
-    """What came is no frame: the stream ended, or the bytes are garbage."""
+    """What came is no frame."""
+
+
+class Ended(FrameError):
+    """The stream ended."""
+
+
+class Readable(Protocol):
+    """Something with bytes to read."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def write(stream: IO[bytes], header: dict[str, Any], arrays: list[Any] | None = None) -> None:
@@ -36,7 +46,7 @@ def write(stream: IO[bytes], header: dict[str, Any], arrays: list[Any] | None = 
     stream.flush()
 
 
-def read(stream: IO[bytes]) -> tuple[dict[str, Any], list[Any]]:
+def read(stream: Readable) -> tuple[dict[str, Any], list[Any]]:
     """Receive one frame: (header, arrays).
 
     Raises
@@ -55,7 +65,7 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], list[Any]]:
     return header, arrays
 
 
-def _array(stream: IO[bytes], item: dict[str, Any]) -> Any:
+def _array(stream: Readable, item: dict[str, Any]) -> Any:
     dtype, shape = np.dtype(item["dtype"]), tuple(int(n) for n in item["shape"])
     size = math.prod(shape) * dtype.itemsize
     if dtype.kind not in _KINDS or min(shape, default=0) < 0 or size > MAXIMUM:
@@ -63,8 +73,8 @@ def _array(stream: IO[bytes], item: dict[str, Any]) -> Any:
     return np.frombuffer(bytearray(_exactly(stream, size)), dtype=dtype).reshape(shape)
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes:
+def _exactly(stream: Readable, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
-        raise FrameError("the stream ended")
+        raise Ended("the stream ended")
     return data

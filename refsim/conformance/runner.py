@@ -39,7 +39,7 @@ def check(
     effort: str = "quick",
     seed: int = 0,
     timeout: float | None = None,
-    jobs: int = 1,
+    jobs: int = 0,
     junit: Path | None = None,
     progress: Progress = lambda done, total, what: None,
 ) -> Result:
@@ -57,7 +57,7 @@ def check(
     timeout : float, optional
         Seconds a launch may take; by default 10, and 120 for the first of each op.
     jobs : int
-        Processes to spread the suite over.
+        Processes to spread the suite over; 0 stands for one a core, up to 4.
     junit : Path, optional
         Where pytest's JUnit XML goes.
     progress : callable
@@ -81,6 +81,7 @@ def check(
     claims = worker.description
     worker.close()
     result.deviations = claims.deviations
+    jobs = jobs or min(os.cpu_count() or 1, 4)
     _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start
     return result
@@ -131,7 +132,7 @@ def _run(
         command += ["--refsim-seed", str(result.seed), "--refsim-events", str(events)]
         command += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
         command += ["--refsim-timeout", str(timeout)] if timeout is not None else []
-        command += ["-p", "xdist", "-n", str(jobs), "--dist", "load"] if jobs > 1 else []
+        command += ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
         command += ["--junitxml", f"{folder}/junit.xml"] if junit is not None else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
