@@ -75,9 +75,7 @@ LIBRARY = ctypes.CDLL(str(build()))
 
 def _call(function: str, *arguments: Any) -> int:
     """Call with arrays as pointers, integers as int64_t, None as a null pointer."""
-    converted = [
-        ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a if a is None else ctypes.c_int64(a) for a in arguments
-    ]
+    converted = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a if a is None else ctypes.c_int64(a) for a in arguments]
     status: int = getattr(LIBRARY, function)(*converted)
     return status
 

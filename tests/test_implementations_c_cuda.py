@@ -1,0 +1,349 @@
+"""The C and CUDA implementations against the simulator; and that a mistake in their sources is noticed, not only that there is none.
+
+Run as a script with the path of an adapter, this checks that one (the sanitized builds run so: undefined behaviour ends the process).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refsim
+from refsim.content import content
+from refsim.ops.requantize import RULES
+from refsim.vectors.patterns import Words, draw_operands, draw_plan
+
+FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
+ROUNDS = 3
+SANITIZE = "-fsanitize=undefined -fno-sanitize-recover=all"
+
+# Beyond the spaces that plans are drawn from: two-word products, shifts past the register, offsets, long and uniform rows.
+DIRECTED: list[tuple[str, dict[str, Any]]] = [
+    ("requantize", {"scale_in": -1.7e-14, "scale_out": 0.0123, "input_bits": 64}),
+    ("requantize", {"scale_in": (2.0**-66, -(2.0**-95), 2.0**-31), "scale_out": 1.0, "input_bits": 64, "output_bits": 32}),
+    ("requantize", {"scale_in": (-12.0, 3.7, 2.0**30), "scale_out": 1.0, "output_signed": False, "zero_point": 200}),
+    ("requantize", {"scale_in": 2.0**-5, "scale_out": 1.0, "input_bits": 64, "output_bits": 2, "zero_point": -2}),
+    *(
+        ("requantize", {"rule": rule, "scale_in": 0.3, "scale_out": 1.0, "addend": a})
+        for rule in ("pulp_floor", "fqvit_m_n")
+        for a in (7, -(2**31))
+    ),
+    *(
+        ("requantize", {"rule": rule, "scale_in": (0.25, -37.0), "scale_out": 0.03125})
+        for rule in ("gemmlowp_double", "neon_sqrdmulh_srshl")
+    ),
+    ("residual_add", {"scale_in": -0.3, "scale_residual": (2.0**-40, 1.0), "scale_out": 0.7, "residual_bits": 62, "output_bits": 32}),
+    ("i_gelu", {"scale": 2e-8, "input_bits": 8}),
+    ("i_gelu", {"scale": (6e-5, 1e3), "input_bits": 32}),
+    ("i_exp", {"scale": 0.001, "input_range": (-(2**31), -5)}),
+    ("i_softmax", {"scale": 2.0**-6, "length": 4096}),
+    ("i_softmax", {"scale": 0.01, "length": 257, "output_bits": 16}),
+    ("i_layernorm", {"length": 768, "beta": 1e5, "gamma": -0.001}),
+    ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3), "output_bits": 32}),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in ("REFSIM_C_FLAGS", "REFSIM_CUDA_FLAGS", "REFSIM_CUDA_ORDER", "REFSIM_CUDA_DEVICE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+def load(path: Path) -> Any:
+    """A fresh copy of an adapter, which builds its library."""
+    spec = importlib.util.spec_from_file_location(f"adapter_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterator[tuple[Any, list[Any]]]:
+    """Plans in the target's domain, drawn and directed, with operands at ties, clip sides, edges and ends of the range."""
+    d = refsim.definition(op, dialect)
+    domain = getattr(target, "DOMAIN", {}).get(op, {})
+    rules = domain.get("rule", tuple(RULES)) if op == "requantize" else (None,)
+    for rule in rules:
+        for k in range(rounds):
+            source = Words(f"{op}/{dialect}/{rule}/{k}")
+            plan = draw_plan(source, d, {**domain, **({"rule": (rule,)} if rule else {})})
+            if plan is not None:
+                yield plan, draw_operands(source, plan, 600)
+    for name, given in DIRECTED:
+        if name == op and (op != "requantize" or given.get("rule", rules[0]) in rules):
+            plan = refsim.plan(op, dialect=dialect, **given)
+            source = Words(f"directed/{op}/{dialect}/{given}")
+            yield plan, draw_operands(source, plan, 600)
+            if op == "i_softmax":
+                yield plan, [np.full((2, plan.length), 5), None]
+
+
+def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
+    """The first lane on which `target` differs from the simulator; empty where none does."""
+    count = 0
+    for plan, operands in launches(target, op, dialect, rounds):
+        count += 1
+        expected = refsim.run(plan, *operands)
+        got = np.asarray(getattr(target, op)(*operands, plan))
+        if got.shape != expected.shape:
+            return f"{plan}: shape {got.shape}, expected {expected.shape}"
+        if not np.array_equal(got, expected):
+            where = tuple(int(i) for i in np.argwhere(got != expected)[0])
+            return f"{plan} at {where}: {got[where]}, expected {expected[where]}"
+    return "" if count else f"{op} ({dialect}): no plan"
+
+
+def ops(target: Any) -> list[tuple[str, str]]:
+    """What `target` has, op by dialect."""
+    return [d.key for d in refsim.definitions() if hasattr(target, d.name)]
+
+
+@pytest.fixture(scope="module")
+def c(_cache: None) -> Any:
+    return load(FOLDERS["c"] / "adapter.py")
+
+
+@pytest.fixture(scope="module")
+def cuda(_cache: None) -> Any:
+    return load(FOLDERS["cuda"] / "adapter.py")
+
+
+@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions()])
+def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
+    assert difference(c, op, dialect) == ""
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("op", ["i_exp", "i_gelu", "i_softmax", "i_sqrt", "requantize"])
+def test_cuda_equals_the_simulator(cuda: Any, op: str, dialect: str) -> None:
+    assert difference(cuda, op, dialect) == ""
+
+
+def test_rules_stand_in_the_order_of_the_header(c: Any) -> None:
+    header = (FOLDERS["c"] / "ibert.h").read_text()
+    names = header.split("enum requantize_rule {")[1].split("}")[0].lower().replace(",", " ").split()
+    assert tuple(names) == c.RULES
+    assert set(names) == set(RULES)
+
+
+@pytest.mark.parametrize("name", ["c", "cuda"])
+def test_shapes_and_layouts(name: str, request: pytest.FixtureRequest) -> None:
+    """Empty batches, no axes at all, strided and Fortran-ordered operands."""
+    target = request.getfixturevalue(name)
+    gelu = refsim.plan("i_gelu", scale=2**-12, input_bits=17)
+    softmax = refsim.plan("i_softmax", scale=2**-6, length=40, input_bits=8)
+    q = np.arange(-64, 64, dtype=np.int8).reshape(8, 16)
+    for shape in ((0,), (0, 5), (3, 0, 2)):
+        assert target.i_gelu(np.zeros(shape, np.int8), gelu).shape == shape
+    assert target.i_softmax(np.zeros((0, 7), np.int8), np.ones((0, 7), bool), softmax).shape == (0, 7)
+    assert target.i_gelu(np.array(-4096), gelu) == 9465856
+    for other in (q[:, ::3], q.T, np.asfortranarray(q), q[::-1]):
+        assert np.array_equal(target.i_gelu(other, gelu), refsim.run(gelu, other))
+        mask = np.arange(other.shape[-1]) % 4 > 0
+        assert np.array_equal(target.i_softmax(other, mask, softmax), refsim.run(softmax, other, mask))
+    if name == "c":
+        linear = refsim.plan("linear", in_features=16, out_features=3)
+        weight = np.asfortranarray(np.arange(-24, 24, dtype=np.int8).reshape(3, 16))
+        assert np.array_equal(target.linear(q, weight, None, linear), refsim.run(linear, q, weight))
+        assert target.linear(q[:0], weight, np.arange(3, dtype=np.int32), linear).shape == (0, 3)
+        matmul = refsim.plan("matmul", length=16)
+        assert np.array_equal(target.matmul(q, weight.T, matmul), refsim.run(matmul, q, weight.T))
+        assert target.matmul(np.zeros((0, 2, 16), np.int8), np.zeros((0, 16, 3), np.int8), matmul).shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("bits", "signed"), [(8, True), (4, True), (8, False), (16, True)])
+def test_fused_kernel_is_the_composition(cuda: Any, dialect: str, channels: int, bits: int, signed: bool) -> None:
+    scales = (2.0**-12, 3e-4, 1.1e-3)[:channels]
+    gelu = refsim.plan("i_gelu", dialect=dialect, scale=scales if channels > 1 else scales[0], input_bits=20)
+    bound = next(b for b in refsim.certificate(gelu).bounds if b.name == "out")
+    narrow = refsim.plan(
+        "requantize",
+        dialect=dialect,
+        scale_in=gelu.output_scale,
+        scale_out=0.02,
+        input_range=(bound.lo, bound.hi),
+        output_bits=bits,
+        output_signed=signed,
+        zero_point=3,
+    )
+    (q,) = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 3000)
+    expected = refsim.run(narrow, refsim.run(gelu, q))
+    got = cuda.i_gelu_requantize(q, gelu, narrow)
+    assert got.dtype == (np.int8 if signed and bits <= 8 else np.int64)
+    assert np.array_equal(got, expected)
+    assert len(np.unique(expected)) > 3  # not everything clipped
+
+
+# ------------------------------------------------------------------------------------------------------ mistakes are noticed
+
+
+def mutated(name: str, folder: Path, file: str, old: str, new: str) -> Path:
+    """Adapter of a copy of an implementation in which `old` is replaced once."""
+    copy = folder / name
+    shutil.copytree(FOLDERS[name], copy)
+    text = (copy / file).read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+    (copy / file).write_text(text.replace(old, new))
+    return copy / "adapter.py"
+
+
+MUTANTS = [
+    ("c", "exact.h", "half && (below || (kept & 1))", "half && (below || !negative || (kept & 0))", "requantize", "ibert"),
+    ("c", "exact.h", "-1 - ((-1 - x) >> s)", "-(-x >> s)", "i_gelu", "ibert"),
+    ("c", "exact.h", "n / d - (n % d < 0)", "n / d", "i_layernorm", "paper"),
+    ("c", "exact.h", "p.high << 1 | (p.low != 0)", "p.high << 1", "requantize", "paper"),
+    ("c", "requantize.c", "sh < 31 ? x * power_of_two(31 - sh) : x", "sh < 0 ? 0 : x", "requantize", "paper"),
+    (
+        "c",
+        "quantize.c",
+        "clamp(with_sign(size, word >> 31 != 0), -n, n - 1)",
+        "clamp(with_sign(size, word >> 31 != 0), -n, n)",
+        "quantize",
+        "ibert",
+    ),
+    ("c", "softmax.c", "z > 63 ? 0 : (p * p + q_c) >> z", "(p * p + q_c) >> (z & 31)", "i_exp", "paper"),
+    ("cuda", "kernels.cuh", "half & (below != 0 || (kept & 1))", "half & (below != 0 || !negative)", "requantize", "ibert"),
+    ("cuda", "kernels.cuh", "(high << 1) << (63 - e)", "0", "requantize", "paper"),
+    ("cuda", "kernels.cuh", "erf = erf >> 14", "erf = erf / 16384", "i_gelu", "ibert"),
+    ("cuda", "kernels.cuh", "mask == nullptr || mask[start + i]) greatest", "true) greatest", "i_softmax", "ibert"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), MUTANTS)
+def test_wrong_source_is_noticed(tmp_path: Path, name: str, file: str, old: str, new: str, op: str, dialect: str) -> None:
+    assert difference(load(mutated(name, tmp_path, file, old, new)), op, dialect, rounds=6) != ""
+
+
+def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
+    barrier = "__syncthreads();\n    value = partial[0]"
+    target = load(mutated("cuda", tmp_path, "kernels.cuh", barrier, "value = partial[0]"))
+    plan = refsim.plan("i_softmax", scale=2**-6, length=300, input_bits=8)
+    q = np.arange(300, dtype=np.int32)[None] % 120
+    with pytest.raises(target.OrderError, match=r"forward give .* reversed"):
+        target.i_softmax(q, None, plan)
+    assert np.array_equal(target.i_softmax(q[:, :32], None, plan), refsim.run(plan, q[:, :32]))  # one warp needs no barrier
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;\n    __syncthreads();",
+         "if (threadIdx.x % 32 == 0) {\n partial[threadIdx.x / 32] = value;\n __syncthreads();\n }", "not all threads of the block reach"),
+        ("__shfl_xor_sync(0xFFFFFFFFu,", "__shfl_xor_sync(0xFFFFu,", "partial warp"),
+        ("out[i] = x;", "out[i] = x;\n __syncthreads();", "independent threads"),
+    ],
+)  # fmt: skip
+def test_divergent_barrier_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
+    target = load(mutated("cuda", tmp_path, "kernels.cuh", old, new))
+    softmax, sqrt = refsim.plan("i_softmax", scale=2**-6, length=300), refsim.plan("i_sqrt")
+    q = np.zeros((2, 300), np.int32)
+    for _ in range(2):  # an abandoned launch leaves nothing behind
+        with pytest.raises(RuntimeError, match=message):
+            target.i_sqrt(q, sqrt) if "independent" in message else target.i_softmax(q, None, softmax)
+    gelu = refsim.plan("i_gelu", scale=2**-12)
+    assert np.array_equal(target.i_gelu(q, gelu), refsim.run(gelu, q))
+
+
+def as_script(adapter: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(filter(None, [str(Path(refsim.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    environ = {**os.environ, "PYTHONPATH": paths, **environment}
+    return subprocess.run([sys.executable, __file__, str(adapter)], env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["c", "cuda"])
+def test_no_undefined_behaviour(name: str) -> None:
+    done = as_script(FOLDERS[name] / "adapter.py", **{f"REFSIM_{name.upper()}_FLAGS": SANITIZE})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_undefined_behaviour_is_noticed(tmp_path: Path) -> None:
+    """The sanitized build is one: a plain shift that overflows gives the right bits here, and ends the process."""
+    adapter = mutated("c", tmp_path, "requantize.c", "x * power_of_two(31 - sh)", "x << (31 - sh)")
+    done = as_script(adapter, REFSIM_C_FLAGS=SANITIZE)
+    assert done.returncode != 0
+    assert "runtime error: left shift" in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------- compilers
+
+
+@pytest.mark.parametrize(("name", "variable"), [("c", "CC"), ("cuda", "CXX")])
+def test_no_compiler_is_an_import_error(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "no-such-compiler -m64")
+    with pytest.raises(ImportError, match=f"no-such-compiler.*{variable}"):
+        load(FOLDERS[name] / "adapter.py")
+
+
+@pytest.mark.parametrize(("name", "file"), [("c", "gelu.c"), ("cuda", "kernels.cuh")])
+def test_source_that_does_not_compile(name: str, file: str, tmp_path: Path) -> None:
+    adapter = mutated(name, tmp_path, file, "i_softmax_kernel(" if name == "cuda" else "static int64_t poly(", "int int (")
+    with pytest.raises(RuntimeError, match=r"failed:\n(.|\n)*error"):
+        load(adapter)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("REFSIM_CUDA_ORDER", "sideways"), ("REFSIM_CUDA_DEVICE", "tpu")])
+def test_unknown_setting(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{variable} = '{value}' is not one of"):
+        load(FOLDERS["cuda"] / "adapter.py")
+
+
+@pytest.fixture
+def compile_all() -> Any:
+    return load(FOLDERS["cuda"] / "compile_all.py")
+
+
+def test_nvcc_compiles_the_kernels(compile_all: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oldest and newest architecture; the script does all of them. Without nvcc the report says so."""
+    monkeypatch.setattr(compile_all, "ARCHITECTURES", ("sm_75", "sm_120"))
+    monkeypatch.delenv("REFSIM_REQUIRE_NVCC", raising=False)
+    lines: list[str] = []
+    assert compile_all.compile_all(report=lines.append), lines
+    if shutil.which("nvcc"):
+        assert [line.split(",")[0] for line in lines] == ["sm_75: ok", "sm_120: ok"]
+    else:
+        assert lines[0].startswith("nvcc not found: skipped")
+
+
+def test_nvcc_absent_or_failing(compile_all: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines: list[str] = []
+    monkeypatch.delenv("REFSIM_REQUIRE_NVCC", raising=False)
+    assert compile_all.compile_all(report=lines.append)
+    monkeypatch.setenv("REFSIM_REQUIRE_NVCC", "1")
+    assert not compile_all.compile_all(report=lines.append)
+    assert all(line.startswith("nvcc not found: skipped") for line in lines)
+    assert len(lines) == 2
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text('#!/bin/sh\ncase "$*" in *sm_90*) echo "no such thing" >&2; exit 1;; esac\nfor last; do :; done\necho x > "$last"\n')
+    nvcc.chmod(0o755)
+    lines.clear()
+    assert not compile_all.compile_all(report=lines.append)
+    assert [line for line in lines if "failed" in line] == ["sm_90: failed\nno such thing\n"]
+    assert len(lines) == 6
+
+
+def main() -> int:
+    target = load(Path(sys.argv[1]))
+    found = [text for op, dialect in ops(target) if (text := difference(target, op, dialect))]
+    print(*found, sep="\n")
+    return len(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
