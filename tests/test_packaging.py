@@ -1,8 +1,8 @@
 """The distribution: built from its sdist, installed into a clean environment, used from another directory.
 
-No network: the build runs with the hatchling that is installed here (no build isolation), and the clean environment finds the
-dependencies of refsim through a .pth file that names this interpreter's site-packages. Lines of a .pth file are not searched for
-further .pth files, so an editable refsim of this interpreter does not show through.
+No network: the build runs with the hatchling that is installed here (no build isolation), and the clean environment borrows the
+dependencies of refsim, link by link, from this interpreter's site-packages. Nothing of refsim is among them: neither an editable
+install nor its metadata, whose entry points pytest would find.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class Environment:
         made = cls(place / "env", place / "elsewhere")
         made.elsewhere.mkdir()
         run(sys.executable, "-m", "venv", "--without-pip", made.folder, cwd=place)
-        dependencies = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
-        (made.site / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
+        for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+            for entry in Path(folder).iterdir():
+                if entry.suffix != ".pth" and "refsim" not in entry.name:
+                    (made.site / entry.name).symlink_to(entry)
         return made
 
     @property
