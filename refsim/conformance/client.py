@@ -111,7 +111,7 @@ class Worker:
 
     def _start(self) -> Description:
         environment = {
-            **os.environ,
+            **{k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"},
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
         }
         self._errors.seek(0)

@@ -104,8 +104,8 @@ def diagnose(plan: Plan, operands: list[Any], got: Any, expected: Any) -> str:
         out = np.asarray(values)
         return bool(out.shape == got.shape and (out == got).all())
 
-    for used, words in rounding.RULES.items():
-        due = _due(plan)
+    due = _due(plan)
+    for used, words in sorted(rounding.RULES.items(), key=lambda item: not item[0].startswith("half")):
         if used == due:
             continue
         with _rounding(due, used):  # on Python ints, where every rounding is looked up by its name

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -181,30 +180,33 @@ def _remark(o: OpVerdict) -> str:
     return "; ".join(parts)
 
 
+def _say(console: Console, text: str, style: str = "", indent: str = "") -> None:
+    """Lines that the terminal may wrap but we do not: they are to be pasted and searched."""
+    for line in text.splitlines():
+        console.print(Text(indent + line, style=style), soft_wrap=True)
+
+
 def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
     failures = o.all("failures")
     if failures:
         failure = next((f for f in failures if f.get("where") == "search"), failures[0])
-        lines: list[Any] = [Text(describe_failure(failure).split("\n", 1)[-1])]
-        if "input" in failure:
-            lines += [Text("to reproduce:", style="dim"), Padding(Text(reproduction(failure, result.target), style="cyan"), (0, 0, 0, 2))]
+        _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}", "bold red")
+        _say(console, describe_failure(failure).split("\n", 1)[-1], indent="  ")
         others = sum(r["differing"] for r in o.records) - 1
         if others > 0:
-            lines.append(Text(f"{others} more launches differ", style="dim"))
-        console.print(Text(f"\n{o.op} ({o.dialect}) is {DIFFERS}", style="bold red"), Padding(Group(*lines), (0, 0, 0, 2)), sep="\n")
+            _say(console, f"{others} more launches differ", "dim", "  ")
+        if "input" in failure:
+            _say(console, "to reproduce:", "dim")
+            _say(console, reproduction(failure, result.target), "cyan")
     for entry in o.all("broken")[:1]:
-        console.print(
-            Text(f"\n{o.op} ({o.dialect}) {entry['kind']}", style="bold magenta"), Padding(Text(entry["text"]), (0, 0, 0, 2)), sep="\n"
-        )
+        _say(console, f"\n{o.op} ({o.dialect}) {entry['kind']}", "bold magenta")
+        _say(console, entry["text"], indent="  ")
     for record in o.records:
         if "harness" in record:
-            console.print(
-                Text(f"\n{o.op} ({o.dialect}): the harness failed", style="bold magenta"),
-                Padding(Text(record["harness"]), (0, 0, 0, 2)),
-                sep="\n",
-            )
+            _say(console, f"\n{o.op} ({o.dialect}): the harness failed", "bold magenta")
+            _say(console, record["harness"], indent="  ")
     for name, entry in o.deviations.items():
         fact = next((e for e in result.deviations if e["id"] == name), None)
         reason = f": {fact['reason']} ({fact['reference']})" if fact else ""
-        console.print(Text(f"{o.op} ({o.dialect}) known deviation {name}, {entry['lanes']:,} lanes{reason}", style="yellow"))
-        console.print(Padding(Text(f"smallest: {entry['example']}", style="dim"), (0, 0, 0, 2)))
+        _say(console, f"{o.op} ({o.dialect}) known deviation {name}, {entry['lanes']:,} lanes{reason}", "yellow")
+        _say(console, f"smallest: {entry['example']}", "dim", "  ")

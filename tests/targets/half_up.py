@@ -1,6 +1,7 @@
 """A target with one wrong rounding: requantize rounds half up where half even is due."""
 
 import numpy as np
+
 from refsim.arithmetic import multiply_shift_round
 
 DIALECTS = ("ibert", "paper")

@@ -1,0 +1,261 @@
+"""`refsim check` on targets that are right, wrong and misbehaving: verdicts, exit codes, counterexamples, isolation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+TARGETS = Path(__file__).parent / "targets"
+MOCKS = str(TARGETS / "mocks.py")
+
+
+def refsim(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "refsim.cli", *words]
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": root, **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)
+
+
+def checked(tmp_path: Path, *words: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
+    report = tmp_path / "report.json"
+    done = refsim("check", *words, "--json", str(report), "--effort", "quick", "--jobs", "1", **kwargs)
+    assert report.is_file(), done.stderr + done.stdout
+    return done.returncode, json.loads(report.read_text()), done.stdout
+
+
+def verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
+    return {(o["op"], o["dialect"]): o["verdict"] for o in report["ops"]}
+
+
+def test_right_target_is_conformant(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:right")
+    assert code == 0, text
+    assert verdicts(report) == dict.fromkeys([("i_exp", "paper"), ("i_gelu", "paper"), ("i_sqrt", "paper")], "conformant")
+    assert all(o["vectors"] > 0 and o["launches"] > o["vectors"] for o in report["ops"])
+
+
+@pytest.mark.parametrize(
+    ("mock", "kind"),
+    [
+        ("raises", "raised"),
+        ("exits", "crashed"),
+        ("dies", "crashed"),
+        ("shapes", "wrong shape"),
+        ("floats", "not integers"),
+        ("nan", "not integers"),
+        ("words", "malformed"),
+    ],
+)
+def test_broken_target_exits_3_and_the_rest_is_reported(tmp_path: Path, mock: str, kind: str) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:{mock}")
+    assert code == 3, text
+    broken = next(o for o in report["ops"] if o["op"] == "i_gelu")
+    assert broken["verdict"] == "broke"
+    assert broken["broken"][0]["kind"] == kind
+    assert {o["verdict"] for o in report["ops"] if o["op"] != "i_gelu"} == {"conformant"}
+
+
+def test_hanging_target_is_timed_out(tmp_path: Path) -> None:
+    start = time.monotonic()
+    code, report, text = checked(tmp_path, f"{MOCKS}:hangs", "--timeout", "2")
+    assert code == 3, text
+    assert verdicts(report)["i_gelu", "paper"] == "broke"
+    assert verdicts(report)["i_exp", "paper"] == "conformant"
+    assert "2 s" in next(o for o in report["ops"] if o["op"] == "i_gelu")["broken"][0]["text"]
+    assert time.monotonic() - start < 60
+
+
+def test_printing_is_no_answer(tmp_path: Path) -> None:
+    code, _, text = checked(tmp_path, f"{MOCKS}:prints", "--op", "i_gelu")
+    assert code == 0, text
+
+
+def test_half_up_is_rejected_with_the_smallest_counterexample(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, str(TARGETS / "half_up.py"))
+    assert code == 1
+    failures = [f for o in report["ops"] for f in o["failures"] if f["where"] == "search"]
+    assert failures
+    for failure in failures:
+        assert failure["operands"][0]["data"] == [1]
+        assert (failure["got"], failure["expected"]) == (1, 0)
+        assert "half up" in failure["diagnosis"]
+        assert "half even is due" in failure["diagnosis"]
+    assert "q = 1 => 1, expected 0" in text
+
+
+def test_reproduction_runs_as_pasted(tmp_path: Path) -> None:
+    _, _, text = checked(tmp_path, str(TARGETS / "half_up.py"), "--dialect", "ibert")
+    lines = text.split("to reproduce:\n")[1].splitlines()
+    script = "\n".join(lines[: next(i for i, line in enumerate(lines) if "target(" in line) + 1])
+    program = script.replace("refsim.run", "ours = refsim.run").replace("refsim.target", "theirs = refsim.target")
+    done = subprocess.run(
+        [sys.executable, "-c", program + "\nprint(int(ours), int(theirs))"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    assert done.stdout.split() == ["0", "1"], done.stderr + program
+
+
+@pytest.mark.parametrize(("mock", "op", "size"), [("truncates", "i_exp", 1), ("truncates_gelu", "i_gelu", 1)])
+def test_wrong_division_of_negatives_is_rejected(tmp_path: Path, mock: str, op: str, size: int) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:{mock}", "--op", op)
+    assert code == 1, text
+    failure = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")
+    assert len(failure["operands"][0]["data"]) == size
+    assert abs(failure["operands"][0]["data"][0]) == 1
+
+
+def test_truncating_shift_is_named(tmp_path: Path) -> None:
+    _, report, _ = checked(tmp_path, f"{MOCKS}:truncates_gelu")
+    assert "towards zero in a shift to the right where floor is due" in report["ops"][0]["failures"][0]["diagnosis"]
+
+
+def test_first_differing_intermediate_is_named(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:steps")
+    assert code == 1
+    step = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")["step"]
+    assert step["name"] == "t"
+    assert step["got"] < step["expected"]
+    assert "first intermediate that differs: t" in text
+
+
+def test_modified_operands_are_rejected(tmp_path: Path) -> None:
+    code, report, _ = checked(tmp_path, f"{MOCKS}:modifies", "--op", "i_gelu")
+    assert code == 1
+    assert "modifies its operands" in report["ops"][0]["failures"][0]["diagnosis"]
+
+
+def test_known_deviation_passes_and_a_new_one_fails(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:deviates")
+    assert code == 0, text
+    assert report["verdict"] == "conformant with 1 known deviation"
+    found = next(o for o in report["ops"] if o["op"] == "i_gelu")["deviations"]["negative"]
+    assert found["lanes"] > 0
+    assert "q = -1 => " in found["example"]
+    code, report, text = checked(tmp_path, f"{MOCKS}:deviates_more")
+    assert code == 1
+    failure = next(f for o in report["ops"] for f in o["failures"] if f["where"] == "search")
+    assert failure["operands"][0]["data"] == [0]
+
+
+def test_declared_domain_is_respected(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:narrow")
+    assert code == 0, text
+    gelu = next(o for o in report["ops"] if o["op"] == "i_gelu")
+    assert gelu["outside"] > 0
+    assert gelu["vectors"] > 0
+
+
+def test_target_without_an_op_exits_4(tmp_path: Path) -> None:
+    code, report, text = checked(tmp_path, f"{MOCKS}:empty")
+    assert code == 4
+    assert report["ops"] == []
+    assert "none of the ops" in text
+
+
+def test_op_asked_for_and_absent_is_not_implemented(tmp_path: Path) -> None:
+    code, report, _ = checked(tmp_path, f"{MOCKS}:right", "--op", "i_softmax", "--op", "i_sqrt")
+    assert code == 4
+    assert verdicts(report)["i_softmax", "paper"] == "not implemented"
+    assert verdicts(report)["i_sqrt", "paper"] == "conformant"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["nowhere.py"], "nowhere.py"),
+        (["no.such.module"], "no.such.module"),
+        ([MOCKS, "--op", "i_glue"], "i_glue"),
+        ([MOCKS, "--dialect", "tflite"], "tflite"),
+        ([MOCKS, "--effort", "heroic"], "heroic"),
+        ([MOCKS, "--frobnicate"], "--frobnicate"),
+        ([], "--list"),
+    ],
+)
+def test_wrong_usage_exits_2(words: list[str], named: str) -> None:
+    done = refsim("check", *words)
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+def test_target_that_cannot_be_imported_breaks(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("raise RuntimeError('no device')\n")
+    code, report, _ = checked(tmp_path, str(file))
+    assert code == 3
+    assert "no device" in report["trouble"]
+
+
+def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pytest.ini").write_text("[pytest]\naddopts = -W error --strict-markers --no-such-option\nfilterwarnings = error\n")
+    (project / "conftest.py").write_text("raise RuntimeError('this conftest must not be read')\n")
+    (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '-W error'\n")
+    (project / "kernels.py").write_text(
+        "import warnings, refsim\nwarnings.warn('old API')\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n)\n"
+    )
+    env = {"PYTEST_ADDOPTS": "--no-such-option", "PYTEST_PLUGINS": "no_such_plugin", "PYTHONWARNINGS": "error"}
+    code, report, text = checked(tmp_path, "kernels.py", cwd=project, env=env)
+    assert code == 0, text
+    assert verdicts(report) == {("i_sqrt", "ibert"): "conformant"}
+
+
+def test_junit_lists_every_check(tmp_path: Path) -> None:
+    junit = tmp_path / "deep" / "junit.xml"
+    code, _, text = checked(tmp_path, f"{MOCKS}:steps", "--junit", str(junit))
+    assert code == 1, text
+    content = junit.read_text()
+    failed = {case.get("name") for case in ElementTree.fromstring(content).iter("testcase") if case.find("failure") is not None}
+    assert {"test_golden[i_gelu-ibert]", "test_differential[i_gelu-ibert]"} <= failed
+
+
+def test_plain_pytest_gives_the_same_verdict() -> None:
+    from refsim.content import content
+
+    suite = content("properties")
+    words = [
+        "-c",
+        str(suite / "pytest.ini"),
+        "-p",
+        "refsim.conformance.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--disable-plugin-autoload",
+        "-q",
+    ]
+    outcomes = {}
+    for mock in ("right", "steps"):
+        command = [sys.executable, "-m", "pytest", str(suite), *words, "--refsim-target", f"{MOCKS}:{mock}"]
+        environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
+        outcomes[mock] = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert outcomes["right"].returncode == 0, outcomes["right"].stdout
+    assert outcomes["steps"].returncode == 1, outcomes["steps"].stdout
+    assert "first intermediate that differs: t" in outcomes["steps"].stdout
+
+
+def test_interrupt_keeps_what_finished(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-m", "refsim.cli", "check", f"{MOCKS}:slow", "--effort", "nightly", "--json", str(report)]
+    environment = {**os.environ, "CI": "true", "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any('"record"' in events.read_text() for events in tmp_path.glob("refsim-*/events.jsonl")):
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 130
+    data = json.loads(report.read_text())
+    assert data["interrupted"]
+    assert any(o["launches"] > 0 for o in data["ops"])
