@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from ..content import content
 from ..errors import ContentError
@@ -74,6 +76,39 @@ def verify(path: Folder = None) -> None:
     except ContentError as error:
         raise _fail(FAILED, error) from None
     _say(f"verified: {proven.cases} cases in {proven.files} files, {proven.values:,} values on two carriers, corpus {proven.hash}")
+
+
+@app.command()
+def coverage(
+    path: Annotated[
+        Path | None, typer.Argument(help="A corpus, or a .jsonl file in its format; the shipped corpus where left out.", show_default=False)
+    ] = None,
+    bins: Annotated[bool, typer.Option("--bins", help="Show every bin with its number of lanes.")] = False,
+) -> None:
+    """Count which semantic bins of each op the vectors fall into; exit code 1 where one is empty."""
+    from .bins import coverage as count
+    from .corpus import lines_of, load
+
+    if path is not None and not path.exists():
+        raise _fail(USAGE, f"{path}: no such file or folder")
+    try:
+        found = count(lines_of(path) if path is not None and path.is_file() else load(path))
+    except ContentError as error:
+        raise _fail(FAILED, error) from None
+    if not found:
+        raise _fail(FAILED, f"{path}: no case")
+    table = Table("op", "dialect", "lanes", "bins hit", "empty", header_style="bold")
+    for (op, dialect), histogram in sorted(found.items()):
+        hit = len(histogram.bins) - len(histogram.empty)
+        table.add_row(op, dialect, f"{histogram.lanes:,}", f"{hit} of {len(histogram.bins)}", ", ".join(histogram.empty))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if bins:
+        for (op, dialect), histogram in sorted(found.items()):
+            for name, lanes in histogram.bins.items():
+                _say(f"{op} {dialect} {name} {lanes}")
+    empty = sum(len(h.empty) for h in found.values())
+    if empty:
+        raise _fail(FAILED, f"{empty} empty bins")
 
 
 @app.command()

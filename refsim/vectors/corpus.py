@@ -165,36 +165,13 @@ class Corpus:
         name = f"{dialect}/{op}.jsonl"
         if (op, dialect) not in self.keys:
             return
-        data = self.bytes_of(name)
-        lines = data.splitlines(keepends=True)
-        if len(lines) != self.manifest["files"][name]["cases"]:
-            raise ContentError(f"{name}: {len(lines)} lines, the manifest says {self.manifest['files'][name]['cases']}")
-        for number, text in enumerate(lines, 1):
-            where = f"{name}: line {number}"
-            try:
-                if len(text) > form.MAX_LINE:
-                    raise Malformed(f"{len(text)} bytes are more than the {form.MAX_LINE} of a line")
-                record = form.parse(text)
-                schema.conforms("case", record)
-                where = f"{name}: {record['id']}"
-                if record["id"].split("/")[:2] != [op, dialect] or (record["plan"]["op"], record["plan"]["dialect"]) != (op, dialect):
-                    raise Malformed(f"is not a case of {op} in {dialect}")
-                yield record, text, self._large(record, dialect)
-            except Malformed as error:
-                raise ContentError(f"{where}: {error}") from None
-
-    def _large(self, record: dict[str, Any], dialect: str) -> dict[str, NDArray[Any]]:
-        names = {t["file"] for _, t in form.tensors(record) if t and "file" in t}
-        if not names:
-            return {}
-        if len(names) > 1:
-            raise Malformed("large tensors in more than one file")
-        name = f"{dialect}/{names.pop()}"
-        data = self.bytes_of(name)
-        try:
-            return form.unarchive(data)
-        except Malformed as error:
-            raise Malformed(f"{name}: {error}") from None
+        data, count = self.bytes_of(name), self.manifest["files"][name]["cases"]
+        if data.count(b"\n") != count or not data.endswith(b"\n"):
+            raise ContentError(f"{name}: {len(data.splitlines())} lines, the manifest says {count}")
+        for record, text, large in _records(name, data, lambda file: self.bytes_of(f"{dialect}/{file}")):
+            if record["id"].split("/")[:2] != [op, dialect]:
+                raise ContentError(f"{name}: {record['id']}: not a case of {op} in {dialect}")
+            yield record, text, large
 
     def cases(self, op: str, dialect: str) -> Iterator[Case]:
         """The cases of one op in one dialect, in order; none where the corpus has none.
@@ -217,6 +194,44 @@ class Corpus:
     def __iter__(self) -> Iterator[Case]:
         for op, dialect in self.keys:
             yield from self.cases(op, dialect)
+
+
+def lines_of(path: Path) -> Iterator[Case]:
+    """The cases of a single ``.jsonl`` file in this format, of whatever ops, without a manifest; ``.npz`` files stand beside it."""
+    data = _read(path.parent, path.name, MAX_FILE)
+    for record, _, large in _records(path.name, data, lambda file: _read(path.parent, file, MAX_FILE)):
+        try:
+            yield _case(record, large)
+        except Malformed as error:
+            raise ContentError(f"{path.name}: {record['id']}: {error}") from None
+
+
+def _records(name: str, data: bytes, fetch: Callable[[str], bytes]) -> Iterator[tuple[dict[str, Any], bytes, dict[str, NDArray[Any]]]]:
+    for number, text in enumerate(data.split(b"\n")[:-1], 1):
+        where = f"{name}: line {number}"
+        try:
+            if len(text) > form.MAX_LINE:
+                raise Malformed(f"{len(text)} bytes are more than the {form.MAX_LINE} of a line")
+            record = form.parse(text)
+            schema.conforms("case", record)
+            where = f"{name}: {record['id']}"
+            if record["id"].split("/")[:2] != [record["plan"]["op"], record["plan"]["dialect"]]:
+                raise Malformed(f"has a plan of {record['plan']['op']} in {record['plan']['dialect']}")
+            yield record, text + b"\n", _large(record, fetch)
+        except Malformed as error:
+            raise ContentError(f"{where}: {error}") from None
+
+
+def _large(record: dict[str, Any], fetch: Callable[[str], bytes]) -> dict[str, NDArray[Any]]:
+    files = {t["file"] for _, t in form.tensors(record) if t and "file" in t}
+    if len(files) > 1:
+        raise Malformed("large tensors in more than one file")
+    for file in files:
+        try:
+            return form.unarchive(fetch(file))
+        except Malformed as error:
+            raise Malformed(f"{file}: {error}") from None
+    return {}
 
 
 def _case(record: dict[str, Any], large: Mapping[str, NDArray[Any]], remake: Callable[..., Plan] | None = None) -> Case:

@@ -59,11 +59,11 @@ def _fields(old: Any, old_large: Any, new: Any, new_large: Any) -> Iterator[tupl
     before: dict[str, Any] = dict(form.tensors(old))
     after: dict[str, Any] = dict(form.tensors(new))
     for name in {**before, **after}:
-        x, y = before.get(name), after.get(name)
-        if (x is None) != (y is None) or (name in before) != (name in after):
-            yield name, "added" if x is None else "removed"
-        elif x is not None:
-            yield from _values(name, x, form.read(x, old_large), y, form.read(y, new_large))
+        was, now = before.get(name), after.get(name)
+        if was is not None and now is not None:
+            yield from _values(name, was, form.read(was, old_large), now, form.read(now, new_large))
+        elif was is not None or now is not None:
+            yield name, "removed" if now is None else "added"
 
 
 def _short(value: Any) -> str:

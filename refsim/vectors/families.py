@@ -35,7 +35,11 @@ class Key:
     dialect: str
     family: str
     name: str
-    index: int
+
+    @property
+    def index(self) -> int:
+        """The number that the name is: never a place in a list, which another key could shift."""
+        return int(self.name)
 
     @property
     def id(self) -> str:
@@ -81,8 +85,8 @@ class Family:
 
     def cases(self, d: Definition) -> Iterator[tuple[Key, Draft]]:
         """The cases of one op in one dialect, in order."""
-        for index, name in enumerate(self.keys(d)):
-            key = Key(d.name, d.dialect, self.name, name, index)
+        for name in self.keys(d):
+            key = Key(d.name, d.dialect, self.name, name)
             yield key, self.make(key)
 
 
@@ -273,17 +277,20 @@ def points(key: Key) -> Draft:
     return plan, [patterns.lanes(plan, key.id, 300)], ()
 
 
-@family("shapes", _ELEMENT, ["empty", "one", "tail", "odd", "axes", "block"], ["batch"])
+@family("shapes", (*_ELEMENT, "quantize"), ["empty", "one", "tail", "odd", "axes", "block"], ["batch"])
 def shapes(key: Key) -> Draft:
     """No element, one, a scalar's shape, lengths beside powers of two, four leading axes."""
     shape = {"empty": (3, 0, 5), "one": (1,), "tail": (31,), "odd": (3, 43), "axes": (2, 1, 3, 5), "block": (257,)}[key.name]
-    given: dict[str, Any] = {"input_bits": 12}
+    given: dict[str, Any] = {"output_bits": 8} if key.op == "quantize" else {"input_bits": 12}
     if key.op in ("requantize", "residual_add"):
         given |= {"scale_in": 2**-4, "scale_out": 0.1875}
         given |= {"scale_residual": 0.3, "residual_bits": 12} if key.op == "residual_add" else {}
     elif key.op != "i_sqrt":
         given["scale"] = 2**-8
     plan = key.plan(**given)
+    if key.op == "quantize":
+        steps = raw_integers(key.id, math.prod(shape), -300, 300).reshape(shape)
+        return plan, [(steps * 2.0**-9).astype(key.d.operands[0].kind)], ()
     operands = []
     for operand in key.d.operands:
         operands.append(raw_integers(f"{key.id}/{operand.name}", math.prod(shape), *operand.range(plan)).reshape(shape))
@@ -298,7 +305,7 @@ def width_edge(key: Key) -> Draft:
     """
     extra = {"length": 8} if key.op == "i_softmax" else {}
     if key.name.startswith("widest"):
-        plan = _fitting(key, range(32, 1, -1), scale=_spread(key.d, 3, key.index), **extra)
+        plan = _fitting(key, range(32, 1, -1), scale=_spread(key.d, 3, int(key.name[-1])), **extra)
     else:
         bits = {"register_bits": 32} if key.name == "finest-32" else {}
         narrow = 16 if key.dialect == "ibert" and key.op in ("i_gelu", "i_erf") else 8
@@ -472,12 +479,12 @@ def _rule_lanes(plan: Any, seed: str, kind: str) -> NDArray[np.int64]:
     ["saturation"],
 )
 def saturation(key: Key) -> Draft:
-    """Every output width, signed and unsigned, just inside and just outside both ends; zero points at the ends; shifts to the left."""
-    given: dict[str, Any] = {"scale_in": [0.25, 0.3, -0.75] if key.index < 9 else [3.0, -1.5, 40.0], "scale_out": 1.0, "input_bits": 32}
-    if key.index < 9:
+    """Every output width, signed and unsigned, just inside and just outside both ends; zero points at the ends; factors above 1."""
+    given: dict[str, Any] = {"scale_in": [0.25, 0.3, -0.75], "scale_out": 1.0, "input_bits": 32}
+    if key.name in ("zero-low", "zero-high", "left"):
+        given |= {"scale_in": [3.0, -1.5, 40.0], "zero_point": {"zero-low": -128, "zero-high": 127, "left": 0}[key.name]}
+    else:
         given |= {"output_bits": int(key.name[1:]), "output_signed": key.name[0] == "s"}
-    elif key.name != "left":
-        given |= {"zero_point": -128 if key.name == "zero-low" else 127}
     plan: Any = key.plan(**given)
     top = 1 << plan.output_bits
     found: list[int] = []
@@ -488,9 +495,9 @@ def saturation(key: Key) -> Draft:
     return plan, [_columns(plan, _cut(plan, _ints(dict.fromkeys([*found, *plan.input_range]))))], ("output-width",)
 
 
-@family("dyadic", ("requantize",), range(6), ["tie"])
+@family("dyadic", ("requantize",), range(8), ["tie"])
 def dyadic(key: Key) -> Draft:
-    """The dyadic factors of real layers: products beyond 53 bits, shifts beyond 63, multipliers that round up to 2**31."""
+    """The dyadic factors of real layers: products beyond 53 bits, shifts beyond 63 and to the left, multipliers that round up to 2**31."""
     scales = (
         (5.890945249120705e-05, 1.000016212463379),
         (2147406291 * 2.0**-52, 1.0),
@@ -498,10 +505,11 @@ def dyadic(key: Key) -> Draft:
         (2.0**-40, 2.0),
         (-3.1e-9, 0.02),
         (2.0**-100, 2.0**-30),
+        (2.0**31, 1.0),
+        (-3 * 2.0**29, 1.5),
     )[key.index]
-    plan: Any = key.plan(
-        scale_in=scales[0], scale_out=scales[1], output_bits=(16, 8, 32, 8, 8, 8)[key.index], input_bits=64 if key.index > 2 else 32
-    )
+    bits = (32, 32, 32, 64, 64, 64, 8, 12)[key.index]
+    plan: Any = key.plan(scale_in=scales[0], scale_out=scales[1], output_bits=(16, 8, 32, 8, 8, 8, 32, 16)[key.index], input_bits=bits)
     extra = [8971541, 235938099, -235938099]
     return plan, [_cut(plan, _ints([*extra, *patterns.lanes(plan, key.id, 240)]))], ("extreme",)
 
@@ -522,7 +530,7 @@ def residual_ties(key: Key) -> Draft:
 # ------------------------------------------------------------------------------------------------------------------ i-sqrt
 
 
-def _bodies(n: int) -> int:
+def bodies_of(n: int) -> int:
     """How often the loop body of i-sqrt runs."""
     count, x = 0, 1 << (n.bit_length() + 1) // 2
     while n:
@@ -566,7 +574,7 @@ def bodies(key: Key) -> Draft:
     ]
     squares = [r * r + side for r in roots for side in (-1, 0, 1, r, 2 * r)]
     found = [
-        n for n in (*range(40), *squares, *raw_words(key.id, 600).astype(np.uint32).tolist(), 16785407, 16785408) if _bodies(n) == wanted
+        n for n in (*range(40), *squares, *raw_words(key.id, 600).astype(np.uint32).tolist(), 16785407, 16785408) if bodies_of(n) == wanted
     ]
     return plan, [patterns.within(found, 0, (1 << 32) - 1)[-240:]], ()
 
@@ -931,27 +939,22 @@ def scales(key: Key) -> Draft:
 # ---------------------------------------------------------------------------------------------------------- narrow registers
 
 
-@family(
-    "registers", ("i_poly", "i_erf", "i_gelu", "i_sqrt", "i_exp", "i_softmax"), lambda d: range(3) if _narrow(d) else [], ["register32"]
-)
+def has_narrow_plans(d: Definition) -> bool:
+    """Whether the op has plans in 32-bit registers at all: three of ``ibert`` form products of more bits by construction."""
+    return not (d.dialect == "ibert" and d.name in ("i_exp", "i_softmax", "i_layernorm"))
+
+
+@family("registers", (*_SCALED, "i_sqrt", "i_layernorm"), lambda d: range(3) if has_narrow_plans(d) else [], ["register32"])
 def registers(key: Key) -> Draft:
     """Plans in 32-bit registers, at the widest inputs for which every intermediate provably fits them."""
     given: dict[str, Any] = {"register_bits": 32}
     if key.op == "i_sqrt":
         plan: Any = key.plan(input_bits=(31, 30, 16)[key.index], **given)
         return plan, [patterns.lanes(plan, key.id, 200)], ()
-    extra = {"length": 7} if key.op == "i_softmax" else {}
-    plan = _fitting(
-        key,
-        range(32, 1, -1),
-        scale=(2**-4, 0.0371, 2**-9 * 1.3)[key.index] if key.dialect == "paper" else (2**-12, 7e-4, 3e-3)[key.index],
-        **given,
-        **extra,
-    )
+    if key.op in _ROWS:
+        given["length"] = 7
+    if key.op != "i_layernorm":
+        given["scale"] = (2**-4, 0.0371, 2**-9 * 1.3)[key.index] if key.dialect == "paper" else (2**-12, 7e-4, 3e-3)[key.index]
+    plan = _fitting(key, range(32 if key.op != "i_layernorm" else 24, 1, -1), **given)
     values = patterns.lanes(plan, key.id, 140)
-    return plan, [values[:140].reshape(-1, 7), None] if key.op == "i_softmax" else [values], ()
-
-
-def _narrow(d: Definition) -> bool:
-    """Whether the op has plans in 32-bit registers at all."""
-    return d.dialect == "paper" or d.name not in ("i_exp", "i_softmax")
+    return plan, _row_operands(plan, values[:140].reshape(-1, 7)) if key.op in _ROWS else [values], ()

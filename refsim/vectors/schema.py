@@ -1,6 +1,6 @@
 """The JSON Schema of the format, enforced at a bearable speed.
 
-`jsonschema` decides what conforms, but takes milliseconds for a case. A case is therefore looked through by a few lines of Python
+`jsonschema` decides what conforms, but takes milliseconds for a case. A record is therefore looked through by a few lines of Python
 first, which accept nothing that the schema does not; whatever they do not accept goes to the library.
 """
 
@@ -36,7 +36,7 @@ def validator(name: str) -> Any:
 
 def conforms(name: str, record: Any) -> None:
     """Raise `Malformed` with what is wrong unless `record` is a `name` ("case", "manifest") of the schema."""
-    if (name == "case" and plainly_a_case(record)) or validator(name).is_valid(record):
+    if _PLAINLY[name](record) or validator(name).is_valid(record):
         return
     from jsonschema.exceptions import best_match
 
@@ -133,3 +133,46 @@ def plainly_a_case(x: Any) -> bool:
         and all(map(_tensor, x["steps"].values()))
         and _tensor(x["out"])
     )
+
+
+def _count(x: Any, most: int = EXACT) -> bool:
+    return type(x) is int and 0 <= x <= most
+
+
+def _counts(x: Any) -> bool:
+    return type(x) is dict and all(_is("slug", k) and _count(v) for k, v in x.items())
+
+
+def _file(x: Any) -> bool:
+    return (
+        type(x) is dict
+        and x.keys() in ({"sha256", "bytes"}, {"sha256", "bytes", "cases"})
+        and _is("hash", x["sha256"])
+        and _count(x["bytes"], 1 << 26)
+        and _count(x.get("cases", 0))
+    )
+
+
+def _op(x: Any) -> bool:
+    return _object(x, {"cases", "lanes", "bins"}) and _count(x["cases"]) and _count(x["lanes"]) and _counts(x["bins"])
+
+
+def plainly_a_manifest(x: Any) -> bool:
+    """Whether `x` is a manifest beyond doubt; False says nothing."""
+    return (
+        _object(x, {"suite", "refsim", "corpus", "files", "ops", "tags"})
+        and type(x["suite"]) is int
+        and x["suite"] == _definitions()["manifest"]["properties"]["suite"]["const"]
+        and type(x["refsim"]) is str
+        and re.search(_definitions()["manifest"]["properties"]["refsim"]["pattern"], x["refsim"]) is not None
+        and _is("hash", x["corpus"])
+        and type(x["files"]) is dict
+        and len(x["files"]) <= 4096
+        and all(_is("path", k) and _file(v) for k, v in x["files"].items())
+        and _named(x["ops"], EXACT)
+        and all(_named(ops, EXACT) and all(map(_op, ops.values())) for ops in x["ops"].values())
+        and _counts(x["tags"])
+    )
+
+
+_PLAINLY = {"case": plainly_a_case, "manifest": plainly_a_manifest}
