@@ -1,5 +1,9 @@
 """Conformance of i-poly."""
 
+import numpy as np
+
+from refsim.conformance import laws
+from refsim.conformance.laws import law, premise, require
 from refsim.conformance.subject import Subject
 
 OP = "i_poly"
@@ -18,3 +22,29 @@ def test_differential(subject: Subject) -> None:
 def test_exhaustive(subject: Subject) -> None:
     """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
     subject.exhaustive()
+
+
+test_batch = law(laws.batch)
+test_repeat = law(laws.repeat)
+
+
+@law
+def test_symmetric(evaluate, plan, operands):
+    """f(-q_b + d) = f(-q_b - d)."""
+    (q,) = operands
+    lo, hi = plan.input_range
+    vertex = -np.asarray(plan.q_b)
+    premise(np.all((lo <= vertex) & (vertex <= hi)))
+    d = np.abs(q) % (np.minimum(vertex - lo, hi - vertex) + 1)
+    left, right = evaluate(np.stack([vertex - d, vertex + d]))
+    require(left == right, d=d, left=left, right=right)
+
+
+@law
+def test_second_difference(evaluate, plan, operands):
+    """f(q - 1) - 2*f(q) + f(q + 1) = 2, and f >= q_c."""
+    lo, hi = plan.input_range
+    q = np.clip(operands[0], lo + 1, hi - 1)
+    before, at, after = evaluate(np.stack([q - 1, q, q + 1]))
+    require(before - 2 * at + after == 2, q=q, before=before, at=at, after=after)
+    require(at >= np.asarray(plan.q_c), q=q, at=at)

@@ -1,5 +1,7 @@
 """Conformance of i-sqrt."""
 
+from refsim.conformance import laws
+from refsim.conformance.laws import law, require
 from refsim.conformance.subject import Subject
 
 OP = "i_sqrt"
@@ -18,3 +20,16 @@ def test_differential(subject: Subject) -> None:
 def test_exhaustive(subject: Subject) -> None:
     """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
     subject.exhaustive()
+
+
+test_batch = law(laws.batch)
+test_repeat = law(laws.repeat)
+
+
+@law
+def test_root(evaluate, plan, operands):
+    """r >= 0 and r**2 <= n < (r + 1)**2."""
+    (n,) = operands
+    r = evaluate(n)
+    require((r >= 0) & (r < 1 << 31), n=n, r=r)
+    require((r * r <= n) & (n < (r + 1) * (r + 1)), n=n, r=r)

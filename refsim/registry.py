@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -15,7 +16,7 @@ from .arithmetic.widths import Condition, Real, Width, bits_needed, fits
 from .carriers import tiles
 from .carriers.intervals import Interval
 from .errors import DomainError, PlanError, WidthError
-from .ops.base import DEFINITIONS, Definition, Operand, Plan, Scales, arrays, legal_choice, legal_integer
+from .ops.base import DEFINITIONS, Definition, Input, Operand, Plan, Scales, arrays, legal_choice, legal_integer
 from .ops.constants import WAYS
 
 _HEAD = ("constants", "register_bits", "input_bits", "input_range")
@@ -53,14 +54,19 @@ def of(plan: Plan) -> Definition:
 
 def parameters(d: Definition) -> dict[str, inspect.Parameter]:
     """The parameters a plan of `d` takes, by name, in the order of ``refsim explain``."""
-    own = dict(list(inspect.signature(d.make).parameters.items())[1:])
+    return dict(_parameters(d.make, d.input, d.constants, d.registers))
+
+
+@cache  # reading signatures and annotations takes longer than a small launch
+def _parameters(make: Any, given: Input | None, constants: bool, registers: bool) -> dict[str, inspect.Parameter]:
+    own = dict(list(inspect.signature(make).parameters.items())[1:])
     common = {
-        "input_bits": d.input is not None,
-        "input_range": d.input is not None,
-        "constants": d.constants,
-        "register_bits": d.registers,
+        "input_bits": given is not None,
+        "input_range": given is not None,
+        "constants": constants,
+        "register_bits": registers,
     }
-    defaults = {"input_bits": d.input.default if d.input else None, "input_range": None, "constants": "exact", "register_bits": 64}
+    defaults = {"input_bits": given.default if given else None, "input_range": None, "constants": "exact", "register_bits": 64}
     for name, present in common.items():
         if present:
             own[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name])
@@ -211,7 +217,12 @@ class Certificate:
 
 def marks(d: Definition) -> dict[str, Any]:
     """Per intermediate, how its width is declared."""
-    return {name: hint.__metadata__[0] for name, hint in get_type_hints(d.steps, include_extras=True).items()}
+    return dict(_marks(d.steps))
+
+
+@cache
+def _marks(steps: Any) -> dict[str, Any]:
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
 
 
 def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:

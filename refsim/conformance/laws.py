@@ -1,0 +1,118 @@
+"""What the laws under properties/ are written with, and the laws that every op obeys.
+
+A law is a function `check(evaluate, plan, operands)` with the formula as its docstring: it asserts something of what
+`evaluate(*operands)` returns, the int64 array (float64 for `dequantize`) that the implementation under test answers with.
+`evaluate(*operands, plan=other)` launches it under another plan of the same op. No tolerances: where the arithmetic itself breaks a
+law, its formula says by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..arithmetic import raw_integers
+from ..errors import RefsimError
+from ..ops.base import Plan
+from ..registry import of
+from ..registry import plan as make_plan
+
+Check: TypeAlias = Callable[[Callable[..., Any], Any, list[Any]], None]
+
+
+class Vacuous(Exception):
+    """The law says nothing of this plan or of these operands."""
+
+
+def law(check: Check, dialects: Sequence[str] | None = None) -> Any:
+    """The test of a law, for every dialect or only for some; the law itself is its attribute `check`."""
+
+    def test(subject: Any) -> None:
+        subject.law(check)
+
+    named: Any = test  # not functools.wraps: pytest reads the signature, and it is the one of `test`
+    named.check, named.dialects, named.__doc__ = check, dialects, check.__doc__
+    return named
+
+
+def premise(condition: Any) -> None:
+    """Leave a launch out unless it is one the law speaks of."""
+    if not condition:
+        raise Vacuous
+
+
+def remade(plan: Plan, **changes: Any) -> Any:
+    """The plan with some parameters changed; the law is vacuous where there is no such plan."""
+    try:
+        return make_plan(plan.op, dialect=plan.dialect, **{**dict(plan.parameters), **changes})
+    except RefsimError:
+        raise Vacuous from None
+
+
+def require(holds: Any, **values: Any) -> None:
+    """Assert that `holds` on every lane; the message shows the values on the failing lane where the first of them is least."""
+    failing = np.argwhere(~np.asarray(holds, dtype=np.bool_))
+    if not len(failing):
+        return
+    shape = np.shape(holds)
+    columns = {name: np.broadcast_to(np.asarray(value), shape) for name, value in values.items()}
+    lanes = [tuple(map(int, index)) for index in failing[:4096]]
+    first = next(iter(columns.values()))
+    lane = min(lanes, key=lambda index: abs(first[index]))
+    raise AssertionError(", ".join(f"{name} = {column[lane]}" for name, column in columns.items()))
+
+
+def equal(got: Any, due: Any, **values: Any) -> None:
+    """Assert that two answers are equal on every lane."""
+    got, due = np.broadcast_arrays(got, due)
+    require(got == due, **{**values, "left": got, "right": due})
+
+
+# ------------------------------------------------------------------------------------------------ the laws of every op
+
+CUTS = (0, 1, 31, 33, 63, 65, 127, 129, 255, 257, 511, 513)
+"""Sizes of the first of the launches that a batch is cut into: none, one, and beside the sizes that kernels use as a tile."""
+
+
+def batch(evaluate: Any, plan: Any, operands: list[Any]) -> None:
+    """out(x ++ y) = out(x) ++ out(y): a launch of all elements, rows or matrices equals launches of the parts, also where a part is
+    empty, has one, or is one short of a tile or one beyond."""
+    flat = flattened(plan, operands)
+    count = len(flat[0])
+    fitting = [cut for cut in CUTS if cut <= count]
+    cut = fitting[int(raw_integers(repr(plan.parameters), 1, 0, len(fitting) - 1)[0])]
+    whole, parts = evaluate(*flat), np.concatenate([evaluate(*part(plan, flat, s)) for s in (slice(cut), slice(cut, None))])
+    require(whole == parts, whole=whole, parts=parts)
+
+
+def repeat(evaluate: Any, plan: Any, operands: list[Any]) -> None:
+    """out(x), out(y), out(x): the first and the third launch are equal, whatever was launched between them."""
+    flat = flattened(plan, operands)
+    first = evaluate(*flat)
+    evaluate(*part(plan, flat, slice(None, None, -1)))
+    again = evaluate(*flat)
+    require(first == again, first=first, again=again)
+
+
+def flattened(plan: Plan, operands: list[Any]) -> list[Any]:
+    """The operands with one leading axis, along which `part` may cut them."""
+    d = of(plan)
+    first = operands[0]
+    if d.layout == "element":
+        shape: tuple[int, ...] = (-1,) if plan.channels is None else (-1, plan.channels)
+        return [x.reshape(shape) for x in operands]
+    if d.layout == "gather":
+        return [first.reshape(-1), *operands[1:]]
+    if d.layout == "row":
+        return [None if x is None else np.broadcast_to(x, first.shape).reshape(-1, first.shape[-1]) for x in operands]
+    if d.name == "linear":
+        return [first.reshape(-1, first.shape[-1]), *operands[1:]]
+    return [x.reshape(-1, *x.shape[-2:]) for x in operands] if first.ndim > 2 else operands
+
+
+def part(plan: Plan, flat: list[Any], which: slice) -> list[Any]:
+    """Some of the batch: operands without a batch axis stay whole."""
+    alone = plan.op in ("linear", "embedding") or (plan.op == "matmul" and flat[0].ndim == 2)  # a single product is cut into rows
+    return [x if x is None or (alone and i) else x[which] for i, x in enumerate(flat)]
