@@ -1,0 +1,226 @@
+"""What floating-point carriers do to I-BERT's integers: the known deviations of Hugging Face's modules, as predicates.
+
+Each predicate redoes in NumPy, whose elementwise operations round as PyTorch's do, the steps in which the carrier's rounding can
+change an integer, and grants exactly the lanes on which it does. Where PyTorch adds up a row in an order of its own, both ends of
+what any order can give are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+LARGEST16 = 32767
+"""Largest code of the 16-bit quantiser inside IntSoftmax."""
+
+
+def scale16(plan: Any) -> Any:
+    """Scale of the 16-bit exponentials, as the dialect defines it."""
+    return np.float32(plan.x_max) / np.float32(LARGEST16)
+
+
+def _differs(carried: Any, exact: Any) -> Any:
+    """Lanes on which a floating-point array does not hold the integers `exact`."""
+    held = np.abs(carried) < 2.0**63
+    return ~held | (np.where(held, carried, 0).astype(np.int64) != exact)
+
+
+def _back(x: Any, scale: Any) -> Any:
+    """x times the scale, divided by it again, on the carrier of both: what a module sees of an integer."""
+    return x * scale / scale
+
+
+def _real(kind: Any, values: Any) -> Any:
+    return np.array(values, kind)
+
+
+def _clamped(rounded: Any, lo: int, hi: int) -> Any:
+    """The clamp of the modules: value and bounds in binary32."""
+    return np.clip(rounded.astype(np.float32), np.float32(lo), np.float32(hi))
+
+
+def _clamp_of_quantize(plan: Any, operands: Any, steps: Any) -> Any:
+    n = (1 << (plan.output_bits - 1)) - 1
+    return _differs(_clamped(steps.rounded, -n, n - 1), steps.out)
+
+
+def _dyadic(kind: Any, q: Any, scale: Any, multiplier: Any, shift: Any) -> tuple[Any, Any]:
+    """FixedPointMul's integer as it reads it off the carrier, and the product in binary64, rounded."""
+    z = np.rint(_back(q.astype(kind), _real(kind, scale)))
+    return z, np.rint(np.ldexp(z.astype(np.float64) * _real(np.float64, multiplier), -np.array(shift)))
+
+
+def _fixed_point_mul(kind: Any, cause: str) -> Any:
+    """Lanes that FixedPointMul gets wrong, by the first cause: its operand, its product or the binary32 of its output."""
+
+    def applies(plan: Any, operands: Any, steps: Any) -> Any:
+        terms = [(operands[0], plan.scale_in, plan.multiplier, plan.shift, steps.rounded)]
+        if len(operands) > 1:
+            terms.append((operands[1], plan.scale_residual, plan.multiplier_residual, plan.shift_residual, steps.rounded_residual))
+        total, wrong = np.float64(0), {"operand": np.False_, "product": np.False_}
+        for q, scale, multiplier, shift, rounded in terms:
+            z, r = _dyadic(kind, q, scale, multiplier, shift)
+            total = total + r
+            wrong["operand"] = wrong["operand"] | _differs(z, q)
+            wrong["product"] = wrong["product"] | _differs(r, rounded)
+        n = (1 << (plan.output_bits - 1)) - 1
+        out = _differs(_clamped(total, -n - 1, n), steps.out)
+        if cause == "operand":
+            return out & wrong["operand"]
+        if cause == "product":
+            return out & wrong["product"] & ~wrong["operand"]
+        return out & ~wrong["product"] & ~wrong["operand"]
+
+    return applies
+
+
+def _sum_of_linear(plan: Any, operands: Any, steps: Any) -> Any:
+    """Lanes on which the bound of a binary32 dot product's error, in any order of summation, reaches one half."""
+    q, weight, bias = operands
+    unit = 2.0**-24
+    seen = _back(q.astype(np.float32), np.float32(plan.scale)).astype(np.float64)
+    size = np.abs(weight).astype(np.float64).T
+    b = np.zeros(1) if bias is None else np.abs(bias).astype(np.float64)
+    lost_bias = np.where(b < 1 << 20, 0, np.rint(4 * unit * b) + 1)
+    total = np.abs(seen) @ size + b + lost_bias
+    whole = (seen == q).all(axis=-1, keepdims=True) & (total <= 1 << 24)
+    lost = np.abs(seen - q) @ size + lost_bias + np.where(whole, 0, (plan.in_features + 2) * unit * total)
+    return lost + 4 * unit * np.abs(steps.out) >= 0.5
+
+
+def _erf(kind: Any, plan: Any, x: Any) -> Any:
+    q_b, q_c = _real(kind, plan.q_b), _real(kind, plan.q_c)
+    t = np.minimum(np.abs(x), -q_b)
+    return np.floor(np.sign(x) * (np.square(t + q_b) + q_c) / kind(1 << 14))
+
+
+def _carrier_of_erf(kind: Any) -> Any:
+    return lambda plan, operands, steps: _differs(_erf(kind, plan, operands[0].astype(kind)), steps.out)
+
+
+def _carrier_of_gelu(kind: Any) -> Any:
+    def applies(plan: Any, operands: Any, steps: Any) -> Any:
+        x = _back(operands[0].astype(kind), _real(kind, plan.scale))
+        out = x * (_erf(kind, plan, x) + _real(kind, plan.q_1))
+        return _differs(np.rint(_back(out, _real(kind, plan.output_scale))), steps.out)
+
+    return applies
+
+
+def _exp(kind: Any, plan: Any, x: Any) -> Any:
+    x0, q_b, q_c = kind(plan.x0), kind(plan.q_b), kind(plan.q_c)
+    x = np.maximum(x, kind(30) * x0)
+    z = np.floor(x / x0)
+    r = x - x0 * z
+    return np.maximum(np.floor(((r + q_b) * r + q_c) * np.exp2(kind(30) - z)), kind(0))
+
+
+def _carrier_of_exp(kind: Any) -> Any:
+    return lambda plan, operands, steps: _differs(_exp(kind, plan, operands[0].astype(kind)), steps.out)
+
+
+def _narrowed(kind: Any, plan: Any, e: Any) -> Any:
+    """The inner QuantAct: exponentials divided by their own scale, then requantised to 16 bits, times and divided by that scale."""
+    scale = kind(plan.scale)
+    s_exp = kind(0.35815147) * (scale * scale) / kind(1 << 30)
+    f, x = np.frexp(np.float64(s_exp) / np.float64(scale16(plan)))
+    product = np.rint(e / s_exp).astype(np.float64) * np.floor(f * 2.0**31 + 0.5)
+    e16 = _clamped(np.rint(np.ldexp(product, x - 31)), -LARGEST16 - 1, LARGEST16)
+    return _back(e16.astype(kind), kind(scale16(plan)))
+
+
+def _quotient(kind: Any, plan: Any, e16: Any, total: Any) -> Any:
+    return np.floor(e16 * np.floor(kind(1) / total.astype(kind) * kind(1 << 32)) / kind(1 << (32 - plan.output_bits)))
+
+
+def _chain_of_softmax(kind: Any, plan: Any, x: Any, keep: Any, out: Any) -> Any:
+    """Lanes that come out wrong from the scores x, as the module has them, whatever the order of its sum."""
+    top = np.max(np.where(keep, x, -np.inf), axis=-1, keepdims=True, initial=-np.inf)
+    x = np.minimum(x - np.where(np.isfinite(top), top, x), 0)  # nothing is kept in a row without a top
+    e16 = np.where(keep, _narrowed(kind, plan, _exp(kind, plan, x)), kind(0))
+    total, lost = _summed(kind, e16)
+    total = np.where(keep.any(axis=-1, keepdims=True), total, 1)
+    low, high = (_differs(_quotient(kind, plan, e16, total + side * lost), out) for side in (-1, 1))
+    return low | high
+
+
+def _softmax(kind: Any, cause: str) -> Any:
+    """Lanes that IntSoftmax gets wrong, by cause: the quotient alone would be wrong too; else the scores it sees; else its exponentials."""
+
+    def applies(plan: Any, operands: Any, steps: Any) -> Any:
+        q, mask = operands
+        keep = np.ones(q.shape, bool) if mask is None else np.broadcast_to(mask, q.shape)
+        wrong = _chain_of_softmax(kind, plan, _back(q.astype(kind), kind(plan.scale)), keep, steps.out)
+        quotient = _differs(_quotient(kind, plan, steps.e16.astype(kind), steps.total), steps.out)
+        if cause == "quotient":
+            return wrong & quotient
+        exponentials = _chain_of_softmax(kind, plan, q.astype(kind), keep, steps.out)
+        return wrong & ~quotient & (exponentials == (cause == "exponentials"))
+
+    return applies
+
+
+def _summed(kind: Any, terms: Any) -> tuple[Any, Any]:
+    """The sum of each row, and how far a sum of any order on the carrier may lie from it: not at all where every partial sum is exact."""
+    wide = terms.astype(np.float64)
+    total, size = wide.sum(axis=-1, keepdims=True), np.abs(wide).sum(axis=-1, keepdims=True)
+    unit = float(np.finfo(kind).eps) / 2
+    whole = (wide == np.rint(wide)).all(axis=-1, keepdims=True) & (size <= 1 / unit)
+    return total, np.where(whole, 0, terms.shape[-1] * unit * size)
+
+
+def _carrier_of_layernorm(kind: Any) -> Any:
+    def applies(plan: Any, operands: Any, steps: Any) -> Any:
+        x, step = operands[0].astype(kind), kind(1 << plan.shift)
+        total, lost = _summed(kind, x)
+        low, high = (np.rint((total + side * lost).astype(kind) / kind(plan.length)) for side in (-1, 1))
+        y = x - low
+        squares, lost = _summed(kind, np.square(np.floor(y / step)))
+        lanes = np.broadcast_to(low != high, x.shape)
+        for side in (-1, 1):
+            sigma = np.maximum(np.floor(np.sqrt((squares + side * lost).astype(kind))) * step, 1)
+            u = np.floor(y * np.floor(kind(1) / sigma * kind(1 << 31)) / kind(2))
+            out = u + _real(kind, plan.bias)
+            lanes = lanes | _differs(np.rint(_back(out, _real(kind, plan.output_scale))), steps.out)
+        return lanes & (steps.sigma > 0)
+
+    return applies
+
+
+def deviations(kind: Any) -> list[dict[str, Any]]:
+    """The known deviations on the carrier `kind`: the binary32 one gets wrong what the binary64 one does, and more."""
+    found: list[dict[str, Any]] = []
+
+    def add(op: str, slug: str, applies: Callable[..., Any], reason: str, reference: str = "measured: README.md of this folder") -> None:
+        name = f"{op.removeprefix('i_')}-{slug}"
+        found.append({"id": name, "op": op, "dialects": ("ibert",), "reason": reason, "reference": reference, "applies": applies})
+
+    bounds = "the bounds of the clamp are rounded to binary32: beyond 25 bits a saturated code is 2**(b-1), outside the width"
+    add("quantize", "clamp", _clamp_of_quantize, bounds)
+    product = "FixedPointMul forms z*M in binary64, which rounds it where |z*M| >= 2**53, before it is rounded to an integer"
+    add("requantize", "product-of-53-bits", _fixed_point_mul(kind, "product"), product)
+    add("residual_add", "product-of-53-bits", _fixed_point_mul(kind, "product"), product)
+    output = "FixedPointMul clamps and returns in binary32: codes beyond 2**24 lose their last bits"
+    add("requantize", "output-in-binary32", _fixed_point_mul(kind, "output"), output)
+    nan = "2**31 / std with std = 0 makes NaN and infinities where only the bias is due"
+    add("i_layernorm", "nan-on-constant-row", lambda plan, operands, steps: steps.sigma == 0, nan, "kssteven418/I-BERT #30, #31")
+    bits, carrier = np.finfo(kind).nmant + 1, f"in-binary{np.finfo(kind).bits}"
+    short = f"round to {bits} bits"
+    add("i_erf", carrier, _carrier_of_erf(kind), f"square and polynomial {short} before the shift")
+    add("i_gelu", carrier, _carrier_of_gelu(kind), f"operand, polynomial, product and the way back through the scale {short}")
+    add("i_layernorm", carrier, _carrier_of_layernorm(kind), f"sums, root, quotient, product and the way back through the scale {short}")
+    scores = f"(q*S)/S is not always q in {bits} bits, and it is not rounded: a segment's edge may fall into the next"
+    add("i_softmax", f"scores-{carrier}", _softmax(kind, "scores"), scores)
+    exponentials = "the 16-bit step divides the exponentials by their own scale first: another multiplier, so near ties fall otherwise"
+    add("i_softmax", f"exponentials-{carrier}", _softmax(kind, "exponentials"), exponentials)
+    if kind is np.float32:
+        operand = "(q*S)/S is not q in binary32, beyond 2**22 not even when rounded"
+        add("requantize", f"operand-{carrier}", _fixed_point_mul(kind, "operand"), operand)
+        add("residual_add", f"operand-{carrier}", _fixed_point_mul(kind, "operand"), operand)
+        add("linear", f"sum-{carrier}", _sum_of_linear, f"(q*S)/S is not q and is not rounded; sums and bias {short}")
+        add("i_exp", carrier, _carrier_of_exp(kind), f"remainder, product and sum {short}")
+        quotient = "e16 * f, of up to 32 bits, rounds up to a multiple of 2**(32-k): 256 for a one-hot row, 128 for two equal scores"
+        add("i_softmax", f"quotient-{carrier}", _softmax(kind, "quotient"), quotient)
+    return found
