@@ -125,7 +125,7 @@ def _plans(d: Definition) -> dict[str, Bin]:
     for name in ("scale", "scale_in"):
         space = d.space.get(name)
         if isinstance(space, Scales):
-            decades = range(math.floor(math.log10(space.lo)), math.floor(math.log10(space.hi)) + 1)
+            decades = range(_decade(space.lo), _decade(space.hi) + 1)
             found |= _one_of(lambda case, name=name: _decades(case, name), decades, "decade")  # type: ignore[misc]
             found["scale-power-of-two"] = lambda case, name=name: _power_of_two(case, name)  # type: ignore[misc]
             found["scale-any"] = lambda case, name=name: not _power_of_two(case, name)  # type: ignore[misc]
@@ -139,9 +139,14 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def _decade(x: float) -> int:
+    """floor(log10(|x|)), read off the decimal digits: a logarithm may err beside a power of ten."""
+    return int(f"{abs(x):.16e}".partition("e")[2])
+
+
 def _decades(case: Case, name: str) -> Any:
     """The decade of the scale of every lane."""
-    scales = np.array([math.floor(math.log10(abs(s))) for s in _tuple(getattr(case.plan, name))])
+    scales = np.array([_decade(s) for s in _tuple(getattr(case.plan, name))])
     return int(scales[0]) if len(scales) == 1 else np.broadcast_to(scales, case.out.shape)
 
 

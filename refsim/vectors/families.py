@@ -169,13 +169,16 @@ def _space(d: Definition, name: str = "scale") -> Scales:
 
 
 def _spread(d: Definition, count: int, index: int, name: str = "scale") -> float:
-    """Scale number `index` of `count`, log-uniform over the op's space: a power of two, a small odd number times one, or neither."""
+    """Scale number `index` of `count`, log-uniform over the op's space: a power of two, a small odd number times one, or neither.
+
+    Made without logarithms or powers, whose last bit differs between C libraries.
+    """
     space = _space(d, name)
-    low, high = math.log2(space.lo), math.log2(space.hi)
-    exponent = low + (high - low) * (index + 0.5) / count
-    whole = math.floor(exponent)
-    mantissa = (1.0, 1.25, 2.0 ** (exponent - whole), 1.75, float(np.float32(2.0 ** (exponent - whole))))[index % 5]
-    return min(max(mantissa * 2.0**whole, space.lo), space.hi)
+    low, high = math.frexp(space.lo)[1] - 1, math.frexp(space.hi)[1] - 1
+    exponent = low + (2 * index + 1) * (high - low + 1) // (2 * count)
+    word = int(raw_words(f"{d.name}/{name}/{count}/{index}", 1)[0])
+    mantissa = (1.0, 1.25, 1 + (word >> 12) / 2**52, 1.75, 1 + (word >> 41) / 2**23)[index % 5]
+    return min(max(math.ldexp(mantissa, exponent), space.lo), space.hi)
 
 
 def _fitting(key: Key, bits: Sequence[int], **given: Any) -> Plan:
@@ -445,7 +448,7 @@ def rules(key: Key) -> Draft:
         factors = [2.0**-20, 3 * 2.0**-22, 0.7 * 2.0**-16]
         given["input_bits"] = facts.input_bits
     if rule == "half_even_shift":
-        factors = [2.0 ** math.floor(math.log2(f)) for f in factors]
+        factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors
@@ -717,7 +720,7 @@ def x_max(key: Key) -> Draft:
 def affine(key: Key) -> Draft:
     """gamma and beta per channel, of both signs, over decades, with beta / gamma on both sides of an integer."""
     length = (4, 7, 16, 31, 12, 5)[key.index]
-    gamma = [(-1.0 if i % 3 == 1 else 1.0) * 10.0 ** (i % 5 - 3) * (1 + i / 16) for i in range(length)]
+    gamma = [(-1.0 if i % 3 == 1 else 1.0) * float(f"1e{i % 5 - 3}") * (1 + i / 16) for i in range(length)]
     beta = [(-1.0 if i % 2 else 1.0) * (i % 4) * 0.37 for i in range(length)]
     extra = {"shift": key.index % 4 + 4} if key.dialect == "ibert" else {"fraction_bits": 3 * key.index}
     if key.index == 5:
@@ -849,7 +852,7 @@ def layers(key: Key) -> Draft:
         "empty": (8, 4, (0, 3)),
     }[key.name]
     given = {"weight_bits": 2, "input_bits": 3} if key.name == "narrow" else {}
-    scales = {"scale": 0.02, "weight_scale": [10.0**-i for i in range(1, n + 1)]} if key.name == "channels" else {}
+    scales = {"scale": 0.02, "weight_scale": [float(f"1e-{i}") for i in range(1, n + 1)]} if key.name == "channels" else {}
     plan: Any = key.plan(in_features=k, out_features=n, **given, **scales)
     ranges = [o.range(plan) for o in key.d.operands]
     q = raw_integers(f"{key.id}/q", math.prod(lead) * k, *ranges[0]).reshape(*lead, k)
