@@ -78,10 +78,7 @@ class WidthError(PlanError):
 
     def __str__(self) -> str:
         low, high = self.interval
-        text = (
-            f"{self.op}: {self.intermediate} may reach [{low}, {high}], which needs {self.needed}; "
-            f"it is declared {self.declared}"
-        )
+        text = f"{self.op}: {self.intermediate} may reach [{low}, {high}], which needs {self.needed}; it is declared {self.declared}"
         return f"{text}. {self.remedy}" if self.remedy else text
 
 
