@@ -178,7 +178,8 @@ def _spread(d: Definition, count: int, index: int, name: str = "scale") -> float
     exponent = low + (2 * index + 1) * (high - low + 1) // (2 * count)
     word = int(raw_words(f"{d.name}/{name}/{count}/{index}", 1)[0])
     mantissa = (1.0, 1.25, 1 + (word >> 12) / 2**52, 1.75, 1 + (word >> 41) / 2**23)[index % 5]
-    return min(max(math.ldexp(mantissa, exponent), space.lo), space.hi)
+    scale = math.ldexp(mantissa, exponent)
+    return max(scale if scale <= space.hi else scale / 2, space.lo)
 
 
 def _fitting(key: Key, bits: Sequence[int], **given: Any) -> Plan:
