@@ -143,6 +143,8 @@ def test_known_deviation_passes_and_a_new_one_fails(tmp_path: Path) -> None:
     found = next(o for o in report["ops"] if o["op"] == "i_gelu")["deviations"]["negative"]
     assert found["lanes"] > 0
     assert "q = -1 => " in found["example"]
+    assert report["deviations_silent"] == ["positive"]
+    assert "did not occur: positive" in text
     code, report, text = checked(tmp_path, f"{MOCKS}:deviates_more")
     assert code == 1
     failure = next(f for o in report["ops"] for f in o["failures"] if f["where"] == "search")

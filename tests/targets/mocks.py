@@ -151,6 +151,14 @@ class _Deviates(_Right):
             "reference": "made up for a test",
             "applies": lambda plan, operands, steps: operands[0] < 0,
         },
+        {
+            "id": "positive",
+            "op": "i_gelu",
+            "dialects": ("paper",),
+            "reason": "mended long ago",
+            "reference": "made up for a test",
+            "applies": lambda plan, operands, steps: operands[0] > 0,
+        },
     )
 
 
