@@ -251,6 +251,158 @@ def test_one_input_at_every_point_of_interest(d: Any) -> None:
         agree(plan, [x[:size] for x in operands])
 
 
+# ------------------------------------------------------------------------------------------------- against scalar formulas
+
+
+def sgn(x: int) -> int:
+    return (x > 0) - (x < 0)
+
+
+def channel(value: Any, c: int) -> Any:
+    return value[c] if isinstance(value, tuple) else value
+
+
+def erf_of(p: Any, q: int, c: int, shift: int) -> list[int]:
+    b, const = channel(p.q_b, c), channel(p.q_c, c)
+    t = min(abs(q), -b)
+    y = sgn(q) * ((t + b) ** 2 + const)
+    return [t, y, math.floor(Fraction(y, 1 << shift))] if shift else [t, y]
+
+
+def gelu_of(p: Any, q: int, c: int, shift: int) -> list[int]:
+    found = erf_of(p, q, c, shift)
+    return [*found, q * (found[-1] + channel(p.q_1, c))]
+
+
+def poly_of(p: Any, q: int, c: int) -> list[int]:
+    t = q + channel(p.q_b, c)
+    return [t, t * t + channel(p.q_c, c)]
+
+
+def exp_of_the_paper(p: Any, q: int, c: int) -> list[int]:
+    z, rest = divmod(-q, p.q_ln2)
+    poly = (p.q_b - rest) ** 2 + p.q_c
+    return [z, -rest, poly, math.floor(Fraction(poly, 1 << z))]
+
+
+def exp_of_the_code(p: Any, q: int, c: int) -> list[int]:
+    clipped = max(q, 30 * p.x0)
+    z = math.floor(Fraction(clipped, p.x0))
+    r = clipped - p.x0 * z
+    poly = r * (r + p.q_b) + p.q_c
+    return [clipped, z, r, poly, max(0, math.floor(poly * Fraction(2) ** (30 - z)))]
+
+
+ELEMENTS: dict[tuple[str, str], Any] = {
+    ("i_erf", "paper"): lambda p, q, c: erf_of(p, q, c, 0),
+    ("i_erf", "ibert"): lambda p, q, c: erf_of(p, q, c, 14),
+    ("i_gelu", "paper"): lambda p, q, c: gelu_of(p, q, c, 0),
+    ("i_gelu", "ibert"): lambda p, q, c: gelu_of(p, q, c, 14),
+    ("i_poly", "paper"): poly_of,
+    ("i_poly", "ibert"): poly_of,
+    ("i_exp", "paper"): exp_of_the_paper,
+    ("i_exp", "ibert"): exp_of_the_code,
+    ("i_sqrt", "paper"): lambda p, n, c: [math.isqrt(n)],
+    ("i_sqrt", "ibert"): lambda p, n, c: [math.isqrt(n)],
+}
+
+
+@pytest.mark.parametrize("key", list(ELEMENTS), ids="-".join)
+def test_elements_against_their_formulas(key: tuple[str, str]) -> None:
+    """Every intermediate, written once more for one Python int."""
+    d = of(*key)
+    for i in range(30):
+        plan = draw_plan(d, f"formula {key} {i}")
+        if plan is None:
+            continue
+        (q,) = draw_operands(plan, f"formula {key} {i}", count=150)
+        steps = refsim.trace(plan, q)
+        flat = [x.reshape(-1).tolist() for x in steps]
+        for lane, value in enumerate(q.reshape(-1).tolist()):
+            c = lane % plan.channels if plan.channels else 0
+            assert [x[lane] for x in flat] == ELEMENTS[key](plan, value, c), (plan.parameters, value)
+
+
+def softmax_of_the_paper(p: Any, row: list[int], keep: list[bool]) -> list[int]:
+    top = max((q for q, k in zip(row, keep, strict=True) if k), default=0)
+    e = [exp_of_the_paper(p, q - top, 0)[-1] if k else 0 for q, k in zip(row, keep, strict=True)]
+    return [(v << p.output_bits) // sum(e) if k else 0 for v, k in zip(e, keep, strict=True)]
+
+
+def softmax_of_the_code(p: Any, row: list[int], keep: list[bool]) -> list[int]:
+    top = max((q for q, k in zip(row, keep, strict=True) if k), default=0)
+    ratio = Fraction(p.M) / Fraction(2) ** p.E
+    e16 = [round(exp_of_the_code(p, q - top, 0)[-1] * ratio) if k else 0 for q, k in zip(row, keep, strict=True)]
+    e16 = [max(-32768, min(v, 32767)) for v in e16]
+    return [v * ((1 << 32) // sum(e16)) >> (32 - p.output_bits) if k else 0 for v, k in zip(e16, keep, strict=True)]
+
+
+def layernorm_of_the_paper(p: Any, row: list[int]) -> list[int]:
+    mean = round(Fraction(sum(row), len(row)))
+    sigma = math.isqrt(sum((q - mean) ** 2 for q in row) // len(row))
+    quotients = [((q - mean) << p.fraction_bits) // sigma if sigma else 0 for q in row]
+    return [u + channel(p.bias, c) for c, u in enumerate(quotients)]
+
+
+def layernorm_of_the_code(p: Any, row: list[int]) -> list[int]:
+    mean = round(Fraction(sum(row), len(row)))
+    sigma = math.isqrt(sum(((q - mean) >> p.shift) ** 2 for q in row)) << p.shift
+    factor = (1 << 31) // sigma if sigma else 0
+    return [((q - mean) * factor >> 1) + channel(p.bias, c) for c, q in enumerate(row)]
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_rows_against_their_formulas(dialect: str) -> None:
+    softmax = softmax_of_the_code if dialect == "ibert" else softmax_of_the_paper
+    layernorm = layernorm_of_the_code if dialect == "ibert" else layernorm_of_the_paper
+    for op in ("i_softmax", "i_layernorm"):
+        d = of(op, dialect)
+        for i in range(40):
+            plan = draw_plan(d, f"formula {d.key} {i}")
+            if plan is None:
+                continue
+            operands = draw_operands(plan, f"formula {d.key} {i}", count=200)
+            got = refsim.run(plan, *operands).tolist()
+            rows = operands[0].tolist()
+            if op == "i_layernorm":
+                assert got == [layernorm(plan, row) for row in rows], plan.parameters
+                continue
+            keep = [[True] * len(rows[0])] * len(rows) if operands[1] is None else operands[1].tolist()
+            assert got == [softmax(plan, row, k) for row, k in zip(rows, keep, strict=True)], plan.parameters
+            near = operands[0] // max(1, int(plan.input_range[1]) // 800)  # distances that do not all end beyond 30 segments
+            assert refsim.run(plan, near).tolist() == [softmax(plan, row, [True] * len(row)) for row in near.tolist()]
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_products_sums_and_tables_against_their_formulas(dialect: str) -> None:
+    for i in range(15):
+        plan = draw_plan(of("linear", dialect), f"formula {i}")
+        q, weight, bias = draw_operands(plan, f"formula {i}")
+        sums = [[[sum(a * b for a, b in zip(x, w, strict=True)) for w in weight.tolist()] for x in block] for block in q.tolist()]
+        shifted = sums if bias is None else [[[v + b for v, b in zip(x, bias.tolist(), strict=True)] for x in block] for block in sums]
+        assert [x.tolist() for x in refsim.trace(plan, q, weight, bias)] == [sums, shifted]
+        plan = draw_plan(of("matmul", dialect), f"formula {i}")
+        a, b = draw_operands(plan, f"formula {i}")
+        due = [
+            [[sum(x * y for x, y in zip(r, c, strict=True)) for c in zip(*n, strict=True)] for r in m]
+            for m, n in zip(a.tolist(), b.tolist(), strict=True)
+        ]
+        assert refsim.run(plan, a, b).tolist() == due
+        plan = draw_plan(of("embedding", dialect), f"formula {i}")
+        ids, table = draw_operands(plan, f"formula {i}")
+        assert refsim.run(plan, ids, table).tolist() == [[table.tolist()[k] for k in row] for row in ids.tolist()]
+        plan = draw_plan(of("residual_add", dialect), f"formula {i}")
+        q, residual = draw_operands(plan, f"formula {i}", count=100)
+        columns = plan.channels or 1
+        top = 1 << (plan.output_bits - 1)
+        got = refsim.run(plan, q, residual).reshape(-1).tolist()
+        for lane, (x, y) in enumerate(zip(q.reshape(-1).tolist(), residual.reshape(-1).tolist(), strict=True)):
+            c = lane % columns
+            left = round(x * channel(plan.multiplier, c) / Fraction(2) ** channel(plan.shift, c))
+            right = round(y * channel(plan.multiplier_residual, c) / Fraction(2) ** channel(plan.shift_residual, c))
+            assert got[lane] == max(-top, min(left + right, top - 1))
+
+
 # ---------------------------------------------------------------------------------------------------- shapes, strides, types
 
 PLANS: dict[tuple[str, str], dict[str, Any]] = {

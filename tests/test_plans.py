@@ -125,7 +125,7 @@ def test_dyadic_step_of_softmax() -> None:
 def test_nearest_binary32_at_ties() -> None:
     """x_max / 32767 on a tie of binary32: to the even neighbour, in both directions."""
     for k in range(40):
-        x_max = 32767 * ((1 << 25) + 2 * k + 1)  # 26 bits, odd: a tie or just beyond 24 bits
+        x_max = 32767 * ((1 << 24) + 2 * k + 1)  # the quotient has 25 bits and is odd: a tie of 24 bits
         plan = unproven("i_softmax", "ibert", {"scale": 2**-6, "x_max": x_max << 4})
         assert mantissa(Fraction(1.0 / nearest(Fraction(x_max << 4, 32767)))) == (plan.M, plan.E)
 
