@@ -1,0 +1,180 @@
+"""What a mutant is, and the books in which an op's formulas and its mutants are written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...carriers.tiles import decompose
+from ...ops.base import DEFINITIONS, Definition, Plan, arrays
+
+LEVELS = ("data", "arithmetic", "kernel")
+
+Steps: TypeAlias = dict[str, Any]
+Formula: TypeAlias = Callable[[Any], Any]
+"""An intermediate from a namespace of the plan's fields, the operands and the intermediates before it."""
+Run: TypeAlias = Callable[..., Steps]
+Launch: TypeAlias = Callable[..., Steps]
+"""``launch(run, plan, *operands)`` with `run` the op without a mistake."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An implementation of an op with one mistake.
+
+    Attributes
+    ----------
+    id : str
+        ``op/dialect/slug``.
+    op, dialect : str
+    level : {"data", "arithmetic", "kernel"}
+        Whether a constant, a formula or the launch is wrong.
+    step : str
+        The first intermediate that comes out wrong.
+    mistake : str
+        What it does, as one clause that continues "it".
+    equivalent : str
+        "", or the proof that no input tells it from the op.
+    remembers : bool
+        Whether its answer depends on the launches before.
+    """
+
+    id: str
+    op: str
+    dialect: str
+    level: str
+    step: str
+    mistake: str
+    equivalent: str = ""
+    remembers: bool = False
+    launch: Callable[..., Steps] = field(default=lambda *_: {}, repr=False, compare=False)
+
+    def trace(self, plan: Plan, *operands: Any) -> Steps:
+        """Every intermediate as this mutant computes it, in order; the last is ``out``."""
+        with np.errstate(all="ignore"):
+            return self.launch(plan, *operands)
+
+    def forget(self) -> None:
+        """Make it as if nothing had been launched yet."""
+        if self.remembers:
+            self.launch.forget()  # type: ignore[attr-defined]
+
+
+class Book:
+    """An op in one dialect as one formula per intermediate, and its mutants.
+
+    Attributes
+    ----------
+    definition : Definition
+    formulas : dict of str to callable
+        Named as the op's steps, in order.
+    mutants : list of Mutant
+    """
+
+    def __init__(self, op: str, dialect: str, formulas: Mapping[str, Formula]) -> None:
+        self.definition: Definition = DEFINITIONS[op, dialect]
+        self.formulas = dict(formulas)
+        self.mutants: list[Mutant] = []
+        BOOKS[op, dialect] = self
+
+    def run(self, plan: Plan, *operands: Any) -> Steps:
+        """The op without a mistake."""
+        return self._evaluate(self.formulas, plan, operands)
+
+    def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
+        s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
+        first = np.asarray(operands[0])
+        for operand, x in zip(self.definition.operands, [*operands, None][: len(self.definition.operands)], strict=True):
+            if x is not None and operand.kind == "bool":
+                x = np.broadcast_to(x, first.shape)
+            elif x is not None and operand.kind == "int":
+                x = np.asarray(x).astype(np.int64)
+            elif x is not None:
+                s.m, s.e = decompose(x, operand.kind)
+            setattr(s, operand.name, x)
+        steps: Steps = {}
+        for name, formula in formulas.items():
+            steps[name] = np.asarray(formula(s))
+            setattr(s, name, steps[name])
+        return steps
+
+    def _add(self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False) -> None:
+        op, dialect = self.definition.key
+        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, launch))
+
+    def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "") -> None:
+        """A mutant with another formula for one intermediate."""
+        formulas = {**self.formulas, step: formula}
+        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands))
+
+    def data(self, step: str, slug: str, mistake: str, fields: Callable[[Any], Mapping[str, Any]], equivalent: str = "") -> None:
+        """A mutant with other integers in its plan: `fields` takes the plan and returns those that differ."""
+
+        @lru_cache(maxsize=256)
+        def changed(plan: Plan) -> Plan:
+            return dataclasses.replace(plan, **fields(plan))
+
+        self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(changed(plan), *operands))
+
+    def kernel(self, slug: str, mistake: str, launch: Launch, equivalent: str = "", step: str = "out") -> None:
+        """A mutant that does something to the launch as a whole."""
+        self._add("kernel", step, slug, mistake, equivalent, lambda plan, *operands: launch(self.run, plan, *operands))
+
+    def remembering(self, slug: str, mistake: str, launch: Any, step: str = "out") -> None:
+        """A mutant whose launch depends on the one before: ``launch(run, former, plan, operands)``, `former` None at first."""
+        self._add("kernel", step, slug, mistake, "", _Remembering(self.run, launch), remembers=True)
+
+
+class _Remembering:
+    def __init__(self, run: Run, launch: Any) -> None:
+        self._run, self._launch, self._former = run, launch, None
+
+    def __call__(self, plan: Plan, *operands: Any) -> Steps:
+        steps: Steps = self._launch(self._run, self._former, plan, operands)
+        self._former = (plan, steps)  # type: ignore[assignment]
+        return steps
+
+    def forget(self) -> None:
+        self._former = None
+
+
+BOOKS: dict[tuple[str, str], Book] = {}
+"""By op and dialect."""
+
+
+# ------------------------------------------------------------------------------------------------- what mistakes are made of
+
+
+def trunc_divide(n: Any, d: Any) -> Any:
+    """Division as C has it: towards zero."""
+    return np.sign(n) * np.sign(d) * (np.abs(n) // np.abs(d))
+
+
+def trunc_shift(n: Any, s: Any) -> Any:
+    """A shift of the magnitude: towards zero."""
+    return np.sign(n) * (np.abs(n) >> s)
+
+
+def wrap32(x: Any) -> Any:
+    """What a 32-bit register keeps."""
+    return np.asarray(x).astype(np.int64).astype(np.int32).astype(np.int64)
+
+
+def sat32(x: Any) -> Any:
+    """What a saturating 32-bit register keeps."""
+    return np.clip(x, -(1 << 31), (1 << 31) - 1)
+
+
+def binary32(x: Any) -> Any:
+    """The integer nearest to x that binary32 holds."""
+    return _integer(np.asarray(x).astype(np.float32))
+
+
+def _integer(x: Any) -> Any:
+    return np.clip(x.astype(np.float64), -(2.0**63), 2.0**63 - 1024).astype(np.int64)
