@@ -1,9 +1,11 @@
-"""What can be checked: a Python file, an importable module, or one of the shipped implementations."""
+"""What can be checked: a Python file, an importable module, a shipped implementation, and what is named with a kind before a colon."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from ..registry import names, parameters
 from ..vectors.patterns import is_range
 
 ADAPTER = "adapter.py"
+KINDS = ("mutant", "cmd", "lib", "results")
+"""What may stand before the first colon; anything else there is a file, a module or a shipped name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,17 @@ class Spec:
     Attributes
     ----------
     text : str
-        ``path/to/file.py[:object]``, ``package.module[:object]`` or a shipped name ``name[:object]``.
+        ``path/to/file.py[:object]``, ``package.module[:object]``, a shipped name ``name[:object]``, ``cmd:PROGRAM ARGS``,
+        ``lib:PATH``, ``results:FOLDER`` or ``mutant:ID``.
     path : str or None
-        Absolute path of the file; None for a module.
+        Absolute path of the Python file; None for a module and for the other kinds.
     module : str
         Name of the module; for files the one it is loaded under.
     attribute : str
-        The object inside, "" for the module itself.
+        The object inside, "" for the module itself; for the other kinds what stands behind the colon.
     shipped : bool
+    kind : str
+        "python" or one of `KINDS`.
     """
 
     text: str
@@ -43,6 +50,7 @@ class Spec:
     module: str
     attribute: str
     shipped: bool
+    kind: str = "python"
 
 
 def shipped() -> dict[str, Path]:
@@ -56,9 +64,11 @@ def parse(text: str) -> Spec:
     Raises
     ------
     UsageError
-        There is no such file, module or shipped implementation.
+        There is no such file, module, shipped implementation, program, library, folder or mutant.
     """
-    base, _, attribute = text.partition(":")
+    base, colon, attribute = text.partition(":")
+    if colon and base in KINDS:
+        return Spec(text, None, "", _named(base, attribute), False, base)
     if base in shipped():
         return Spec(text, str(shipped()[base]), f"refsim_target_{base}", attribute, True)
     if base.endswith(".py") or "/" in base:
@@ -77,8 +87,42 @@ def parse(text: str) -> Spec:
     return Spec(text, None, base, attribute, False)
 
 
+def _named(kind: str, text: str) -> str:
+    """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
+    if kind == "mutant":
+        from .mutants import mutant
+
+        return str(mutant(text).id)
+    if kind == "cmd":
+        return shlex.join(command(text))
+    path = Path(text).resolve()
+    if kind == "lib" and not path.is_file():
+        raise UsageError(f"there is no library {text}")
+    if kind == "results" and not path.is_dir():
+        raise UsageError(f"there is no folder {text}")
+    return str(path)
+
+
+def command(text: str) -> list[str]:
+    """The words of a command line, split as a shell does, without anything else that a shell does; the program must be there."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"cmd:{text} cannot be split into words: {error}") from None
+    if not words:
+        raise UsageError("cmd: lacks the program to run")
+    program = shutil.which(words[0])
+    if program is None:
+        raise UsageError(f"there is no program {words[0]}")
+    return [str(Path(program).absolute()), *words[1:]]
+
+
 def load(spec: Spec) -> Any:
-    """Import the target, in the worker. Its folder is importable, as for a script."""
+    """The target as a Python object, in the worker. The folder of a file is importable, as for a script."""
+    if spec.kind == "mutant":
+        from .mutants import mutant
+
+        return Mutated(mutant(spec.attribute))
     if spec.path is None:
         module = importlib.import_module(spec.module)
     else:
@@ -93,6 +137,14 @@ def load(spec: Spec) -> Any:
     for part in filter(None, spec.attribute.split(".")):
         target = getattr(target, part)
     return target
+
+
+class Mutated:
+    """A mutant of the simulator as a target: one op in one dialect."""
+
+    def __init__(self, mutant: Any) -> None:
+        self.DIALECTS = (mutant.dialect,)
+        setattr(self, mutant.op, lambda *arguments: mutant.trace(arguments[-1], *arguments[:-1])["out"])
 
 
 def target(text: str) -> Any:
