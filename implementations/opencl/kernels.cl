@@ -1,0 +1,235 @@
+// The integer operations of I-BERT as OpenCL C 1.2 kernels, for any device whose `long` has 64 bits (all of the full profile).
+//
+// A shift count is taken modulo the operand's width by OpenCL, so none may reach it; `>>` of a negative number floors, `/` truncates,
+// so only non-negative numbers are divided. Constants arrive in one array `k`: constant j of channel c at k[j * channels + c], where
+// `channels` is 1 or the length of the last axis. `paper` picks the dialect: 1 the paper as printed, 0 the released code.
+//
+// Elementwise kernels stride over the grid. Row kernels take a row per work-group. GROUP is their
+// work-group size, a power of two, defined by whoever builds this. Products stand in product.cl.
+
+#define SEGMENTS 30 /* of ln 2, beyond which the released code treats all inputs alike */
+
+static inline ulong magnitude(long x) { return x < 0 ? 0 - (ulong)x : (ulong)x; }
+
+static inline long with_sign(ulong size, int negative) { return (long)(negative ? 0 - size : size); }
+
+// z * m / 2**e to the nearest, ties to even: on sign and magnitude, where half-even is symmetric. The product takes up to 97 bits.
+static inline long dyadic_half_even(long z, long m, long e) {
+    const ulong a = magnitude(z), b = magnitude(m), low = a * b, high = mul_hi(a, b);
+    const int negative = (z < 0) != (m < 0);
+    if (e <= 0) return e > -64 ? with_sign(low << -e, negative) : 0; // exact, and what does not fit has no plan
+    if (e > 127) return 0;
+    ulong kept, dropped; // dropped: the bits below the kept ones, left-aligned, the last one sticky
+    if (e < 64) {
+        kept = low >> e | (high << 1) << (63 - e);
+        dropped = low << (64 - e);
+    } else if (e == 64) {
+        kept = high;
+        dropped = low;
+    } else {
+        kept = high >> (e - 64);
+        dropped = high << (128 - e) | (low != 0);
+    }
+    const ulong tie = 1UL << 63;
+    return with_sign(kept + (dropped > tie || (dropped == tie && (kept & 1))), negative);
+}
+
+// Rows 0 to 4 of the constants `k`: multiplier, shift, zero point, least and greatest output.
+static inline long requantize_one(long z, global const long *k, long channels, long c) {
+    const long y = dyadic_half_even(z, k[c], k[channels + c]) + k[2 * channels + c];
+    return clamp(y, k[3 * channels + c], k[4 * channels + c]);
+}
+
+kernel void requantize(global const long *q, long n, global const long *k, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) out[i] = requantize_one(q[i], k, channels, i % channels);
+}
+
+// Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, the same of the residual, least, greatest.
+kernel void residual_add(global const long *q, global const long *residual, long n, global const long *k, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long c = i % channels;
+        const long a = dyadic_half_even(q[i], k[c], k[channels + c]);
+        const long b = dyadic_half_even(residual[i], k[2 * channels + c], k[3 * channels + c]);
+        out[i] = clamp(a + b, k[4 * channels + c], k[5 * channels + c]);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- polynomials (rows: q_b, q_c, q_1)
+
+kernel void i_poly(global const int *q, long n, global const long *k, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long c = i % channels, t = q[i] + k[c];
+        out[i] = t * t + k[channels + c];
+    }
+}
+
+static inline long erf_one(long q, global const long *k, long channels, long c, int paper) {
+    const long t = min((long)magnitude(q), -k[c]) + k[c]; // clipped where the parabola has its vertex
+    const long polynomial = t * t + k[channels + c];
+    const long y = q == 0 ? 0 : q < 0 ? -polynomial : polynomial;
+    return paper ? y : y >> 14; // the released code shifts after the sign: a floor
+}
+
+kernel void i_erf(global const int *q, long n, global const long *k, long channels, int paper, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) out[i] = erf_one(q[i], k, channels, i % channels, paper);
+}
+
+static inline long gelu_one(long q, global const long *k, long channels, long c, int paper) {
+    return q * (erf_one(q, k, channels, c, paper) + k[2 * channels + c]);
+}
+
+kernel void i_gelu(global const int *q, long n, global const long *k, long channels, int paper, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) out[i] = gelu_one(q[i], k, channels, i % channels, paper);
+}
+
+// fc1's accumulators to fc2's operand in one pass: the 64-bit i-GELU never leaves the register.
+kernel void i_gelu_requantize(global const int *q, long n, global const long *gelu, long gelu_channels, int paper,
+                              global const long *k, long channels, global int *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        out[i] = (int)requantize_one(gelu_one(q[i], gelu, gelu_channels, i % gelu_channels, paper), k, channels, i % channels);
+    }
+}
+
+// --------------------------------------------------------------------------------------------- i-exp, i-sqrt (exp: ln 2, q_b, q_c)
+
+// The polynomial of exp(-d), d >= 0, and how often it is to be halved.
+static inline long exp_polynomial(long d, global const long *k, int paper, long *halvings) {
+    const long ln2 = k[0], kept = paper ? d : min(d, SEGMENTS * ln2);
+    *halvings = kept / ln2;
+    const long p = *halvings * ln2 - kept; // in (-ln 2, 0]
+    return paper ? (p + k[1]) * (p + k[1]) + k[2] : p * (p + k[1]) + k[2];
+}
+
+static inline long exp_paper(long d, global const long *k) {
+    long z;
+    const long polynomial = exp_polynomial(d, k, 1, &z);
+    return z > 63 ? 0 : polynomial >> z;
+}
+
+kernel void i_exp(global const int *q, long n, global const long *k, int paper, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        long z;
+        const long d = -(long)q[i];
+        out[i] = paper ? exp_paper(d, k) : max(0L, exp_polynomial(d, k, 0, &z) << (SEGMENTS - z));
+    }
+}
+
+// Newton's iteration from above, stopped when it no longer falls: a fixed number of steps is wrong for some inputs.
+static inline ulong integer_sqrt(ulong n) {
+    if (n == 0) return 0;
+    ulong x = 1UL << ((65 - clz(n)) / 2), y = (x + n / x) >> 1;
+    while (y < x) {
+        x = y;
+        y = (x + n / x) >> 1;
+    }
+    return x;
+}
+
+kernel void i_sqrt(global const long *n, long count, global long *out) {
+    for (long i = get_global_id(0); i < count; i += get_global_size(0)) out[i] = (long)integer_sqrt((ulong)n[i]);
+}
+
+// ------------------------------------------------------------------------------------------------------------------------- rows
+
+// One value per work-item to one for the group, known to all its items: a tree in local memory.
+static inline long group_sum(long value, local long *partial) {
+    const int id = (int)get_local_id(0);
+    partial[id] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int step = GROUP / 2; step > 0; step /= 2) {
+        if (id < step) partial[id] += partial[id + step];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    value = partial[0];
+    barrier(CLK_LOCAL_MEM_FENCE); // others may still read it when the next reduction begins to write
+    return value;
+}
+
+static inline long group_max(long value, local long *partial) {
+    const int id = (int)get_local_id(0);
+    partial[id] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int step = GROUP / 2; step > 0; step /= 2) {
+        if (id < step) partial[id] = max(partial[id], partial[id + step]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    value = partial[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return value;
+}
+
+// k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output. Entries whose mask is 0 count as if they were
+// not there. The exponentials wait in `out`, where every item reads back only what it wrote: rows of any length.
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void i_softmax(global const int *q, global const uchar *mask, int masked, long length, global const long *k, int paper, global long *out) {
+    local long partial[GROUP];
+    const long start = (long)get_group_id(0) * length;
+    long greatest = LONG_MIN;
+    for (long i = get_local_id(0); i < length; i += GROUP) {
+        if (!masked || mask[start + i]) greatest = max(greatest, (long)q[start + i]);
+    }
+    greatest = group_max(greatest, partial);
+    long total = 0; // of the paper's exponentials, a few hundred leave 32 bits
+    for (long i = get_local_id(0); i < length; i += GROUP) {
+        long e = 0;
+        if (!masked || mask[start + i]) {
+            const long d = greatest - q[start + i];
+            if (paper) {
+                e = exp_paper(d, k);
+            } else { // the exponential's shift and the one to 16 bits are one rounding, not two
+                long z;
+                const long polynomial = exp_polynomial(d, k, 0, &z);
+                e = min(dyadic_half_even(polynomial, k[3], k[4] - SEGMENTS + z), 32767L);
+            }
+        }
+        out[start + i] = e;
+        total += e;
+    }
+    total = group_sum(total, partial);
+    const long factor = (1L << 32) / max(total, 1L);
+    for (long i = get_local_id(0); i < length; i += GROUP) {
+        const long e = out[start + i];
+        out[start + i] = paper ? (e << k[5]) / max(total, 1L) : (e * factor) >> (32 - k[5]);
+    }
+}
+
+// k: the bias. shift: s of the released code, or the paper's fraction bits. fused: whether `rescale` requantises the result.
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void i_layernorm(global const int *q, long length, global const long *k, long channels, long shift, int paper, int fused,
+                 global const long *rescale, long rescale_channels, global long *out) {
+    local long partial[GROUP];
+    const long start = (long)get_group_id(0) * length;
+    long sum = 0;
+    for (long i = get_local_id(0); i < length; i += GROUP) sum += q[start + i];
+    sum = group_sum(sum, partial);
+    const ulong size = magnitude(sum), n = (ulong)length, rest = size % n;
+    ulong nearest = size / n;
+    nearest += 2 * rest > n || (2 * rest == n && (nearest & 1));
+    const long mean = with_sign(nearest, sum < 0);
+    long squares = 0;
+    for (long i = get_local_id(0); i < length; i += GROUP) {
+        const long y = paper ? q[start + i] - mean : (q[start + i] - mean) >> shift;
+        squares += y * y;
+    }
+    squares = group_sum(squares, partial);
+    const long sigma = paper ? (long)integer_sqrt((ulong)squares / n) : (long)integer_sqrt((ulong)squares) << shift;
+    const long factor = (1L << 31) / max(sigma, 1L);
+    for (long i = get_local_id(0); i < length; i += GROUP) {
+        const long y = q[start + i] - mean;
+        long u = 0; // a row without spread keeps its bias alone
+        if (sigma > 0 && paper) {
+            const ulong scaled = magnitude(y) << shift, d = (ulong)sigma;
+            u = y < 0 ? -(long)((scaled + d - 1) / d) : (long)(scaled / d);
+        } else if (sigma > 0) {
+            u = (y * factor) >> 1;
+        }
+        u += k[i % channels];
+        out[start + i] = fused ? requantize_one(u, rescale, rescale_channels, i % rescale_channels) : u;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------------- embedding
+
+kernel void embedding(global const int *ids, long n, long dim, global const char *table, global char *out) {
+    for (long i = get_global_id(0); i < n * dim; i += get_global_size(0)) out[i] = table[ids[i / dim] * dim + i % dim];
+}
