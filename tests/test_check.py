@@ -47,7 +47,7 @@ def test_right_target_is_conformant(tmp_path: Path) -> None:
     ("mock", "kind"),
     [
         ("raises", "raised"),
-        ("exits", "crashed"),
+        ("exits", "exited"),
         ("dies", "crashed"),
         ("shapes", "wrong shape"),
         ("floats", "not integers"),

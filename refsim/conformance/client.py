@@ -1,4 +1,4 @@
-"""The harness's end of a worker: starts it, launches ops with a time limit, survives whatever it does."""
+"""The harness's end of a target's process: starts it, launches ops with a time limit, survives whatever it does."""
 
 from __future__ import annotations
 
@@ -28,13 +28,33 @@ FIRST = 120.0
 LAUNCH = 10.0
 
 
+KINDS = {
+    "raised": "the target reported an error",
+    "crashed": "its process died of a signal",
+    "exited": "its process ended by itself",
+    "timed out": "no answer within the limit",
+    "stalled": "an answer was begun, and did not end within the limit",
+    "partial output": "its process ended inside an answer",
+    "garbage": "what it wrote is no answer",
+    "malformed": "an answer whose parts do not fit together",
+    "wrong shape": "a result of another shape",
+    "not integers": "a result of reals, NaN or truth values",
+    "not floats": "a result of integers where reals are due",
+    "not written": "elements of the result were never written",
+    "out of bounds": "memory beside its buffers was written",
+    "unstable": "two runs on the same operands differ",
+    "no result": "offline results that lack a case",
+}
+"""Ways of not answering, each a verdict of its own."""
+
+
 class Broken(Exception):
     """A launch without a usable answer.
 
     Attributes
     ----------
     kind : str
-        "raised", "crashed", "timed out", "wrong shape", "not integers", "malformed" or "garbage".
+        One of `KINDS`.
     fatal : bool
         Whether the worker died of it.
     first : bool
@@ -78,24 +98,61 @@ def as_handed(plan: Plan, operands: list[Any]) -> list[Any]:
     return handed
 
 
-class _Pipe:
-    """The worker's answers, read with a deadline."""
+class _Pipes:
+    """Both ends of a process, with one deadline for what is sent and received."""
 
-    def __init__(self, number: int) -> None:
-        self._number, self.deadline = number, 0.0
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
+        os.set_blocking(self._to, False)
+        self._data, self._ended, self.deadline = bytearray(), False, 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was received since `expect`."""
+        return self._begun or bool(self._data)
+
+    def expect(self, limit: float) -> None:
+        """Start the clock for one exchange."""
+        self.deadline, self._begun = time.monotonic() + limit, False
+
+    def send(self, data: bytes) -> None:
+        """All of `data`; what the process writes meanwhile is kept, lest both wait for each other. A dead process is silent."""
+        rest = memoryview(data)
+        while rest and not self._ended:
+            readable, writable = self._wait([self._from], [self._to])
+            if readable:
+                self._receive()
+            if writable:
+                try:
+                    rest = rest[os.write(self._to, rest[: 1 << 20]) :]
+                except BlockingIOError:
+                    continue
+                except OSError:  # a process that died meanwhile is found out by the missing answer
+                    return
 
     def read(self, size: int) -> bytes:
         """`size` bytes, or fewer where the stream ends; a TimeoutError at the deadline."""
-        data = bytearray()
-        while len(data) < size:
-            left = self.deadline - time.monotonic()
-            if left <= 0 or not select.select([self._number], [], [], left)[0]:
-                raise TimeoutError
-            part = os.read(self._number, min(size - len(data), 1 << 20))
-            if not part:
-                break
-            data += part
-        return bytes(data)
+        while len(self._data) < size and not self._ended:
+            self._wait([self._from], [])
+            self._receive()
+        part = bytes(self._data[:size])
+        del self._data[:size]
+        self._begun = self._begun or bool(part)
+        return part
+
+    def _wait(self, read: list[int], write: list[int]) -> tuple[list[int], list[int]]:
+        left = self.deadline - time.monotonic()
+        found = select.select(read, write, [], left) if left > 0 else ([], [], [])
+        if not found[0] and not found[1]:
+            raise TimeoutError
+        return found[0], found[1]
+
+    def _receive(self) -> None:
+        part = os.read(self._from, 1 << 20)
+        self._data += part
+        self._ended = not part
 
 
 class Worker:
@@ -104,60 +161,84 @@ class Worker:
     def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
         self._spec, self._launch, self._first = spec, launch, first
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: _Pipe | None = None
+        self._pipes: _Pipes | None = None
         self._warm: set[tuple[str, str]] = set()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
         self.description: Description = self._start()
 
-    def _start(self) -> Description:
-        environment = {
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec)), str(os.getpid())]
+
+    def _environment(self) -> dict[str, str]:
+        return {
             **{k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"},
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
         }
+
+    def _start(self) -> Description:
         self._errors.seek(0)
         self._errors.truncate()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec))],
+            self._command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env=self._environment(),
+            start_new_session=True,  # a group of its own, to be ended as a whole
         )
-        assert self._process.stdout is not None
-        self._pipe = _Pipe(self._process.stdout.fileno())
+        self._pipes = _Pipes(self._process)
         self._warm = set()
         try:
-            header, _ = self._receive(self._first, "loading")
+            return self._greet()
         except Broken as broken:
+            self.close()
             raise Unloadable(f"{self._spec.text} could not be loaded: {broken}", False) from None
+
+    def _greet(self) -> Description:
+        header, _ = self._exchange(b"", self._first, "loading")
         if header["status"] != "ready":
             self.close()
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
         return described(header)
 
-    def _receive(self, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
-        assert self._pipe is not None
-        self._pipe.deadline = time.monotonic() + limit
+    def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
+        """Send `data` and receive one frame."""
+        pipes = self._pipes
+        assert pipes is not None
+        pipes.expect(limit)
         try:
-            return frames.read(self._pipe)
+            pipes.send(data)
+            return frames.read(pipes)
         except TimeoutError:
+            begun, tail = pipes.begun, self._tail()
             self.close()
-            raise Broken("timed out", f"no answer to {what} within {limit:g} s", fatal=True, first=first) from None
-        except frames.Ended:
-            raise Broken("crashed", f"{self._end()}{self._tail()}", fatal=True, first=first) from None
+            if begun:
+                text = f"the answer to {what} was begun and did not end within {limit:g} s{tail}"
+                raise Broken("stalled", text, fatal=True, first=first) from None
+            raise Broken("timed out", f"no answer to {what} within {limit:g} s{tail}", fatal=True, first=first) from None
+        except frames.Ended as error:
+            kind, text = self._end()
+            if error.partial:
+                kind, text = "partial output", f"the answer to {what} ends before it is whole: {text}"
+            raise Broken(kind, text + self._tail(), fatal=True, first=first) from None
         except frames.FrameError as error:
+            tail = self._tail()
             self.close()
-            raise Broken("garbage", str(error), fatal=True, first=first) from None
+            raise Broken("garbage", f"{error}{tail}", fatal=True, first=first) from None
 
-    def _end(self) -> str:
+    def _end(self) -> tuple[str, str]:
+        """How a process ended that has closed its output."""
         assert self._process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2)
-        code = self._process.poll()
-        self.close()
-        if code is not None and code < 0:
-            return f"the process died of {signal.Signals(-code).name}"
-        return f"the process ended with exit code {code}"
+        until = time.monotonic() + 2
+        while os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if time.monotonic() > until:
+                self.close()
+                return "exited", "the process closed its standard output and went on"
+            time.sleep(0.002)
+        code = self.close()
+        if code < 0:
+            return "crashed", f"the process died of {signal.Signals(-code).name}"
+        return "exited", f"the process ended with exit code {code}"
 
     def _tail(self) -> str:
         self._errors.seek(0, os.SEEK_END)
@@ -165,19 +246,23 @@ class Worker:
         text = self._errors.read().decode(errors="replace").strip()
         return f"; it last said: {text}" if text else ""
 
+    def _request(self, verb: str, plan: Plan, layout: str) -> dict[str, Any]:
+        own = {"op": plan.op, "dialect": plan.dialect, "parameters": dict(plan.parameters)}
+        return {"verb": verb, "layout": layout, "plan": own}
+
     def _ask(self, verb: str, plan: Plan, operands: list[Any], layout: str = "C") -> tuple[dict[str, Any], list[Any]]:
         if self._process is None:
-            self._start()
-        assert self._process is not None
-        assert self._process.stdin is not None
+            try:
+                self._start()
+            except Unloadable as error:  # it loaded before, so this is one more way of not answering
+                raise Broken("exited", str(error), fatal=True) from None
         first = (plan.op, plan.dialect) not in self._warm
-        request = {"verb": verb, "layout": layout, "plan": {"op": plan.op, "dialect": plan.dialect, "parameters": dict(plan.parameters)}}
-        with contextlib.suppress(OSError):  # a worker that died meanwhile is found out by the missing answer
-            frames.write(self._process.stdin, request, operands)
-        header, arrays = self._receive(self._first if first else self._launch, f"{plan.op} ({plan.dialect})", first)
-        if header.get("status") != "ok":
-            text = header.get("error", "no status")
-            raise Broken(str(header.get("status")), f"{text}\n{header.get('trace', '')}".strip())
+        data = frames.packed(self._request(verb, plan, layout), operands)
+        header, arrays = self._exchange(data, self._first if first else self._launch, f"{plan.op} ({plan.dialect})", first)
+        status = header.get("status")
+        if status != "ok":
+            text = f"{header.get('error', 'no error named')}\n{header.get('trace', '')}".strip()
+            raise Broken(status if status in KINDS else "raised", text)
         self._warm.add((plan.op, plan.dialect))
         return header, arrays
 
@@ -199,16 +284,7 @@ class Worker:
             No usable answer.
         """
         header, arrays = self._ask("run", plan, operands, layout)
-        named = dict(zip(header["names"], arrays, strict=True))
-        if "out" not in named:
-            raise Broken("malformed", f"the mapping returned has no 'out', only {', '.join(named) or 'nothing'}")
-        out, real = named["out"], plan.op == "dequantize"
-        if out.dtype.kind not in ("f" if real else "iu"):
-            example = f", for example {out.flat[0]!r}" if out.size else ""
-            raise Broken("not integers" if not real else "not floats", f"out has dtype {out.dtype}{example}")
-        if out.shape != shape:
-            raise Broken("wrong shape", f"out has shape {out.shape}, {shape} is due")
-        return Answer(named, header["modified"])
+        return usable(plan, header.get("names", ["out"]), arrays, shape, header.get("modified") is True)
 
     def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
         """Lanes (of ``out``) on which each known deviation of the target applies, by its id."""
@@ -217,13 +293,50 @@ class Worker:
         header, masks = self._ask("deviating", plan, operands)
         return dict(zip(header["ids"], masks, strict=True))
 
-    def close(self) -> None:
-        """End the process; the next launch starts another."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):  # what is left in a dead worker's pipe cannot be flushed
-                    if stream is not None:
-                        stream.close()
-            self._process = None
+    def close(self) -> int:
+        """End the process with all it started; the next launch starts another. Returns its exit code, negative for a signal."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # before it is waited for: until then its number is nobody else's
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what is left in a dead worker's pipe cannot be flushed
+                if stream is not None:
+                    stream.close()
+        return code
+
+
+def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...], modified: bool = False) -> Answer:
+    """The arrays of an answer by their names, if ``out`` is among them and is what it has to be; else a `Broken`."""
+    if (
+        not isinstance(names, list)
+        or len(names) != len(arrays)
+        or any(a is None for a in arrays)
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise Broken("malformed", f"{len(arrays)} arrays, named {names!r:.200}")
+    named = dict(zip(names, arrays, strict=True))
+    if "out" not in named:
+        raise Broken("malformed", f"the mapping returned has no 'out', only {', '.join(named) or 'nothing'}")
+    out, real = named["out"], plan.op == "dequantize"
+    if out.dtype.kind not in ("f" if real else "iu"):
+        example = f", for example {out.flat[0]!r}" if out.size else ""
+        raise Broken("not integers" if not real else "not floats", f"out has dtype {out.dtype}{example}")
+    if out.shape != shape:
+        raise Broken("wrong shape", f"out has shape {out.shape}, {shape} is due")
+    return Answer(named, modified)
+
+
+def connect(spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> Worker:
+    """The harness's end of whatever kind of target `spec` names, started and described."""
+    if spec.kind == "cmd":
+        from .process import Process
+
+        return Process(spec, launch, first)
+    if spec.kind == "results":
+        from .results import Offline
+
+        return Offline(spec)
+    return Worker(spec, launch, first)

@@ -1,7 +1,7 @@
-"""Messages between the harness and a worker: a JSON header with the raw bytes of arrays behind it.
+"""Messages between the harness and a target's process: a JSON header with the raw bytes of arrays behind it.
 
-A frame is: 8 bytes, the header's length (little endian); the header, a JSON object in UTF-8; then the arrays listed in its ``arrays``
-(dtype and shape), in C order. Nothing is unpickled.
+A frame is: 8 bytes, the header's length; the header, a JSON object; then the elements of the arrays that its ``arrays`` lists (dtype and
+shape), in C order. All numbers are little endian. Nothing is unpickled. docs/targets.md has it byte by byte.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+HEADER = 1 << 26
+"""A header's greatest size in bytes; more is garbage."""
 MAXIMUM = 1 << 31
-"""A frame's greatest size in bytes; more is garbage."""
-_KINDS = frozenset("biuf")
+"""An array's greatest size in bytes."""
+AXES = 32
+DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
 
 class FrameError(Exception):
@@ -23,7 +26,11 @@ class FrameError(Exception):
 
 
 class Ended(FrameError):
-    """The stream ended."""
+    """The stream ended where a frame was due; `partial` says that it ended inside one."""
+
+    def __init__(self, partial: bool) -> None:
+        super().__init__("the stream ended" + " inside a frame" * partial)
+        self.partial = partial
 
 
 class Readable(Protocol):
@@ -32,18 +39,13 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def write(stream: IO[bytes], header: dict[str, Any], arrays: list[Any] | None = None) -> None:
-    """Send one frame; absent arrays (None) stay absent."""
-    blocks = [None if a is None else np.ascontiguousarray(a) for a in arrays or []]
-    described = [
-        None if a is None else {"dtype": a.dtype.str, "shape": list(np.shape(x))} for a, x in zip(blocks, arrays or [], strict=True)
-    ]
-    text = json.dumps({**header, "arrays": described}).encode()
-    stream.write(struct.pack("<Q", len(text)) + text)
-    for block in blocks:
-        if block is not None:
-            stream.write(block.tobytes())
-    stream.flush()
+def packed(header: dict[str, Any], arrays: list[Any] | None = None) -> bytes:
+    """One frame; absent arrays (None) are null in the header."""
+    blocks = [None if a is None else np.asarray(a) for a in arrays or []]
+    listed = [None if a is None else {"dtype": a.dtype.name, "shape": list(a.shape)} for a in blocks]
+    text = json.dumps({**header, "arrays": listed}, separators=(",", ":")).encode("ascii")
+    data = [a.astype(a.dtype.newbyteorder("<"), copy=False).tobytes() for a in blocks if a is not None]
+    return b"".join([struct.pack("<Q", len(text)), text, *data])
 
 
 def read(stream: Readable) -> tuple[dict[str, Any], list[Any]]:
@@ -51,30 +53,42 @@ def read(stream: Readable) -> tuple[dict[str, Any], list[Any]]:
 
     Raises
     ------
+    Ended
+        The stream ended before the frame, or inside it.
     FrameError
-        The stream ended inside the frame, or its bytes make no sense.
+        Its bytes make no sense.
     """
-    (size,) = struct.unpack("<Q", _exactly(stream, 8))
-    if size > MAXIMUM:
-        raise FrameError(f"a header of {size} bytes")
+    first = stream.read(8)
+    if len(first) < 8:
+        raise Ended(bool(first))
+    (size,) = struct.unpack("<Q", first)
+    if size > HEADER:
+        raise FrameError(f"garbage instead of a frame: it begins with {first!r}, a header of {size} bytes")
+    text = _exactly(stream, size)
     try:
-        header = json.loads(_exactly(stream, size))
+        header = json.loads(text)
         arrays = [None if item is None else _array(stream, item) for item in header["arrays"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FrameError(f"garbage instead of a frame: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FrameError(f"garbage instead of a frame: {type(error).__name__}: {error}") from None
     return header, arrays
 
 
 def _array(stream: Readable, item: dict[str, Any]) -> Any:
-    dtype, shape = np.dtype(item["dtype"]), tuple(int(n) for n in item["shape"])
+    name, shape = item["dtype"], item["shape"]
+    if name not in DTYPES:
+        raise ValueError(f"an array of dtype {name!r:.40}, not one of {', '.join(DTYPES)}")
+    if not isinstance(shape, list) or len(shape) > AXES or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"an array of shape {shape!r:.80}")
+    dtype = np.dtype(name)
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in _KINDS or min(shape, default=0) < 0 or size > MAXIMUM:
-        raise ValueError(f"an array of {dtype} and shape {shape}")
-    return np.frombuffer(bytearray(_exactly(stream, size)), dtype=dtype).reshape(shape)
+    if size > MAXIMUM:
+        raise ValueError(f"an array of {size} bytes")
+    data = bytearray(_exactly(stream, size))
+    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 
 def _exactly(stream: Readable, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
-        raise Ended("the stream ended")
+        raise Ended(True)
     return data

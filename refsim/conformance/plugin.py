@@ -37,7 +37,7 @@ def suite(config: pytest.Config) -> Any:
         text = config.getoption("--refsim-target")
         if not text:
             raise pytest.UsageError("the properties suite needs an implementation to check: --refsim-target TARGET")
-        from refsim.conformance.client import FIRST, LAUNCH, Worker
+        from refsim.conformance.client import FIRST, LAUNCH, connect
         from refsim.conformance.subject import Suite
         from refsim.conformance.targets import parse
         from refsim.errors import RefsimError
@@ -45,7 +45,7 @@ def suite(config: pytest.Config) -> Any:
         limit = config.getoption("--refsim-timeout")
         try:
             spec = parse(text)
-            worker = Worker(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
+            worker = connect(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
         except RefsimError as error:
             raise pytest.UsageError(str(error)) from None
         _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"))

@@ -17,7 +17,7 @@ from typing import Any
 from ..content import content
 from ..errors import UsageError
 from ..registry import definitions, dialects, names
-from .client import Unloadable, Worker
+from .client import Unloadable, connect
 from .targets import Description, parse
 from .verdict import OpVerdict, Result
 
@@ -74,7 +74,7 @@ def check(
     start = time.monotonic()
     result = Result(target, effort, seed, [])
     try:
-        worker = Worker(spec, *(() if timeout is None else (timeout, timeout)))
+        worker = connect(spec, *(() if timeout is None else (timeout, timeout)))
     except Unloadable as error:
         result.trouble, result.missing = str(error), spec.shipped and error.missing
         return result

@@ -283,7 +283,7 @@ class Subject:
     def _broke(self, broken: Broken) -> None:
         if len(self.record.broken) < MOST_BROKEN:
             self.record.broken.append({"kind": broken.kind, "text": broken.text})
-        hung = broken.kind == "timed out" and broken.first
+        hung = broken.kind in ("timed out", "stalled") and broken.first
         self.suite.broken[self.definition.key] = MOST_BROKEN if hung else self.suite.broken.get(self.definition.key, 0) + 1
 
     def _fail(self, mismatch: Mismatch) -> None:

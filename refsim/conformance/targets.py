@@ -123,6 +123,15 @@ def load(spec: Spec) -> Any:
         from .mutants import mutant
 
         return Mutated(mutant(spec.attribute))
+    if spec.kind == "lib":
+        from .library import Library
+
+        return Library(Path(spec.attribute))
+    if spec.kind in ("cmd", "results"):
+        from .client import connect
+        from .process import Called
+
+        return Called(connect(spec))
     if spec.path is None:
         module = importlib.import_module(spec.module)
     else:

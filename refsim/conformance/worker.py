@@ -11,16 +11,25 @@ import signal
 import sys
 import traceback
 from functools import lru_cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ..ops.base import Plan
 from ..registry import freeze, trace, unproven
 from . import frames
+from .guard import bound
 from .targets import Spec, describe, load
 
 LAYOUTS = ("C", "strided", "fortran")
+
+
+class Fault(Exception):
+    """What a loaded target found out about itself; `kind` is one of `client.KINDS`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 @lru_cache(maxsize=64)
@@ -47,8 +56,8 @@ def _answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[
     before = [None if x is None else x.tobytes() for x in handed]
     result = getattr(target, plan.op)(*handed, plan)
     modified = any(x is not None and x.tobytes() != b for x, b in zip(handed, before, strict=True))
-    named = dict(result) if isinstance(result, dict) else {"out": result}
-    arrays = {name: np.asarray(value) for name, value in named.items()}
+    named = {str(k): v for k, v in result.items()} if isinstance(result, dict) else {"out": result}
+    arrays = {name: _plain(np.asarray(value)) for name, value in named.items()}
     for name, value in arrays.items():
         if value.dtype.kind not in "biuf":
             return {
@@ -56,6 +65,11 @@ def _answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[
                 "error": f"{name} is {type(named[name]).__name__} of dtype {value.dtype}, not an array of integers",
             }, []
     return {"status": "ok", "names": list(arrays), "modified": modified}, list(arrays.values())
+
+
+def _plain(array: Any) -> Any:
+    """Reals of a length that frames do not know, widened or shortened: they are no integers either way."""
+    return array.astype(np.float64) if array.dtype.kind == "f" and array.dtype.name not in frames.DTYPES else array
 
 
 def _deviating(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -73,6 +87,7 @@ def _deviating(target: Any, request: dict[str, Any], operands: list[Any]) -> tup
 def main() -> None:
     """Load the target named on the command line and answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the harness's to handle
+    bound(int(sys.argv[2]))
     answers = os.fdopen(os.dup(1), "wb")
     requests = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
@@ -81,27 +96,32 @@ def main() -> None:
         target = load(Spec(**json.loads(sys.argv[1])))
         hello = describe(target)
     except BaseException as error:  # noqa: BLE001  (whatever the target raises is an answer)
-        frames.write(
-            answers,
-            {
-                "status": "unloadable",
-                "missing": isinstance(error, ImportError),
-                "error": f"{type(error).__name__}: {error}",
-                "trace": traceback.format_exc(),
-            },
-        )
+        unloadable = {
+            "status": "unloadable",
+            "missing": isinstance(error, ImportError),
+            "error": f"{type(error).__name__}: {error}",
+            "trace": traceback.format_exc(),
+        }
+        _write(answers, unloadable)
         return
-    frames.write(answers, {"status": "ready", **hello})
+    _write(answers, {"status": "ready", **hello})
     while True:
         try:
             request, operands = frames.read(requests)
         except frames.FrameError:
-            return
+            os.killpg(0, signal.SIGKILL)  # the harness is gone: so is whatever the target has started
         try:
             header, arrays = (_answer if request["verb"] == "run" else _deviating)(target, request, operands)
+        except Fault as fault:
+            header, arrays = {"status": fault.kind, "error": str(fault)}, []
         except Exception as error:  # noqa: BLE001
             header, arrays = {"status": "raised", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}, []
-        frames.write(answers, header, arrays)
+        _write(answers, header, arrays)
+
+
+def _write(answers: IO[bytes], header: dict[str, Any], arrays: list[Any] | None = None) -> None:
+    answers.write(frames.packed(header, arrays))
+    answers.flush()
 
 
 if __name__ == "__main__":

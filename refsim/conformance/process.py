@@ -1,0 +1,73 @@
+"""Targets named ``cmd:PROGRAM ARGS``: any program that speaks frames on its standard input and output; docs/targets.md has the protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from ..ops.base import Plan
+from ..registry import dialects, names, of, run
+from ..vectors.corpus import plan_record
+from . import frames, guard
+from .client import Unloadable, Worker, as_handed
+from .targets import Description, command, described
+
+PROTOCOL = 1
+"""Version of the protocol; a program that speaks another is refused."""
+
+
+class Process(Worker):
+    """A program of any language, started once, asked many times."""
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command(self._spec.attribute)]
+
+    def _environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def _greet(self) -> Description:
+        header, _ = self._exchange(frames.packed({"verb": "describe", "protocol": PROTOCOL}), self._first, "the verb describe")
+        try:
+            return described(_hello(header))
+        except ValueError as error:
+            self.close()
+            raise Unloadable(f"{self._spec.text}: its answer to the verb describe {error}", False) from None
+
+    def _request(self, verb: str, plan: Plan, layout: str) -> dict[str, Any]:
+        return {"verb": verb, "plan": plan_record(plan), "operands": [o.name for o in of(plan).operands]}
+
+
+def _hello(header: dict[str, Any]) -> dict[str, Any]:
+    """The program's description of itself, proven to be one; a ValueError says what is wrong, continuing "its answer"."""
+    if header.get("status") != "ok":
+        raise ValueError(f"has status {header.get('status')!r:.40}: {header.get('error', 'no error named')}")
+    if header.get("protocol") != PROTOCOL:
+        raise ValueError(f"has protocol {header.get('protocol')!r:.40}, not {PROTOCOL}")
+    for key, known in (("ops", names()), ("dialects", dialects())):
+        given = header.get(key)
+        if not isinstance(given, list) or not set(map(str, given)) <= set(known):
+            raise ValueError(f"has {key} {json.dumps(given):.80}, not a list of some of {', '.join(known)}")
+    domain = header.get("domain", {})
+    if not isinstance(domain, dict) or not all(op in names() and isinstance(entry, dict) for op, entry in domain.items()):
+        raise ValueError("has a domain that is no object of ops with objects of plan parameters")
+    return {"ops": header["ops"], "dialects": header["dialects"], "domain": domain, "deviations": []}
+
+
+class Called:
+    """The ops of a connected target as functions, for reproducing a failure by hand."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.DIALECTS, self.DOMAIN = worker.description.dialects, worker.description.domain
+
+    def __getattr__(self, op: str) -> Any:
+        if op not in self._worker.description.ops:
+            raise AttributeError(op)
+
+        def call(*arguments: Any) -> Any:
+            *operands, plan = arguments
+            return self._worker.launch(plan, as_handed(plan, operands), run(plan, *operands).shape).out
+
+        return call
