@@ -7,7 +7,7 @@ the launch as a whole; everything behind the mistake is computed from it, as an 
 from __future__ import annotations
 
 from ...errors import UsageError
-from . import gelu, requantize  # noqa: F401  (importing a module fills its books)
+from . import embedding, exp, gelu, layernorm, linear, poly, quantize, requantize, softmax, sqrt  # noqa: F401  (importing a module fills its books)
 from .base import BOOKS, LEVELS, Mutant
 
 __all__ = ["BOOKS", "LEVELS", "Mutant", "mutant", "mutants"]

@@ -11,8 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...arithmetic.primitives import bit_length
 from ...carriers.tiles import decompose
+from ...errors import PlanError
 from ...ops.base import DEFINITIONS, Definition, Plan, arrays
+from ...registry import unproven
 
 LEVELS = ("data", "arithmetic", "kernel")
 
@@ -117,10 +120,10 @@ class Book:
         """A mutant with other integers in its plan: `fields` takes the plan and returns those that differ."""
 
         @lru_cache(maxsize=256)
-        def changed(plan: Plan) -> Plan:
+        def mistaken(plan: Plan) -> Plan:
             return dataclasses.replace(plan, **fields(plan))
 
-        self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(changed(plan), *operands))
+        self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(mistaken(plan), *operands))
 
     def kernel(self, slug: str, mistake: str, launch: Launch, equivalent: str = "", step: str = "out") -> None:
         """A mutant that does something to the launch as a whole."""
@@ -178,3 +181,59 @@ def binary32(x: Any) -> Any:
 
 def _integer(x: Any) -> Any:
     return np.clip(x.astype(np.float64), -(2.0**63), 2.0**63 - 1024).astype(np.int64)
+
+
+def _per(value: Any, function: Callable[[Any], Any]) -> Any:
+    return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
+
+
+def constant(name: str, function: Callable[[Any, Any], int], source: str = "scale") -> Callable[[Any], dict[str, Any]]:
+    """A field of the plan by another function of the plan and its scale, channel by channel."""
+    return lambda plan: {name: _per(getattr(plan, source), lambda s: function(plan, s))}
+
+
+def changed(name: str, function: Callable[[Any], int]) -> Callable[[Any], dict[str, Any]]:
+    """A field of the plan by a function of itself, channel by channel."""
+    return lambda plan: {name: _per(getattr(plan, name), function)}
+
+
+def nearest(floor_of_twice: int) -> int:
+    """The nearest integer of x, ties up, from floor(2 * x)."""
+    return (floor_of_twice + 1) >> 1
+
+
+def other_constants(way: str) -> Callable[[Any], dict[str, Any]]:
+    """The integers that the plan has where its constants are made in another arithmetic; its own where that makes none."""
+
+    def fields(plan: Any) -> dict[str, Any]:
+        try:
+            other = unproven(plan.op, plan.dialect, {**dict(plan.parameters), "constants": way})
+        except PlanError:
+            return {}
+        return {k: v for k, v in other.integers().items() if _whole(v)}
+
+    return fields
+
+
+def first_channel(plan: Any) -> dict[str, Any]:
+    """The integers of channel 0 for every channel."""
+    return {k: (v[0],) * len(v) for k, v in plan.integers().items() if isinstance(v, tuple) and not k.endswith("_range")}
+
+
+def _whole(value: Any) -> bool:
+    return all(isinstance(v, int) for v in value) if isinstance(value, tuple) else isinstance(value, int)
+
+
+def sqrt_after(n: Any, bodies: int) -> Any:
+    """i-sqrt by exactly `bodies` rounds of its loop, without a test for the end."""
+    n = np.asarray(n)
+    positive = np.maximum(n, 1)
+    x = np.int64(1) << ((bit_length(positive) + 1) >> 1)
+    for _ in range(bodies):
+        x = (x + positive // x) >> 1
+    return x * (n > 0)
+
+
+def sqrt_float(n: Any, kind: Any) -> Any:
+    """Floor of the root in floating point."""
+    return np.floor(np.sqrt(np.asarray(n).astype(kind))).astype(np.int64)
