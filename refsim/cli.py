@@ -1,7 +1,8 @@
-"""The command line: ``refsim ops | explain | check | golden | report | path``."""
+"""The command line: ``refsim ops | explain | check | gen | ver | header | golden | report | path``."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,15 +133,61 @@ def explain(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --register-bits 32 --length 768 …; `refsim ops OP` lists them.
     """
-    from . import registry
     from .explain import show_plan
 
-    given = _given(context.args)
+    show_plan(_planned(op, dialect, context.args), _CONSOLE)
+
+
+def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
+    """The plan of `op` from the options that are its parameters."""
+    from . import registry
+
+    given = _given(arguments)
     d = registry.definition(op, dialect)
     for name in given:
         if name not in registry.parameters(d):
             raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(registry.parameters(d))}")
-    show_plan(registry.plan(op, dialect=dialect, **given), _CONSOLE)
+    return registry.plan(op, dialect=dialect, **given)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def gen(
+    context: typer.Context,
+    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
+    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    count: Annotated[int, typer.Option(min=0, help="Lines to write; 0: until nobody reads any more.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other operands.")] = 0,
+    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
+) -> None:
+    """Write operands as lines of text, for `refsim gen OP … | ./mine | refsim ver OP …`. Further options are the op's parameters."""
+    from .conformance.pipe import write
+
+    write(_planned(op, dialect, context.args), sys.stdout, count, seed, mask)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def ver(
+    context: typer.Context,
+    op: Annotated[str, typer.Argument(help="Name of the op, as given to `refsim gen`.")],
+    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    count: Annotated[int, typer.Option(min=0, help="Lines that are due; fewer are incomplete. 0: at least one.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Failures to show; 0 shows all.")] = 20,
+    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
+) -> None:
+    """Check lines of operands with a result behind each. Exit codes as for check; further options are the op's parameters."""
+    from .conformance.pipe import report as judged
+
+    raise typer.Exit(judged(_planned(op, dialect, context.args), sys.stdin.buffer, sys.stdout, limit, mask, count))
+
+
+@app.command()
+def header(
+    out: Annotated[Path | None, typer.Option(help="File to write; standard output where left out.", show_default=False)] = None,
+) -> None:
+    """Print refsim.h, the C interface of a library to be checked as lib:PATH."""
+    from .conformance.header import command
+
+    command(out)
 
 
 # -------------------------------------------------------------------------------------------------------------------- check
@@ -260,6 +307,8 @@ def _mount() -> None:
 
 def main() -> None:
     """Run the command line; a typed error becomes a message and exit code 2 (usage, plans) or 1."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # as an interrupt: what finished is reported, nothing is left running
     _mount()
     try:
         app()

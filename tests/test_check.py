@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -247,7 +248,19 @@ def test_plain_pytest_gives_the_same_verdict() -> None:
     assert "first intermediate that differs: t" in outcomes["steps"].stdout
 
 
-def test_interrupt_keeps_what_finished(tmp_path: Path) -> None:
+def alive(session: int) -> list[str]:
+    """Processes of a session, by what they are called."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(folder.name)) == session and "State:\tZ" not in (folder / "status").read_text():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)])
+def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
+    """By a terminal (the whole group gets it) or by another process: reported, exit code 130, and no process is left."""
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "refsim.cli", "check", f"{MOCKS}:slow", "--effort", "nightly", "--json", str(report)]
     environment = {**os.environ, "CI": "true", "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -255,9 +268,13 @@ def test_interrupt_keeps_what_finished(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any('"record"' in events.read_text() for events in tmp_path.glob("refsim-*/events.jsonl")):
         time.sleep(0.1)
-    os.killpg(child.pid, signal.SIGINT)
+    (os.killpg if whole_group else os.kill)(child.pid, number)
     child.communicate(timeout=60)
     assert child.returncode == 130
     data = json.loads(report.read_text())
     assert data["interrupted"]
     assert any(o["launches"] > 0 for o in data["ops"])
+    deadline = time.monotonic() + 10
+    while alive(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive(child.pid) == []

@@ -137,15 +137,17 @@ def _run(
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         with output.open("wb") as stream:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment, process_group=0
+            )
             try:
                 _follow(child, events, asked, progress)
             except KeyboardInterrupt:
                 result.interrupted = True
                 with suppress(KeyboardInterrupt):
-                    _end(child)
+                    _end(child, 20 if junit is not None else 3)
             except BaseException:
-                child.kill()
+                _signal(child, signal.SIGKILL)
                 raise
         _read(events, 0, asked, lambda record: None)
         if junit is not None and Path(folder, "junit.xml").is_file():
@@ -194,15 +196,23 @@ def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[d
     return position
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Let pytest report what it has; it got the same interrupt."""
-    with suppress(ProcessLookupError):
-        child.send_signal(signal.SIGINT)
+def _end(child: subprocess.Popen[bytes], patience: float) -> None:
+    """Let pytest end by itself, which xdist puts off until the running tests are through; what has finished is known by then.
+
+    It stands in a process group of its own: a terminal's interrupt on top of this one would spoil its ending.
+    """
+    _signal(child, signal.SIGINT)
     try:
-        child.wait(10)
+        child.wait(patience)
     except subprocess.TimeoutExpired:
-        child.kill()
+        _signal(child, signal.SIGKILL)
         child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    """To pytest and to all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
 
 
 def _place(data: bytes, path: Path) -> None:
