@@ -1,0 +1,256 @@
+"""Operands as lines of text and results as lines checked, for whatever can stand between two pipes: ``refsim gen | ./mine | refsim ver``.
+
+A line is one row: the operands in the order of the op, each in C order, separated by blanks; the program repeats the line and appends its
+result. docs/targets.md says how many values an op's line has. Both ends work in pieces, however long the stream is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import DomainError
+from ..ops.base import Plan
+from ..registry import of, run
+from ..vectors.patterns import Words, draw_operands
+
+BATCH = 2048
+"""Lanes that are generated, and lines that are judged, at a time."""
+TOKENS = 1 << 18
+"""Values that are held while lines are gathered to be judged together."""
+LONGEST = 1 << 26
+"""Bytes of a line; more is garbage."""
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,400}")
+
+
+class _Format:
+    """How a line of a plan's op is laid out.
+
+    Attributes
+    ----------
+    names : list of str
+        Operands that are in the line.
+    """
+
+    def __init__(self, plan: Plan, mask: bool) -> None:
+        self.plan, self.definition = plan, of(plan)
+        self._operands = [o for o in self.definition.operands if o.kind != "bool" or mask]
+        self.names = [o.name for o in self._operands]
+        self.real = [o.kind if o.kind.startswith("float") else "" for o in self._operands]
+        self.real_result = self.definition.name == "dequantize"
+
+    def shapes(self, free: int) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
+        """Shapes of the operands and of the result of one line; `free` is the length that the plan leaves open."""
+        plan: Any = self.plan
+        if plan.op == "linear":
+            return [(plan.in_features,), (plan.out_features, plan.in_features), (plan.out_features,)], (plan.out_features,)
+        if plan.op == "matmul":
+            return [(1, plan.length), (plan.length, free)], (1, free)
+        if plan.op == "embedding":
+            return [(1,), (plan.num_embeddings, plan.embedding_dim)], (1, plan.embedding_dim)
+        length = free if plan.op == "i_softmax" else plan.length if plan.op == "i_layernorm" else plan.channels or 1
+        return [(length,)] * len(self.names), (length,)
+
+    def tokens(self, free: int) -> int:
+        """Values in a line with its result."""
+        operands, out = self.shapes(free)
+        return sum(map(math.prod, operands)) + math.prod(out)
+
+    def free(self, count: int) -> int | None:
+        """The open length of a line of `count` values; None where no line has so many."""
+        fixed, each = self.tokens(0), self.tokens(1) - self.tokens(0)
+        if each == 0:
+            return 0 if count == fixed else None
+        length, rest = divmod(count - fixed, each)
+        return length if rest == 0 and length >= 1 else None
+
+
+# ------------------------------------------------------------------------------------------------------------------ operands
+
+
+def lines(plan: Plan, seed: int = 0, mask: bool = False) -> Iterator[str]:
+    """Lines of operands without end: directed values first, then every kind again with other raw words. The same for the same seed."""
+    form, piece = _Format(plan, mask), 0
+    while True:
+        operands = draw_operands(Words(f"gen/{plan.op}/{plan.dialect}/{seed}/{piece}"), plan, BATCH)
+        for row in _cut(form, operands):
+            yield " ".join(" ".join(_words(x)) for x in row)
+        piece += 1
+
+
+def _cut(form: _Format, operands: list[Any]) -> Iterator[list[Any]]:
+    """The operands of each line."""
+    plan: Any = form.plan
+    first = operands[0]
+    if plan.op == "linear":
+        bias = np.zeros(plan.out_features, dtype=np.int64) if operands[2] is None else operands[2]
+        yield from ([q, operands[1], bias] for q in first.reshape(-1, plan.in_features))
+    elif plan.op == "matmul":
+        for index in np.ndindex(*first.shape[:-1]):
+            yield [first[index], operands[1][index[:-1]]]
+    elif plan.op == "embedding":
+        yield from ([row, operands[1]] for row in first.reshape(-1, 1))
+    else:
+        if "mask" in form.names:
+            operands = [first, np.broadcast_to(True if operands[1] is None else operands[1], first.shape)]
+        length = first.shape[-1] if form.definition.layout == "row" else plan.channels or 1
+        yield from (list(row) for row in zip(*(x.reshape(-1, length) for x in operands[: len(form.names)]), strict=True))
+
+
+def _words(x: Any) -> Iterable[str]:
+    values = x.reshape(-1).tolist()
+    if x.dtype.kind == "f":
+        return (float(v).hex() for v in values)
+    return map(str, map(int, values) if x.dtype.kind == "b" else values)
+
+
+def write(plan: Plan, stream: IO[str], count: int = 0, seed: int = 0, mask: bool = False) -> None:
+    """Write `count` lines of operands, or lines without end for 0; ends like any filter when nobody reads any more."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for line in islice(lines(plan, seed, mask), count or None):
+        stream.write(line + "\n")
+    stream.flush()
+
+
+# ------------------------------------------------------------------------------------------------------------------- results
+
+
+@dataclass
+class Judgement:
+    """What a stream of lines came to."""
+
+    plan: Plan
+    lines: int = 0
+    differ: int = 0
+    illegible: int = 0
+    due: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """1: a result differs; 3: a line is none; 4: fewer lines than are due, or none; 0."""
+        if self.differ:
+            return 1
+        return 3 if self.illegible else 4 if self.lines < max(self.due, 1) else 0
+
+    @property
+    def summary(self) -> str:
+        verdict = {0: "conformant", 1: "non-conformant", 3: "broke", 4: "incomplete"}[self.exit_code]
+        of_due = f" of {self.due:,}" if self.lines < self.due else ""
+        return (
+            f"{self.plan.op} ({self.plan.dialect}): {self.lines:,}{of_due} lines, {self.differ:,} differ, "
+            f"{self.illegible:,} illegible: {verdict}"
+        )
+
+
+def report(plan: Plan, source: IO[bytes], stream: IO[str], limit: int, mask: bool, due: int) -> int:
+    """Write the first `limit` failures of the lines of `source` (0: all) and the summary; the exit code."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for shown, item in enumerate(judge(plan, source, mask, due)):
+        if isinstance(item, Judgement):
+            if shown > limit > 0:
+                stream.write(f"... and {shown - limit:,} more failures\n")
+            stream.write(item.summary + "\n")
+            stream.flush()
+            return item.exit_code
+        if shown < limit or not limit:
+            stream.write(item + "\n")
+    raise AssertionError("a stream ends with its judgement")
+
+
+def judge(plan: Plan, stream: IO[bytes], mask: bool = False, due: int = 0) -> Iterator[str | Judgement]:
+    """Read lines of operands and results from `stream`: yields a line of text for each failure and, at the end, the judgement."""
+    form, found = _Format(plan, mask), Judgement(plan, due=due)
+    batch: list[tuple[int, list[bytes]]] = []
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST), b""), 1):
+        words = line.split()
+        if not line.endswith(b"\n") or form.free(len(words)) is None:
+            yield from _judged(form, batch, found)
+            batch = []
+            found.illegible += 1
+            text = "ends before it is whole" if not line.endswith(b"\n") else f"{len(words)} values, which is no line of {plan.op}"
+            yield f"line {number}: {text}"
+            continue
+        if batch and (len(batch) >= BATCH or len(words) != len(batch[0][1]) or len(batch) * len(words) > TOKENS):
+            yield from _judged(form, batch, found)
+            batch = []
+        batch.append((number, words))
+    yield from _judged(form, batch, found)
+    yield found
+
+
+def _judged(form: _Format, batch: list[tuple[int, list[bytes]]], found: Judgement) -> Iterator[str]:
+    """Judge lines of one length together; one by one where that fails."""
+    if not batch:
+        return
+    try:
+        operands, got = _parsed(form, [words for _, words in batch])
+        due = _due(form, operands)
+    except (ValueError, OverflowError, DomainError) as error:
+        if len(batch) == 1:
+            found.illegible += 1
+            yield f"line {batch[0][0]}: {error}"
+            return
+        for line in batch:
+            yield from _judged(form, [line], found)
+        return
+    found.lines += len(batch)
+    wrong = (got.view(np.int64) != due.view(np.int64)) if form.real_result else got != due
+    for i in np.flatnonzero(wrong.any(axis=1)):
+        found.differ += 1
+        at = int(np.flatnonzero(wrong[i])[0])
+        yield f"line {batch[i][0]}: {_shown(form, operands, int(i), at)} => {got[i][at]}, expected {due[i][at]}"
+
+
+def _parsed(form: _Format, rows: list[list[bytes]]) -> tuple[list[Any], Any]:
+    """Operands, each with an axis of lines in front, and results as (lines, values)."""
+    free = form.free(len(rows[0]))
+    assert free is not None
+    shapes, out = form.shapes(free)
+    operands, start = [], 0
+    for shape, kind in zip(shapes, form.real, strict=True):
+        size = math.prod(shape)
+        values = [_value(word, kind) for row in rows for word in row[start : start + size]]
+        operands.append(np.array(values, dtype=kind or np.int64).reshape(len(rows), *shape))
+        start += size
+    results = [_value(word, "float64" if form.real_result else "") for row in rows for word in row[start:]]
+    try:
+        got = np.array(results, dtype=np.float64 if form.real_result else np.int64)
+    except OverflowError:  # beyond 64 bits: wrong, not illegible
+        got = np.array(results, dtype=object)
+    return operands, got.reshape(len(rows), math.prod(out))
+
+
+def _value(word: bytes, kind: str) -> Any:
+    if kind:
+        text = word.decode("ascii")
+        return float.fromhex(text) if "0x" in text else float(text)
+    if not _INTEGER.fullmatch(word):
+        raise ValueError(f"{word.decode(errors='replace')!r:.40} is not an integer")
+    return int(word)
+
+
+def _due(form: _Format, operands: list[Any]) -> Any:
+    """What the simulator says, as (lines, values)."""
+    plan, count = form.plan, len(operands[0])
+    if plan.op in ("linear", "embedding"):  # weights and tables have no batch axis
+        return np.stack([run(plan, *row).reshape(-1) for row in zip(*operands, strict=True)])
+    if "mask" in form.names:
+        if ((operands[1] != 0) & (operands[1] != 1)).any():
+            raise ValueError("a mask that is neither 0 nor 1")
+        operands = [operands[0], operands[1] != 0]
+    return run(plan, *operands).reshape(count, -1)
+
+
+def _shown(form: _Format, operands: list[Any], line: int, at: int) -> str:
+    if form.definition.layout == "element":
+        channel = f"[{at}]" if form.plan.channels else ""
+        return ", ".join(f"{name}{channel} = {x[line].reshape(-1)[at]}" for name, x in zip(form.names, operands, strict=True))
+    row = np.array2string(operands[0][line].reshape(-1), threshold=24, max_line_width=1 << 20, separator=" ")
+    return f"{form.names[0]} = {row}, element {at}"
