@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ..ops.base import Plan
 from ..registry import of
 from . import frames
 from .targets import Description, Spec, described, smallest_dtype
+
+if TYPE_CHECKING:
+    from ..vectors.corpus import Case, Corpus
 
 FIRST = 120.0
 """Seconds for the first launch of an op in a worker, which may compile; and for loading the target."""
@@ -156,7 +159,17 @@ class _Pipes:
 
 
 class Worker:
-    """One target in one process, restarted after a crash or a time-out."""
+    """One target in one process, restarted after a crash or a time-out.
+
+    Attributes
+    ----------
+    description : Description
+    vectors : Corpus or None
+        The golden cases to which alone it answers; None for a target that can be asked anything.
+    """
+
+    description: Description
+    vectors: Corpus | None = None
 
     def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
         self._spec, self._launch, self._first = spec, launch, first
@@ -164,7 +177,7 @@ class Worker:
         self._pipes: _Pipes | None = None
         self._warm: set[tuple[str, str]] = set()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
-        self.description: Description = self._start()
+        self.description = self._start()
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec)), str(os.getpid())]
@@ -265,6 +278,9 @@ class Worker:
             raise Broken(status if status in KINDS else "raised", text)
         self._warm.add((plan.op, plan.dialect))
         return header, arrays
+
+    def announce(self, case: Case) -> None:
+        """Say which golden case is launched next."""
 
     def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: str = "C") -> Answer:
         """Run the target once.

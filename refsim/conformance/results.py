@@ -1,0 +1,213 @@
+"""Targets named ``results:FOLDER``: what a hardware simulator or another machine wrote for the golden vectors; see docs/targets.md."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ContentError
+from ..ops.base import Plan
+from ..vectors import form
+from ..vectors.corpus import Case, Corpus, load
+from .client import Answer, Broken, Unloadable, Worker, usable
+from .targets import Description, Spec
+
+MANIFEST = "results.json"
+FORMAT = 1
+LARGEST = 1 << 28
+"""Bytes of one file of results."""
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_HEX = re.compile(r"[0-9a-fA-F_]{1,24}")
+
+
+class Offline(Worker):
+    """Answers from files instead of a process: only to golden cases, and each as it was written.
+
+    Raises
+    ------
+    Unloadable
+        No manifest, results of another corpus, or a file that is not in the format; names the file and the line.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec, self._process = spec, None
+        self._folder = Path(spec.attribute)
+        self._case: Case | None = None
+        try:
+            self.vectors: Corpus = self._named_corpus()
+            self._ids: dict[str, str] = {}
+            self._lines: dict[str, dict[str, Any]] = {}
+            self._scan()
+            self.description = self._claims()
+        except ContentError as error:
+            raise Unloadable(f"{spec.text}: {error}", False) from None
+
+    # -------------------------------------------------------------------------------------------------------------- loading
+
+    def _named_corpus(self) -> Corpus:
+        path = self._folder / MANIFEST
+        if not path.is_file():
+            raise ContentError(f"{MANIFEST} is missing: it names the corpus that the results are of")
+        self._manifest = _object(path.read_bytes(), MANIFEST)
+        if self._manifest.get("results") != FORMAT:
+            raise ContentError(f'{MANIFEST}: "results" is {self._manifest.get("results")!r:.40}, not {FORMAT}, the version of the format')
+        vectors = self._manifest.get("vectors")
+        corpus = load(None if vectors is None else self._folder / str(vectors))
+        if self._manifest.get("corpus") != corpus.hash:
+            raise ContentError(f"the results are of corpus {self._manifest.get('corpus')!r:.80}, here is {corpus.hash}")
+        return corpus
+
+    def _scan(self) -> None:
+        """Which case's result stands where."""
+        for path in sorted(self._folder.rglob("*")):
+            name = path.relative_to(self._folder).as_posix()
+            if path.suffix not in (".jsonl", ".npz", ".hex", ".bin") or not path.is_file():
+                continue
+            if path.stat().st_size > LARGEST:
+                raise ContentError(f"{name}: more than {LARGEST} bytes")
+            if path.suffix == ".jsonl":
+                self._scan_lines(path, name)
+            else:
+                self._found(name.removesuffix(path.suffix), name)
+
+    def _scan_lines(self, path: Path, name: str) -> None:
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            raise ContentError(f"{name}: the last line ends before it is whole")
+        for number, line in enumerate(data.splitlines(), 1):
+            where = f"{name}: line {number}"
+            record = _object(line, where)
+            if not isinstance(record.get("id"), str) or not isinstance(record.get("out"), list):
+                raise ContentError(f'{where}: lacks an "id", a string, or an "out", a list')
+            self._found(record["id"], where)
+            self._lines[record["id"]] = record
+
+    def _found(self, id: str, where: str) -> None:
+        if id in self._ids:
+            raise ContentError(f"{where}: a second result of {id}, which {self._ids[id]} has too")
+        if tuple(id.split("/")[:2]) not in self.vectors.keys:
+            raise ContentError(f"{where}: {id!r:.80} is no case of the corpus")
+        self._ids[id] = where
+
+    def _claims(self) -> Description:
+        """The ops of the manifest, or those of which there is any result."""
+        listed = self._manifest.get("ops")
+        keys = Counter(tuple(id.split("/")[:2]) for id in self._ids)
+        if listed is None:
+            claimed = sorted(keys)
+        elif isinstance(listed, dict) and all(isinstance(spoken, list) for spoken in listed.values()):
+            claimed = sorted((op, dialect) for op, spoken in listed.items() for dialect in spoken)
+        else:
+            raise ContentError(f'{MANIFEST}: "ops" is no object of ops with lists of dialects')
+        unknown = [key for key in claimed if key not in self.vectors.keys]
+        if unknown:
+            raise ContentError(f"{MANIFEST}: there are no vectors of {' '.join(unknown[0])}")
+        ops = tuple(dict.fromkeys(op for op, _ in claimed))
+        domain = {op: {"dialects": tuple(d for o, d in claimed if o == op)} for op in ops}
+        return Description(ops, tuple(sorted({d for _, d in claimed})), domain, ())
+
+    # ------------------------------------------------------------------------------------------------------------ answering
+
+    def announce(self, case: Case) -> None:
+        self._case = case
+
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: str = "C") -> Answer:
+        """The result of the case that was announced, or of the one with this plan and these operands."""
+        case = self._case if self._case is not None and self._case.plan == plan else self._alike(plan, operands)
+        if case is None:
+            raise Broken("no result", "results answer to golden cases only")
+        where = self._ids.get(case.id)
+        if where is None:
+            raise Broken("no result", f"none of {case.id}")
+        try:
+            named = self._lined(case) if case.id in self._lines else self._filed(case, self._folder / where)
+        except ContentError as error:
+            raise Broken("malformed", f"{where}: {case.id}: {error}") from None
+        except ValueError as error:
+            raise Broken("not integers", f"{where}: {case.id}: {error}") from None
+        named = {name: _shaped(array, case.steps[name].shape) for name, array in named.items()}
+        return usable(plan, list(named), list(named.values()), shape)
+
+    def _alike(self, plan: Plan, operands: list[Any]) -> Case | None:
+        def same(a: Any, b: Any) -> bool:
+            return a is b is None or (a is not None and b is not None and np.array_equal(a, b))
+
+        cases = (case for case in self.vectors.cases(plan.op, plan.dialect) if case.plan == plan)
+        return next((case for case in cases if all(map(same, case.operands, operands))), None)
+
+    def _lined(self, case: Case) -> dict[str, Any]:
+        record = self._lines[case.id]
+        steps = record.get("steps", {})
+        if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, list) for name, x in steps.items()):
+            raise ContentError(f"steps are to be lists by names out of {', '.join(case.steps)}")
+        return {**{name: _values(x, case.steps[name].dtype) for name, x in steps.items()}, "out": _values(record["out"], case.out.dtype)}
+
+    def _filed(self, case: Case, path: Path) -> dict[str, Any]:
+        data, dtype = path.read_bytes(), case.out.dtype
+        if path.suffix == ".npz":
+            return {name: x for name, x in form.unarchive(data).items() if name in case.steps}
+        if path.suffix == ".hex":
+            return {"out": _words(data, dtype)}
+        if len(data) % dtype.itemsize:
+            raise ContentError(f"{len(data)} bytes are no whole number of {dtype}")
+        return {"out": np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)}
+
+    def close(self) -> int:
+        return 0
+
+
+def _object(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = form.parse(data)
+    except form.Malformed as error:
+        raise ContentError(f"{where}: {error}") from None
+    if not isinstance(record, dict):
+        raise ContentError(f"{where}: no JSON object")
+    return record
+
+
+def _values(values: list[Any], dtype: Any) -> Any:
+    """The numbers of a JSON list: integers, those beyond 2**53 as strings too; reals as hexadecimal strings or numbers."""
+    if dtype.kind == "f":
+        reals = [float.fromhex(v) if isinstance(v, str) else v for v in values]
+        if any(type(v) not in (int, float) for v in reals):
+            raise ValueError("a value that is no real number")
+        return np.array(reals, dtype=np.float64)
+    for v in values:
+        if type(v) is not int and not (type(v) is str and _INTEGER.fullmatch(v)):
+            raise ValueError(f"{v!r:.40} is no integer")
+    try:
+        return np.array([int(v) for v in values], dtype=np.int64)
+    except OverflowError:
+        raise ValueError("an integer beyond 64 bits") from None
+
+
+def _words(data: bytes, dtype: Any) -> Any:
+    """What $writememh writes: words of two's complement as wide as the type, in order, with comments."""
+    text = re.sub(r"//[^\n]*|/\*.*?\*/", " ", data.decode("ascii", errors="replace"), flags=re.DOTALL)
+    bits = 8 * dtype.itemsize
+    values: list[int] = []
+    for word in text.split():
+        if word.startswith("@"):
+            if int(word[1:], 16) != len(values):
+                raise ContentError(f"the address {word} where word {len(values):x} is due")
+            continue
+        if not _HEX.fullmatch(word):
+            raise ValueError(
+                f"{word!r:.40} is no hexadecimal number" + ": it has undefined digits" * bool(re.fullmatch(r"[0-9a-fA-FxXzZ]+", word))
+            )
+        value = int(word, 16)
+        if value >> bits:
+            raise ContentError(f"{word} has more than the {bits} bits of {dtype}")
+        values.append(value)
+    return np.array(values, dtype=np.uint64).astype(f"u{dtype.itemsize}").view(dtype)
+
+
+def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """A flat list in the shape that is due; anything else as it is."""
+    return array.reshape(shape) if array.ndim == 1 and array.size == math.prod(shape) else array
