@@ -300,8 +300,10 @@ def path(name: Annotated[str, typer.Argument(help="golden, implementations, prop
 
 
 def _mount() -> None:
+    from .export.cli import app as export
     from .vectors.cli import app as golden
 
+    app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
     app.add_typer(golden, name="golden", help="Generate and verify the golden vectors.")
 
 

@@ -1,0 +1,1 @@
+"""Operations written down for other tools to run."""

@@ -1,0 +1,74 @@
+"""``refsim export``: an operation with its plan, written to a file that other tools run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import RefsimError, UsageError
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """A group even while it has one command."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def onnx(
+    context: typer.Context,
+    op: Annotated[str, typer.Option(help="Name of the op, see `refsim ops`.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    without: Annotated[list[str] | None, typer.Option(help="Optional operand that the graph shall not take: mask, bias.")] = None,
+    intermediates: Annotated[bool, typer.Option("--intermediates", help="Make the op's named intermediates outputs too.")] = False,
+) -> None:
+    """Write an op as an integer-only ONNX graph (opset 21): plain operators, every constant of the plan inside.
+
+    Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
+    """
+    from .. import registry
+    from ..cli import _given
+
+    plan = registry.plan(op, dialect=dialect, **_given(context.args))
+    write_onnx(plan, out, tuple(without or ()), intermediates)
+    print(out)
+
+
+def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediates: bool = False) -> None:
+    """Write the graph of `plan`, checked by ``onnx.checker``, to a temporary and rename it.
+
+    Raises
+    ------
+    UsageError
+        onnx is not installed, the op has no graph in the plan's dialect, or `without` names no optional operand.
+    """
+    from .. import registry
+
+    try:
+        from onnx import checker
+
+        from .onnx_graphs import BUILDERS, model
+    except ImportError as error:
+        raise UsageError("refsim export onnx needs the package onnx: pip install 'refsim[onnx]'") from error
+    d = registry.of(plan)
+    if d.key not in BUILDERS:
+        raise UsageError(f"there is no graph for {d.name} of dialect {d.dialect}")
+    optional = [o.name for o in d.operands if o.optional]
+    for name in without:
+        if name not in optional:
+            raise UsageError(f"{name!r} cannot be left out of {d.name}: {', '.join(optional) or 'all its operands are required'}")
+    made = model(plan, without, intermediates)
+    checker.check_model(made, full_check=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(made.SerializeToString())
+        temporary.replace(path)
+    except OSError as error:
+        raise RefsimError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,415 @@
+"""Each operation as an integer-only ONNX graph, from a plan.
+
+Written from the text of the specification, not from the simulator's code: where they agree on every bit, two readings agree. Operands keep
+their leading axes flattened into one (``rows``; ``batch`` of a matrix product), the last axes as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from .. import __version__
+from ..ops.base import Operand, Plan
+from ..registry import certificate, of
+from ..vectors.form import operand_dtype, scalar, step_dtypes
+from .graph import (
+    Graph,
+    Number,
+    Tensor,
+    absolute,
+    bit_length,
+    clip,
+    float32_integer,
+    floor_quotient,
+    maximum,
+    minimum,
+    rescaled,
+    root,
+    rounded_float32,
+    rounded_quotient,
+    rounded_shift,
+    shift_left,
+    shift_right,
+    sign,
+    wrapped32,
+)
+
+OPSET, IR = 21, 10
+Steps = dict[str, Tensor]
+"""Intermediates of a graph by the names the simulator gives them; the last is ``out``."""
+
+
+def constant(value: Any) -> Number:
+    """A field of a plan as a constant: one integer, or one per channel."""
+    return np.array(value, dtype=np.int64) if isinstance(value, tuple) else value
+
+
+def magnitude(bounds: tuple[int, int]) -> int:
+    return max(map(abs, bounds))
+
+
+# ------------------------------------------------------------------------------------------------------------ polynomials and i-GELU
+
+
+def i_poly(p: Any, q: Tensor) -> Steps:
+    t = q + constant(p.q_b)
+    return {"t": t, "out": t * t + constant(p.q_c)}
+
+
+def _erf(p: Any, q: Tensor) -> Steps:
+    """sgn(q) * ((min(|q|, -q_b) + q_b)**2 + q_c)."""
+    b = constant(p.q_b)
+    t = minimum(absolute(q), -b)
+    return {"t": t, "y": sign(q) * ((t + b) * (t + b) + constant(p.q_c))}
+
+
+def i_erf_paper(p: Any, q: Tensor) -> Steps:
+    steps = _erf(p, q)
+    return {"t": steps["t"], "out": steps["y"]}
+
+
+def i_erf_ibert(p: Any, q: Tensor) -> Steps:
+    steps = _erf(p, q)
+    return {**steps, "out": shift_right(steps["y"], 14)}
+
+
+def i_gelu_paper(p: Any, q: Tensor) -> Steps:
+    steps = _erf(p, q)
+    return {"t": steps["t"], "q_erf": steps["y"], "out": q * (steps["y"] + constant(p.q_1))}
+
+
+def i_gelu_ibert(p: Any, q: Tensor) -> Steps:
+    steps = _erf(p, q)
+    q_erf = shift_right(steps["y"], 14)
+    return {**steps, "q_erf": q_erf, "out": q * (q_erf + constant(p.q_1))}
+
+
+# ------------------------------------------------------------------------------------------------------------- i-exp and i-softmax
+
+
+def i_exp_paper(p: Any, q: Tensor) -> Steps:
+    depth = -q
+    z = depth / p.q_ln2
+    rest = -(depth % p.q_ln2)
+    base = rest + p.q_b
+    q_l = base * base + p.q_c
+    return {"z": z, "p": rest, "q_l": q_l, "out": shift_right(q_l, minimum(z, 63), nonnegative=True)}
+
+
+def _segments(p: Any, q: Tensor) -> Steps:
+    """z of 30 segments at most and the polynomial of what remains; the quotient of two magnitudes truncates as it should."""
+    clipped = maximum(q, 30 * p.x0)
+    depth = -clipped
+    z, r = depth / -p.x0, -(depth % -p.x0)
+    return {"q_clipped": clipped, "z": z, "r": r, "poly": r * (r + p.q_b) + p.q_c}
+
+
+def i_exp_ibert(p: Any, q: Tensor) -> Steps:
+    steps = _segments(p, q)
+    return {**steps, "out": maximum(shift_left(steps["poly"], 30 - steps["z"]), 0)}
+
+
+def _distance(p: Any, q: Tensor, mask: Tensor | None) -> Tensor:
+    """q minus the greatest kept element of its row; 0 at most, for masked elements too."""
+    kept = q if mask is None else q.graph.where(mask, q, p.input_range[0])
+    return minimum(q - q.graph.node("ReduceMax", kept, [-1], keepdims=1), 0)
+
+
+def _kept(e: Tensor, mask: Tensor | None) -> Tensor:
+    return e if mask is None else e.graph.where(mask, e, 0)
+
+
+def i_softmax_paper(p: Any, q: Tensor, mask: Tensor | None) -> Steps:
+    q_tilde = _distance(p, q, mask)
+    steps = i_exp_paper(p, q_tilde)
+    e = _kept(steps.pop("out"), mask)
+    total = maximum(q.graph.row_sum(e, None), p.e_max)  # in a fully masked row there is nothing to divide
+    e_shifted = e * (1 << p.output_bits)
+    return {"q_tilde": q_tilde, **steps, "e": e, "total": total, "e_shifted": e_shifted, "out": e_shifted / total}
+
+
+def i_softmax_ibert(p: Any, q: Tensor, mask: Tensor | None) -> Steps:
+    q_tilde = _distance(p, q, mask)
+    steps = _segments(p, q_tilde)
+    del steps["q_clipped"]
+    # i-exp's shift by 30 - z and the dyadic one are one shift. poly * M <= 2**62: shifted by more than 63 it rounds to 0 like by 63.
+    product, e = steps["poly"] * p.M, steps["z"] + (p.E - 30)
+    e16 = rounded_shift(product, clip(e, 0, 63), "half_even")
+    if p.E < 30:
+        e16 = q.graph.where(e < 0, shift_left(product, clip(-e, 0, 63)), e16)
+    e16 = _kept(clip(e16, -(1 << 15), (1 << 15) - 1), mask)
+    total = maximum(q.graph.row_sum(e16, None), p.e_max)
+    f = (1 << 32) / total
+    e_f = e16 * f
+    return {"q_tilde": q_tilde, **steps, "e16": e16, "total": total, "f": f, "e_f": e_f, "out": shift_right(e_f, 32 - p.output_bits, True)}
+
+
+# --------------------------------------------------------------------------------------------------------- i-sqrt and i-LayerNorm
+
+
+def i_sqrt(p: Any, n: Tensor) -> Steps:
+    return {"out": root(n, p.input_range[1].bit_length())}
+
+
+def _centred(p: Any, q: Tensor) -> Steps:
+    mean = rounded_quotient(q.graph.row_sum(q, p.length), p.length, "half_even")
+    return {"mean": mean, "y": q - mean}
+
+
+def i_layernorm_paper(p: Any, q: Tensor) -> Steps:
+    steps = _centred(p, q)
+    y = steps["y"]
+    sum_squares = q.graph.row_sum(y * y, p.length)
+    V = sum_squares / p.length
+    greatest = next(b.hi for b in certificate(p).bounds if b.name == "V")
+    sigma = root(V, max(greatest.bit_length(), 1))
+    y_k = y * (1 << p.fraction_bits)
+    u = floor_quotient(y_k, maximum(sigma, 1)) * minimum(sigma, 1)
+    out = u + constant(p.bias)
+    return {**steps, "sum_squares": sum_squares, "V": V, "sigma": sigma, "y_k": y_k, "u": u, "out": out}
+
+
+def i_layernorm_ibert(p: Any, q: Tensor) -> Steps:
+    steps = _centred(p, q)
+    y = steps["y"]
+    small = shift_right(y, p.shift) if p.shift else y
+    V = q.graph.row_sum(small * small, p.length)
+    sigma = root(V, 32) * (1 << p.shift)  # V < 2**32: the row condition of the domain
+    f = (1 << 31) / maximum(sigma, 1) * minimum(sigma, 1)
+    y_f = y * f
+    u = shift_right(y_f, 1)
+    return {**steps, "V": V, "sigma": sigma, "f": f, "y_f": y_f, "u": u, "out": u + constant(p.bias)}
+
+
+# -------------------------------------------------------------------------------------------------- products, tables, the float border
+
+
+def linear(p: Any, q: Tensor, weight: Tensor, bias: Tensor | None) -> Steps:
+    """In int32, which the accumulator is proven to fit."""
+    columns = q.graph.node("Transpose", weight.cast("int32"), perm=[1, 0])
+    acc = q.graph.node("MatMul", q.cast("int32"), columns).integer
+    return {"acc": acc, "out": acc if bias is None else acc + bias.integer}
+
+
+def matmul(p: Any, a: Tensor, b: Tensor) -> Steps:
+    return {"out": a.graph.node("MatMul", a.cast("int32"), b.cast("int32"))}
+
+
+def embedding(p: Any, ids: Tensor, table: Tensor) -> Steps:
+    return {"out": ids.graph.node("Gather", table, ids.cast("int64"), axis=0)}
+
+
+def quantize_ibert(p: Any, x: Tensor) -> Steps:
+    """The product in binary32 as the code has it; in binary64 from there, which holds every bound of the clamp."""
+    reciprocal = np.ldexp(np.array(p.mantissa, np.float64), p.exponent).astype(np.float32)
+    product = x.graph.node("Mul", x, x.graph.tensor(reciprocal, "float32")).cast("float64")
+    n = float((1 << (p.output_bits - 1)) - 1)
+    bounds = (x.graph.tensor(v, "float64") for v in (-n, n - 1))
+    return {"out": x.graph.node("Clip", x.graph.node("Round", product), *bounds).integer}
+
+
+def dequantize(p: Any, q: Tensor) -> Steps:
+    return {"out": q.graph.node("Mul", q.cast("float64"), q.graph.tensor(np.array(p.scale), "float64"))}
+
+
+# ----------------------------------------------------------------------------------------------------------------- requantisation
+
+
+def _half_up(q: Tensor, m: Number, s: Number) -> Tensor:
+    return shift_right(q * m + np.left_shift(1, s - 1), s)
+
+
+def _high(q: Tensor, m: Number, s: Number) -> Tensor:
+    """gemmlowp's saturating rounding doubling high product; its division by 2**31 truncates, as Div does."""
+    t = wrapped32(shift_left(q, np.maximum(31 - s, 0)))
+    product = t * m
+    nudged = product + q.graph.node("Where", product >= 0, 1 << 30, 1 - (1 << 30))
+    return minimum(nudged / (1 << 31), (1 << 31) - 1)
+
+
+def _tosa_double(q: Tensor, m: Number, s: Number) -> Tensor:
+    extra = q.graph.node("Where", q >= 0, 1 << 30, -(1 << 30)) * (s > 31).astype(np.int64)
+    return shift_right(q * m + np.left_shift(1, s - 1) + extra, s)
+
+
+def _fraction(q: Tensor, m: Number, s: Number) -> Tensor:
+    """HE(fl32(fl32(q) * m / 2**s)) in integers."""
+    product = float32_integer(q) * m
+    return sign(product) * rounded_float32(absolute(product), -s)
+
+
+def _divided(q: Tensor, m: Number, s: Number) -> Tensor:
+    """HE(fl32(fl32(q) / (m / 2**s))) in integers: a quotient of at least 34 bits with a sticky bit, rounded to 24."""
+    x = float32_integer(q)
+    size = absolute(x)
+    up = 58 - bit_length(size)
+    n = shift_left(size, up)
+    quotient = n / m
+    sticky = (n - quotient * m > 0).integer
+    return sign(x) * rounded_float32(quotient * 2 + sticky, s - 1 - up)
+
+
+def _rounded(p: Any, q: Tensor) -> Tensor:
+    """The rescaled integer before zero point and saturation, by the plan's rule."""
+    m, s = np.asarray(p.multiplier, dtype=np.int64), np.asarray(p.shift, dtype=np.int64)
+    rule, largest = p.rule, magnitude(p.input_range)
+    if rule.startswith("dyadic_"):
+        return rescaled(q, largest, m, s, rule.removeprefix("dyadic_"))
+    if rule == "truncate_low_bits":
+        return rescaled(q, largest, m, s, "floor")
+    if rule == "ita_half_up":
+        return rescaled(q, largest, m, s, "half_up")
+    if rule == "half_even_shift":
+        return rounded_shift(q, s, "half_even")
+    if rule in ("gemmlowp_double", "neon_sqrdmulh_srshl"):
+        return rounded_shift(_high(q, m, s), np.maximum(s - 31, 0), "half_away" if rule == "gemmlowp_double" else "half_up")
+    if rule in ("single_rounding", "tosa_scale16", "reduced_multiplier_i64", "xnn_rndnu"):
+        return _half_up(q, m, s)
+    if rule == "tosa_double_round":
+        return _tosa_double(q, m, s)
+    if rule == "tvm_tonearest":
+        return shift_right(q * m + np.left_shift(1, s - 1) - (q < 0).integer, s)
+    if rule == "cmsis_requantize_s64":
+        return shift_right(wrapped32(shift_right(q * m, s - 1)) + 1, 1)
+    if rule in ("float_scale", "xnn_fp32"):
+        return _fraction(q, m, s)
+    if rule == "onnx_quantize_linear":
+        return _divided(q, m, s)
+    if rule == "pulp_floor":
+        return shift_right(wrapped32(q * m + p.addend), s)
+    if rule == "pulp_half_up":
+        return shift_right(wrapped32(q * m + (np.left_shift(1, s - 1) + p.addend)), s)
+    if rule == "fqvit_m_n":
+        return rounded_shift(q * m + p.addend, s, "half_even")
+    raise NotImplementedError(f"no graph for the rule {rule}")
+
+
+def requantize(p: Any, q: Tensor) -> Steps:
+    rounded = _rounded(p, q)
+    lo = -(1 << (p.output_bits - 1)) if p.output_signed else 0
+    total, size = rounded + p.zero_point, 1 << p.output_bits
+    if p.rule == "truncate_low_bits":  # keeps the low bits; Mod takes the sign of the divisor
+        return {"rounded": rounded, "out": (total - lo) % size + lo}
+    steps = {"out": clip(total, lo, lo + size - 1)}
+    return steps if p.rule in ("float_scale", "xnn_fp32", "onnx_quantize_linear") else {"rounded": rounded, **steps}
+
+
+def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
+    a = rescaled(q, magnitude(p.input_range), constant(p.multiplier), constant(p.shift), "half_even")
+    b = rescaled(residual, magnitude(p.residual_range), constant(p.multiplier_residual), constant(p.shift_residual), "half_even")
+    top = 1 << (p.output_bits - 1)
+    return {"rounded": a, "rounded_residual": b, "total": a + b, "out": clip(a + b, -top, top - 1)}
+
+
+# ------------------------------------------------------------------------------------------------------------------------- models
+
+
+BUILDERS: dict[tuple[str, str], Callable[..., Steps]] = {
+    **{
+        (f.__name__, dialect): f
+        for f in (i_poly, i_sqrt, linear, matmul, embedding, dequantize, requantize, residual_add)
+        for dialect in ("ibert", "paper")
+    },
+    ("quantize", "ibert"): quantize_ibert,
+    ("i_erf", "ibert"): i_erf_ibert,
+    ("i_erf", "paper"): i_erf_paper,
+    ("i_gelu", "ibert"): i_gelu_ibert,
+    ("i_gelu", "paper"): i_gelu_paper,
+    ("i_exp", "ibert"): i_exp_ibert,
+    ("i_exp", "paper"): i_exp_paper,
+    ("i_softmax", "ibert"): i_softmax_ibert,
+    ("i_softmax", "paper"): i_softmax_paper,
+    ("i_layernorm", "ibert"): i_layernorm_ibert,
+    ("i_layernorm", "paper"): i_layernorm_paper,
+}
+"""What there is a graph for. Not ``quantize`` of ``paper``: ONNX's division of binary64 rounds once before Round does."""
+_OF_A_ROW = ("mean", "sum_squares", "V", "sigma", "f", "total")
+_CARRIED = ("linear", "matmul", "embedding")  # their operands are cast where they are used
+
+
+def inner_axes(plan: Plan, operand: Operand) -> list[str]:
+    """The axes that an operand keeps; where nothing goes by channels, a channel axis is one of the leading ones."""
+    named = [axis for axis in operand.shape.split() if axis != "..."]
+    return [] if named == ["C"] and plan.channels is None else named
+
+
+def axes(plan: Plan, operand: Operand) -> list[str | int]:
+    """An operand's axes in the graph: the leading ones as one, a number where the plan fixes it."""
+    named = inner_axes(plan, operand)
+    lead: list[str | int] = [("elements", "rows", "batch")[len(named)]] if operand.shape.startswith("...") else []
+    sizes: dict[str, Any] = {"C": plan.channels, "L": None}
+    return [*lead, *(sizes.get(axis, getattr(plan, axis, None)) or axis for axis in named)]
+
+
+def _result_axes(plan: Any, name: str) -> list[str | int]:
+    first, *others = (axes(plan, o) for o in of(plan).operands)
+    if plan.op == "linear":
+        return [first[0], plan.out_features]
+    if plan.op == "matmul":
+        return [*first[:-1], others[0][-1]]
+    if plan.op == "embedding":
+        return [*first, plan.embedding_dim]
+    return [first[0], 1] if name in _OF_A_ROW and of(plan).layout == "row" else first
+
+
+def model(plan: Plan, without: tuple[str, ...] = (), intermediates: bool = False) -> Any:
+    """A ModelProto that computes `plan`'s op.
+
+    Parameters
+    ----------
+    without : tuple of str
+        Optional operands that the graph shall not take (``mask``, ``bias``).
+    intermediates : bool
+        Whether the op's named intermediates are outputs too, before ``out``.
+    """
+    d, graph = of(plan), Graph()
+    present = [o for o in d.operands if o.name not in without]
+    inputs = [helper.make_tensor_value_info(o.name, _type(operand_dtype(plan, o)), axes(plan, o)) for o in present]
+    tensors = [None if o.name in without else _carried(plan, o, graph) for o in d.operands]
+    steps = BUILDERS[d.key](plan, *tensors)
+    dtypes = step_dtypes(d, plan)
+    outputs = []
+    for name, tensor in steps.items() if intermediates else [("out", steps["out"])]:
+        graph.node("Cast", tensor, name=name, to=_type(dtypes[name]))
+        outputs.append(helper.make_tensor_value_info(name, _type(dtypes[name]), _result_axes(plan, name)))
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, f"{plan.op}_{plan.dialect}", inputs, outputs, list(graph.constants.values())),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+        producer_name="refsim",
+        producer_version=__version__,
+        doc_string=d.doc,
+    )
+    parameters = {name: scalar(value) for name, value in plan.parameters}
+    facts = {"op": plan.op, "dialect": plan.dialect, "parameters": parameters}
+    helper.set_model_props(made, {"refsim.version": __version__, "refsim.plan": json.dumps(facts, sort_keys=True)})
+    return made
+
+
+def _type(dtype: str) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _carried(plan: Plan, operand: Operand, graph: Graph) -> Tensor:
+    tensor = Tensor(graph, operand.name)
+    wide = operand.kind != "int" or plan.op in _CARRIED or operand_dtype(plan, operand) == "int64"
+    return tensor if wide else tensor.integer
+
+
+def value_types(made: Any) -> Iterator[tuple[str, int]]:
+    """Every tensor of a model with its element type, as shape inference finds it."""
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(made, check_type=True, strict_mode=True, data_prop=True).graph
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        yield value.name, value.type.tensor_type.elem_type
+    for constant_ in inferred.initializer:
+        yield constant_.name, constant_.data_type
+
+
+__all__ = ["BUILDERS", "IR", "OPSET", "inner_axes", "model", "value_types"]
