@@ -54,7 +54,7 @@ def test_monotone(evaluate, plan, operands):
         f(q) <= f(r) + (L(0) - 2*L(1 - q_ln2)) << (29 - z(r))           ibert
 
     which is reached: the arithmetic of both dialects rises as q falls over some edges. First in paper (by 11 at q = -7514) at a scale of
-    0x1.82dbaep-14, in ibert (by 2**29 at q = -458) at 0x1.8cb34ap-10."""
+    0x1.82dcbep-14, in ibert (by 2**29 at q = -458) at 0x1.8cb502p-10."""
     q = around_edges(plan, operands[0])
     f = evaluate(q)
     length, low, high = segment(plan), q[:-1], q[1:]

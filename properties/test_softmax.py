@@ -73,7 +73,7 @@ def test_sum(evaluate, plan, operands):
 def test_order_preserving(evaluate, plan, operands):
     """q_i <= q_j implies out_i <= out_j for kept entries, and equal scores give equal outputs. Where i-exp itself rises by D over an
     edge between segments (see its law), out_i <= out_j + ceil(D * 2**k / e_max) in paper; in ibert e16 may then be one too large, and
-    out_i <= out_j + ceil(2**k / e_max). In paper it happens: k = 15, scale 0x1.82dbaep-14, scores 0, -7514, -7515 give 16384, 8191,
+    out_i <= out_j + ceil(2**k / e_max). In paper it happens: k = 15, scale 0x1.82dcbep-14, scores 0, -7514, -7515 give 16384, 8191,
     8192."""
     q, kept = rows(operands)
     out = evaluate(q, kept)

@@ -120,6 +120,7 @@ TAGS = {
     "sqrt-bodies": "a square root with a fixed number of iterations, or by a binary32 root",
     "tie": "ties rounded up, away or truncated instead of to even; ties of both signs and parities, and the values beside them",
     "width-edge": "plans at the last scale, or the last input width, whose intermediates fit",
+    "witness": "an implementation that obeys a law which the arithmetic itself breaks, or is smoother than the bits: least inputs",
     "x-max": "a sum that divides 2**32: the one way to an output of 2**k, which needs one bit more",
     "zero-point": "a zero point added before the rounding or after the clamp",
 }
@@ -962,3 +963,114 @@ def registers(key: Key) -> Draft:
     plan = _fitting(key, range(32 if key.op != "i_layernorm" else 24, 1, -1), **given)
     values = patterns.lanes(plan, key.id, 140)
     return plan, _row_operands(plan, values[:140].reshape(-1, 7)) if key.op in _ROWS else [values], ()
+
+
+_PAPER_EXP, _CODE_EXP = float.fromhex("0x1.82dcbep-14"), float.fromhex("0x1.8cb502p-10")
+"""The greatest scales, rounded to binary32, at which i-exp rises as q falls over an edge between segments."""
+_HALVES = float(np.float32(0.0003365681041032076))
+_WITNESSES: dict[tuple[str, str], dict[str, tuple[dict[str, Any], Any]]] = {
+    ("i_exp", "paper"): {
+        "not-monotone": ({"scale": _PAPER_EXP, "input_bits": 16}, [0, -7513, -7514, -7515, -7516, -15027, -15028, -15029])
+    },
+    ("i_exp", "ibert"): {"not-monotone": ({"scale": _CODE_EXP, "input_bits": 16}, [0, -456, -457, -458, -459, -914, -915, -916])},
+    ("i_softmax", "paper"): {"not-ordered": ({"scale": _PAPER_EXP, "input_bits": 16, "output_bits": 15}, [[0, -7514, -7515]])},
+    ("i_softmax", "ibert"): {"half": ({"scale": _HALVES, "input_bits": 16}, [[0, -2060, -2060], [-2060, 0, -2060], [2060, 0, 0]])},
+    ("i_layernorm", "paper"): {"shifted-by-one": ({"length": 2, "input_bits": 8}, [[0, 3], [1, 4], [2, 5], [-1, 2]])},
+    ("i_layernorm", "ibert"): {"shifted-by-one": ({"length": 2, "input_bits": 8}, [[0, 3], [1, 4], [2, 5], [-1, 2]])},
+}
+
+
+def _witnesses(d: Definition) -> list[str]:
+    if d.name == "requantize":
+        return ["wraps-doubled", "wraps-floor", "beyond-binary64"]
+    return list(_WITNESSES.get(d.key, {}))
+
+
+@family("witness", ("requantize", "i_exp", "i_softmax", "i_layernorm"), _witnesses, ["witness"])
+def witness(key: Key) -> Draft:
+    """The smallest inputs on which the arithmetic breaks a law it seems to obey: monotone, order-preserving, shift-invariant, no wrap."""
+    if key.op != "requantize":
+        given, values = _WITNESSES[key.op, key.dialect][key.name]
+        return key.plan(**given), [_ints(values), *([None] if key.op == "i_softmax" else [])], ()
+    if key.name == "beyond-binary64":
+        plan = key.plan(rule="dyadic_half_even", scale_in=2147406291 * 2.0**-52, scale_out=1.0, input_bits=32, output_bits=32)
+        return plan, [_ints([235938099, -235938099, 235938098, 1, 0])], ()
+    rule, edge = {"wraps-doubled": ("gemmlowp_double", 1 << 30), "wraps-floor": ("pulp_floor", 1 << 23)}[key.name]
+    plan = key.plan(rule=rule, scale_in=1.0, scale_out=1.0, input_bits=32, output_bits=32)
+    return plan, [_ints([edge - 1, edge, -edge, -edge - 1, 1 - edge])], ()
+
+
+# --------------------------------------------------------------------------------- where a mistake of one in an intermediate shows
+
+
+@family("shift-edges", ("i_erf", "i_gelu"), lambda d: [1, 7, 40] if d.dialect == "ibert" else [], ["shift-floor", "clip"])
+def shift_edges(key: Key) -> Draft:
+    """Scales at which q_c is a multiple of 2**14: behind the clip the polynomial stands on an edge of the shift's floor, where one more or
+    less, in q_c or in the clip, gives another integer."""
+    edge = key.index << 14
+    square = 1 / (0.2888 * (edge - 0.75))  # of i-erf's own scale: its 1 / (a * S**2) is 0.75 above -edge
+    plan: Any = _fitting(key, (20, 17, 14), scale=math.sqrt(square) * (1.4142 if key.op == "i_gelu" else 1.0))
+    if plan.q_c != -edge:
+        raise AssertionError(f"{key.id}: q_c = {plan.q_c}")
+    values = [v + step for v in (0, -plan.q_b, -2 * plan.q_b) for step in range(-3, 4)]
+    return plan, [_cut(plan, _ints([*values, *(-v for v in values)]))], ()
+
+
+@family(
+    "sixteen-bits",
+    ("i_softmax",),
+    lambda d: ["edges", "ties", "mantissa", "segments", "beyond"] if d.dialect == "ibert" else ["edges"],
+    ["output-width", "tie"],
+)
+def sixteen_bits(key: Key) -> Draft:
+    """Pairs of scores and outputs of 16 bits, in which an exponential that is one off shows: at the edges of segments of a fine scale;
+    and in ``ibert`` ties of the 16-bit i-exp (its M a power of two), a product beside a tie that one more in M moves over it, and a
+    greatest i-exp so small that the last segment, and what would lie beyond it, still count."""
+    given: dict[str, Any] = {"scale": 2.0**-10, "length": 2, "output_bits": 16, "input_bits": 20}
+    if key.name == "edges":
+        given["scale"] = 1.37 * 2.0**-15
+    elif key.name == "ties":
+        given |= {"scale": 2.0**-7, "x_max": 32767 << 31}
+    elif key.name == "mantissa":
+        given["x_max"] = 3143609703661568  # found by search: at distance -113 M and M - 1 round apart
+    elif key.name != "edges":
+        given["x_max"] = {"segments": 32000000, "beyond": 1000}[key.name]
+    plan: Any = key.plan(**given)
+    ln2 = plan.q_ln2 if key.dialect == "paper" else -plan.x0
+    if key.name == "edges":
+        distances = [z * ln2 + step for z in range(1, 9) for step in (-2, -1, 0, 1)] + list(range(0, ln2, ln2 // 60))
+    elif key.name in ("ties", "mantissa"):
+        distances = list(range(3 * ln2)) if key.name == "ties" else list(range(96, 128))
+    else:
+        distances = [z * ln2 + step for z in range(26, 64) for step in (-1, 0, ln2 // 3)]
+    return plan, [_ints([[9, 9 - d] for d in distances]), None], ()
+
+
+@family("roots", ("i_layernorm",), ["below-square", "bias"], ["sigma"])
+def roots(key: Key) -> Draft:
+    """Sums of squares one below a large square, where a binary32 root is one too large; and a bias of more than 24 bits."""
+    if key.name == "bias":
+        extra = {"fraction_bits": 22, "input_bits": 12} if key.dialect == "paper" else {"shift": 2, "input_bits": 12}
+        plan = key.plan(length=5, gamma=0.0137, beta=3.71, **extra)
+        return plan, _row_operands(plan, patterns.magnitudes(key.id, 60, -2000, 2000).reshape(12, 5)), ()
+    count = 1 if key.dialect == "ibert" else 8  # V is the sum, or the mean, of the squares
+    rows = []
+    for root in (40001, 36001, 30003, 20005) if count == 1 else (40001, 20005, 9001):
+        half = _four_squares((root * root - 1) * count // 2)
+        rows += [[s * v for v in half for s in (1, -1)], [s * v for v in half for s in (-1, 1)]]
+    extra = {"shift": 0} if count == 1 else {"fraction_bits": 12}
+    return key.plan(length=8, input_bits=20, **extra), [_ints(rows)], ()
+
+
+@family("wide-sums", ("residual_add",), range(2), ["output-width", "extreme"])
+def wide_sums(key: Key) -> Draft:
+    """Operands and outputs of 32 bits at factors of full mantissas, in which the last bit of a multiplier shows."""
+    plan = key.plan(
+        scale_in=(0.7316251, -0.61803399)[key.index],
+        scale_residual=(0.3777777, 0.91234567)[key.index],
+        scale_out=1.25,
+        residual_bits=32,
+        output_bits=32,
+    )
+    q = patterns.magnitudes(key.id, 100, *plan.input_range)
+    return plan, [q, _shuffled(patterns.magnitudes(f"{key.id}/residual", 100, *plan.input_range), f"{key.id}/pair")], ()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..content import content
 from .families import FAMILIES, TAGS
+
+STRENGTH = Path(__file__).parent / "strength.json"
+"""Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
 
 
 def readme(manifest: dict[str, Any]) -> bytes:
     """The text of ``README.md``, in English, Markdown, UTF-8."""
     text = (Path(__file__).parent / "readme.md").read_text(encoding="utf-8")
-    for name, table in (("ops", _ops(manifest)), ("families", _families()), ("tags", _tags(manifest))):
+    tables = (("ops", _ops(manifest)), ("families", _families()), ("tags", _tags(manifest)), ("strength", _strength(manifest)))
+    for name, table in tables:
         text = text.replace(f"<!-- {name} -->", table)
     return text.encode()
 
@@ -42,3 +48,42 @@ def _families() -> str:
 
 def _tags(manifest: dict[str, Any]) -> str:
     return _table(["tag", "cases", "the bug it finds"], [[f"`{tag}`", manifest["tags"].get(tag, 0), note] for tag, note in TAGS.items()])
+
+
+def _strength(manifest: dict[str, Any]) -> str:
+    measured = json.loads(STRENGTH.read_text(encoding="utf-8"))
+    if measured["corpus"] != manifest["corpus"]:
+        return "Not measured for this corpus yet: `refsim score --vectors-only --write-readme`."
+    rows, counts = [], measured["mutants"]
+    for key in sorted(counts):
+        op, dialect = key.split("/")
+        rows.append([f"`{op}`", dialect, *counts[key], _share(*counts[key])])
+    total = [sum(column) for column in zip(*counts.values(), strict=True)]
+    rows.append(["all", "", *total, _share(*total)])
+    survivors = ", ".join(f"`{name}`" for name in measured["survivors"]) or "none"
+    text = _table(["op", "dialect", "mutants", "noticed", "per cent"], rows)
+    return f"{text}\n\nNot noticed by the vectors alone: {survivors}."
+
+
+def _share(mutants: int, noticed: int) -> str:
+    return f"{100 * noticed / mutants:.1f}"
+
+
+def write_strength(result: Any) -> Path:
+    """Keep what a `Score` of the shipped vectors alone came to, and write the README anew.
+
+    Returns
+    -------
+    Path
+        The README.
+    """
+    counts: dict[str, list[int]] = {}
+    for fate in result.of():
+        count = counts.setdefault(f"{fate.op}/{fate.dialect}", [0, 0])
+        count[0] += 1
+        count[1] += fate.killed
+    measured = {"corpus": result.corpus, "mutants": counts, "survivors": [fate.id for fate in result.survivors]}
+    STRENGTH.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    path = content("golden") / "README.md"
+    path.write_bytes(readme(json.loads((content("golden") / "manifest.json").read_text(encoding="utf-8"))))
+    return path
