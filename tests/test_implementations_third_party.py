@@ -21,6 +21,10 @@ SPECS = {
     "apytypes": ("requantize", "residual_add"),
     "onnxruntime": ("requantize",),
     "onnxruntime:qlinearmatmul": ("requantize",),
+    "litert": ("requantize",),
+    "litert:int8": ("requantize",),
+    "tflm": ("requantize",),
+    "vela": ("requantize",),
     "huggingface": (
         "quantize",
         "requantize",
@@ -93,6 +97,7 @@ def test_differs_only_where_stated(spec: str, op: str, dialect: str) -> None:
 EXACT = [
     ("huggingface", op) for op in ("quantize", "requantize", "residual_add", "i_erf", "i_gelu", "i_exp", "i_softmax", "i_layernorm")
 ] + [("huggingface:float32", op) for op in ("quantize", "requantize", "residual_add", "i_erf", "i_gelu", "i_exp")]
+EXACT += [("litert:int8", "requantize"), ("vela", "requantize")]
 
 
 @pytest.mark.parametrize(("spec", "op"), EXACT)
@@ -140,6 +145,7 @@ class Witness:
 
 
 BOTH, WIDE, NARROW = ("huggingface", "huggingface:float32"), ("huggingface",), ("huggingface:float32",)
+VELA, GEMMLOWP = ("vela",), {"rule": "gemmlowp_double"}
 IN64, IN32 = {"constants": "float64"}, {"constants": "float32"}
 NEAR_TIE = {"scale_in": 0.0702853575348854, "scale_out": 0.485775351524353}
 SUM = {"scale_in": 0.11591458320617676, "scale_residual": 0.34401458501815796, "scale_out": 1.0}
@@ -281,6 +287,24 @@ WITNESSES = (
         [222379200, 1296121088],
         NARROW,
     ),
+    Witness(
+        "scalar-tail",
+        "requantize",
+        {"scale_in": 1.0, "scale_out": 4.0, "rule": "neon_sqrdmulh_srshl", "input_bits": 8},
+        ([-2] * 17,),
+        [0] * 17,
+        [0] * 16 + [-1],
+        ("litert:int8",),
+    ),
+    Witness(
+        "left-shift-leaves-32-bits", "requantize", {"scale_in": 1.0, "scale_out": 1.0, **GEMMLOWP}, ([1 << 30],), [-128], [NO_INTEGER], VELA
+    ),
+    Witness(
+        "left-shift-leaves-32-bits", "requantize", {"scale_in": 1.0, "scale_out": 1.0, **GEMMLOWP}, ([(1 << 30) - 1],), [127], [127], ()
+    ),
+    Witness(
+        "mantissa-rounds-up-to-one", "requantize", {"scale_in": 1 - 2.0**-32, "scale_out": 1.0, **GEMMLOWP}, ([0],), [0], [NO_INTEGER], VELA
+    ),
 )
 
 
@@ -297,10 +321,15 @@ def test_stated_deviation_occurs(witness: Witness, spec: str) -> None:
     assert not (wrong & ~lanes[witness.name]).any()
 
 
-@pytest.mark.parametrize("spec", BOTH)
+@pytest.mark.parametrize("spec", [*BOTH, "litert:int8", "vela"])
 def test_every_stated_deviation_has_a_witness(spec: str) -> None:
     names = [e["id"] for e in loaded(spec).DEVIATIONS]
     assert sorted(names) == sorted({w.name for w in WITNESSES if spec in w.specs})
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_only_these_deviate(spec: str) -> None:
+    assert bool(getattr(loaded(spec), "DEVIATIONS", [])) == (spec in (*BOTH, "litert:int8", "vela"))
 
 
 def test_a_new_deviation_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,6 +366,67 @@ def test_onnx_operators_are_no_dyadic_rules() -> None:
     assert refsim.run(dyadic, [-3]).tolist() == [-3]
 
 
+def every(spec: str) -> Any:
+    """All inputs of the widest that a check can enumerate: 16 bits, 8 for the kernel of int8."""
+    half = 1 << (min(16, loaded(spec).DOMAIN["requantize"]["input_bits"][1]) - 1)
+    return np.arange(-half, half)
+
+
+@pytest.mark.parametrize("spec", ["litert", "tflm"])
+@pytest.mark.parametrize("output_bits, zero_point", [(8, 0), (8, -128), (8, 5), (16, 0), (16, 5)])
+def test_tflite_over_the_whole_int16_domain(spec: str, output_bits: int, zero_point: int) -> None:
+    """Left shifts that wrap, ties, mantissas of 24 bits, vanishing and negative factors, as int16 and as int32 inputs."""
+    scales = [(2.0**k, 1.0) for k in (-100, -32, -31, -16, -8, -1, 0, 1, 8, 15, 16, 29)]
+    scales += [(sign * odd * 2.0**k, 1.0) for odd in (3, 5, 11) for k in (-20, -9, -4, 0) for sign in (1, -1)]
+    scales += [(float(np.float32(a)), float(np.float32(b))) for a in (1e-4, 0.0237, 1.9) for b in (0.0113, 0.83)]
+    q = every(spec)
+    for scale_in, scale_out in scales:
+        for bits in (16, 32):
+            given = {"output_bits": output_bits, "zero_point": zero_point, "input_bits": bits}
+            plan = refsim.plan("requantize", scale_in=scale_in, scale_out=scale_out, rule="gemmlowp_double", **given)
+            assert np.array_equal(loaded(spec).requantize(q, plan), refsim.run(plan, q)), plan.parameters
+
+
+def test_litert_rounds_by_position() -> None:
+    """Every size to 50: full vectors of 16 by one rule, what is left over by the other."""
+    adapter = loaded("litert:int8")
+    plan = refsim.plan("requantize", scale_in=1.0, scale_out=4.0, rule="neon_sqrdmulh_srshl", input_bits=8)
+    for size in range(51):
+        vectors = size // 16 * 16
+        assert adapter.requantize(np.full(size, -2, np.int8), plan).tolist() == [0] * vectors + [-1] * (size - vectors)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_xnnpack_follows_a_rule_of_its_own(kind: Any) -> None:
+    """LiteRT's default delegate: m = rint(256 s); ((x m + 128) >> 8) + zero point, saturated; for 2**-8 <= s <= 2**7."""
+    adapter, info = loaded("litert"), np.iinfo(kind)
+    q, beyond = np.arange(info.min, info.max + 1), 0
+    for case in range(150):
+        source = Words(f"xnnpack/{case}")
+        scale_in, scale_out = (
+            float(np.float32((1 + source.integer(0, 1 << 23) * 2.0**-23) * 2.0 ** source.integer(-8, 6))) for _ in range(2)
+        )
+        plan = refsim.plan(
+            "requantize", scale_in=scale_in, scale_out=scale_out, zero_point=source.integer(0, 9), output_signed=kind is np.int8
+        )
+        ratio = np.float32(scale_in) / np.float32(scale_out)
+        got = adapter._launch(q, plan, kind, kind)
+        due = np.clip(((q * int(np.rint(256 * ratio)) + 128) >> 8) + plan.zero_point, info.min, info.max)
+        if 2.0**-8 <= ratio <= 2.0**7:
+            assert np.array_equal(got, due), plan.parameters
+        else:
+            beyond += not np.array_equal(got, due)
+    assert (beyond > 0) == (kind is np.uint8)  # of int8, whatever lies beyond rounds to 0 or saturates by any rule
+
+
+def test_tflite_rounds_twice() -> None:
+    """1 at scale 1/3: two thirds become 1, half of which becomes 1. XNNPACK's rule gives 0, as does rounding once."""
+    plan = refsim.plan("requantize", scale_in=1.0, scale_out=3.0, rule="gemmlowp_double")
+    assert loaded("tflm").requantize(np.int8([1]), plan).tolist() == loaded("litert").requantize(np.int8([1]), plan).tolist() == [1]
+    assert loaded("litert")._launch(np.int8([1]), plan, np.int8, np.int8).tolist() == [0]
+    assert refsim.run(refsim.plan("requantize", scale_in=1.0, scale_out=3.0), [1]).tolist() == [0]
+
+
 @pytest.mark.parametrize("bits", [33, 64])
 def test_apytypes_takes_what_is_wider_than_a_register(bits: int) -> None:
     adapter = loaded("apytypes")
@@ -353,8 +443,10 @@ def test_apytypes_takes_what_is_wider_than_a_register(bits: int) -> None:
 def test_shapes(spec: str) -> None:
     """Empty batches, any leading axes, strides."""
     adapter = loaded(spec)
-    rule = {"onnxruntime": "float_scale", "onnxruntime:qlinearmatmul": "float_scale"}.get(spec, "dyadic_half_even")
-    plan = refsim.plan("requantize", scale_in=(0.5, 0.25), scale_out=1.0, rule=rule, input_bits=16)
+    domain = adapter.DOMAIN["requantize"]
+    rule, scale = domain.get("rule", ["dyadic_half_even"])[0], (0.5, 0.25) if domain.get("per_channel", True) else 0.5
+    bits = min(16, domain.get("input_bits", (2, 16))[1])
+    plan = refsim.plan("requantize", scale_in=scale, scale_out=1.0, rule=rule, input_bits=bits)
     q = np.arange(-48, 48, dtype=np.int16).reshape(2, 4, 6, 2)[:, ::2, ::-1]
     for x in (q, q[:0], q[0, 0, 0]):
         out = adapter.requantize(x, plan)
