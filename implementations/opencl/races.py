@@ -1,10 +1,10 @@
-"""Run every kernel under Oclgrind on shapes just larger than a work-group: data races, reads and writes outside a buffer, uninitialised values.
+"""Every kernel under Oclgrind on shapes just larger than a work-group: races, accesses outside a buffer, uninitialised values.
 
     python implementations/opencl/races.py [adapter.py]
 
-Oclgrind interprets the kernels work-item by work-item and names the line of a missing barrier. Prints a line per launch, then what Oclgrind
-says; exit 1 if it says anything or a result differs from the simulator's. Where Oclgrind is absent that is said and the exit is 0, or 1 with
-REFSIM_REQUIRE_ALL=1.
+Oclgrind interprets the kernels work-item by work-item and names the line of a missing barrier. Prints a line per launch, then what
+Oclgrind says; exit 1 if it says anything or a result differs from the simulator's. Where Oclgrind is absent that is said and the exit is
+0, or 1 with REFSIM_REQUIRE_ALL=1.
 """
 
 from __future__ import annotations

@@ -1,0 +1,241 @@
+"""The Triton kernels on a GPU where torch sees one, otherwise in Triton's interpreter on the CPU.
+
+``REFSIM_TRITON_DEVICE=cpu`` or ``cuda`` decides (``cuda`` is also what ROCm builds of torch call their devices). Every output has a border
+behind it that no kernel may touch; a write past the end is an error that names it. ``REFSIM_TRITON_CHECKED=1`` makes the interpreter
+stop at what a GPU leaves undefined, see triton_checked.py.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+try:
+    import torch
+
+    DEVICE = os.environ.get("REFSIM_TRITON_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if DEVICE not in ("cpu", "cuda"):
+        raise ValueError(f"REFSIM_TRITON_DEVICE = {DEVICE!r} is not one of cpu, cuda")
+    if DEVICE == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
+    import triton  # noqa: F401
+except ImportError as error:
+    raise ImportError("the target `triton` needs the packages torch and triton: pip install 'refsim[triton]'") from error
+import ibert_triton as kernels
+
+CHECKED = DEVICE == "cpu" and os.environ.get("REFSIM_TRITON_CHECKED", "") not in ("", "0")
+if CHECKED:
+    import triton_checked
+
+    triton_checked.install()
+
+DIALECTS = ("ibert", "paper")
+DOMAIN = {"requantize": {"rule": ("dyadic_half_even",)}, "i_softmax": {"length": (1, 4096)}, "i_layernorm": {"length": (1, 4096)}}
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block."""
+
+MOST_LANES = 65536 if DEVICE == "cpu" else 1024
+"""Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""
+BORDER = 1 << 17
+"""Bytes behind every output that must stay as they are: more than a block of the greatest size oversteps by a row."""
+CANARY = 0x5A
+
+
+class OverrunError(RuntimeError):
+    """A kernel wrote behind the end of its output."""
+
+
+def _tensor(x: Any, dtype: Any) -> Any:
+    data = np.array(x, dtype, order="C")
+    return torch.from_numpy(data if data.size else np.zeros(1, dtype)).to(DEVICE)
+
+
+def _output(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Uninitialised memory for an output, with its border: all bytes the canary's."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return torch.from_numpy(np.full(size + BORDER, CANARY, np.uint8)).to(DEVICE)
+
+
+def _launch(kernel: Any, grid: tuple[int, ...], shape: tuple[int, ...], dtype: Any, *arguments: Any, **constexprs: Any) -> Any:
+    """Run a kernel; `arguments` hold OUT where the output goes. Returns the output."""
+    memory = _output(shape, dtype)
+    view = memory.view(getattr(torch, np.dtype(dtype).name))
+    size = memory.numel() - BORDER
+    if CHECKED:
+        operands = [(a, a.numel() * a.element_size(), False) for a in arguments if isinstance(a, torch.Tensor)]
+        triton_checked.launching([*operands, (memory, size, True)])
+    kernel[grid](*(view if a is OUT else a for a in arguments), **constexprs)
+    host = memory.cpu().numpy()
+    if (host[size:] != CANARY).any():
+        raise OverrunError(f"{kernel.__name__} wrote behind the end of its output")
+    return host[:size].view(dtype).reshape(shape)
+
+
+OUT = object()
+
+
+def _lanes(count: int) -> int:
+    """Block size for `count` lanes: of one program where it is even, of two where it is odd, so that either is checked and most is cheap."""
+    return min(triton.next_power_of_2(-(-count // (1 + count % 2))), MOST_LANES)
+
+
+def _elements(kernel: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any, **constexprs: Any) -> Any:
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, dtype)
+    block = _lanes(count)
+    return _launch(kernel, (triton.cdiv(count, block),), shape, dtype, *arguments, BLOCK=block, **constexprs)
+
+
+def _rows(kernel: Any, q: Any, *arguments: Any, **constexprs: Any) -> Any:
+    if q.size == 0:
+        return np.empty(q.shape, np.int64)
+    length = q.shape[-1]
+    rows = q.size // length
+    block = triton.next_power_of_2(length)
+    together = min(_lanes(rows), max(MOST_LANES // block, 1))
+    return _launch(kernel, (triton.cdiv(rows, together),), q.shape, np.int64, *arguments, ROWS=together, BLOCK=block, **constexprs)
+
+
+def _constants(*values: Any) -> tuple[Any, int]:
+    """Constants of a plan as one array, a row each, as wide as the widest; and that width."""
+    rows = np.broadcast_arrays(*(np.atleast_1d(np.array(v, dtype=np.int64)) for v in values))
+    return _tensor(np.stack(rows), np.int64), rows[0].size
+
+
+def _bounds(plan: Any) -> tuple[int, int]:
+    half = 1 << (plan.output_bits - 1)
+    return (-half, half - 1) if getattr(plan, "output_signed", True) else (0, 2 * half - 1)
+
+
+def _rescale(plan: Any) -> tuple[Any, int]:
+    if plan is None:
+        return _constants(0)
+    if plan.rule != "dyadic_half_even":
+        raise NotImplementedError(f"rule {plan.rule}: these kernels know dyadic_half_even")
+    return _constants(plan.multiplier, plan.shift, plan.zero_point, *_bounds(plan))
+
+
+def requantize(q: Any, plan: Any) -> Any:
+    constants, channels = _rescale(plan)
+    return _elements(kernels.requantize, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, channels)
+
+
+def residual_add(q: Any, residual: Any, plan: Any) -> Any:
+    constants, channels = _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
+    operands = (_tensor(q, q.dtype), _tensor(residual, residual.dtype))
+    return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels)
+
+
+def _polynomial(kind: str, q: Any, plan: Any, rescale: Any, *own: Any) -> Any:
+    (constants, channels), (factors, factor_channels) = _constants(plan.q_b, plan.q_c, *own), _rescale(rescale)
+    return _elements(
+        kernels.polynomial,
+        q.shape,
+        np.int64,
+        _tensor(q, q.dtype),
+        constants,
+        factors,
+        OUT,
+        q.size,
+        channels,
+        factor_channels,
+        KIND=kind,
+        PAPER=plan.dialect == "paper",
+        FUSED=rescale is not None,
+    )
+
+
+def i_poly(q: Any, plan: Any) -> Any:
+    return _polynomial("poly", q, plan, None)
+
+
+def i_erf(q: Any, plan: Any) -> Any:
+    return _polynomial("erf", q, plan, None)
+
+
+def i_gelu(q: Any, plan: Any, rescale: Any = None) -> Any:
+    """i-GELU, with its requantisation fused where `rescale` is a plan of one: ``requantize(i_gelu(q, plan), rescale)``."""
+    return _polynomial("gelu", q, plan, rescale, plan.q_1)
+
+
+def _exp(plan: Any) -> tuple[int, int, int]:
+    return (plan.q_ln2 if plan.dialect == "paper" else -plan.x0), plan.q_b, plan.q_c
+
+
+def i_exp(q: Any, plan: Any) -> Any:
+    constants, _ = _constants(*_exp(plan))
+    paper = plan.dialect == "paper"
+    return _elements(kernels.i_exp, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, PAPER=paper)
+
+
+def i_sqrt(n: Any, plan: Any) -> Any:
+    return _elements(kernels.i_sqrt, n.shape, np.int64, _tensor(n, n.dtype), OUT, n.size)
+
+
+def i_softmax(q: Any, mask: Any, plan: Any) -> Any:
+    paper = plan.dialect == "paper"
+    constants, _ = _constants(*_exp(plan), *((0, 0) if paper else (plan.M, plan.E)), plan.output_bits)
+    kept = _tensor(np.zeros(1) if mask is None else np.broadcast_to(mask, q.shape), np.int8)
+    shape = (q.size // q.shape[-1], q.shape[-1])
+    return _rows(kernels.i_softmax, q, _tensor(q, q.dtype), kept, constants, OUT, *shape, MASKED=mask is not None, PAPER=paper)
+
+
+def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
+    """i-LayerNorm, with its requantisation fused where `rescale` is a plan of one: ``requantize(i_layernorm(q, plan), rescale)``."""
+    paper = plan.dialect == "paper"
+    (bias, channels), (factors, factor_channels) = _constants(plan.bias), _rescale(rescale)
+    integers = (q.size // plan.length, plan.length, channels, factor_channels, plan.fraction_bits if paper else plan.shift)
+    return _rows(kernels.i_layernorm, q, _tensor(q, q.dtype), bias, factors, OUT, *integers, PAPER=paper, FUSED=rescale is not None)
+
+
+def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int, ...], strides: tuple[int, int], rescale: Any) -> Any:
+    batch, rows, inner, columns = dims
+    if batch * rows * columns == 0:
+        return np.empty(shape, np.int32)
+    wide = [x.dtype != np.int8 for x in (a, b)]
+    operands = [_tensor(x, np.int16 if w else np.int8) for x, w in zip((a, b), wide, strict=True)]
+    factors, factor_channels = _rescale(rescale)
+    # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs in the interpreter.
+    block = [min(max(triton.next_power_of_2(x), least), 64) for x, least in ((rows, 16), (columns, 16), (inner, 32))]
+    return _launch(
+        kernels.product,
+        (triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]), batch),
+        shape,
+        np.int32,
+        *operands,
+        _tensor(np.zeros(1) if bias is None else bias, np.int32),
+        factors,
+        OUT,
+        rows,
+        inner,
+        columns,
+        *strides,
+        factor_channels,
+        WIDE_A=wide[0],
+        WIDE_B=wide[1],
+        BIASED=bias is not None,
+        FUSED=rescale is not None,
+        BLOCK_M=block[0],
+        BLOCK_N=block[1],
+        BLOCK_K=block[2],
+    )
+
+
+def linear(q: Any, weight: Any, bias: Any, plan: Any, rescale: Any = None) -> Any:
+    """The layer's int32 accumulators, or with `rescale` what ``requantize`` makes of them, in one kernel."""
+    inner, columns = plan.in_features, plan.out_features
+    dims = (1, q.size // inner, inner, columns)
+    return _product(q, weight, bias, (*q.shape[:-1], columns), dims, (1, inner), rescale)
+
+
+def matmul(a: Any, b: Any, plan: Any) -> Any:
+    (rows, inner), columns = a.shape[-2:], b.shape[-1]
+    batch = int(np.prod(a.shape[:-2]))
+    return _product(a, b, None, (*a.shape[:-1], columns), (batch, rows, inner, columns), (columns, 1), None)
+
+
+def embedding(ids: Any, table: Any, plan: Any) -> Any:
+    shape, dim = (*ids.shape, plan.embedding_dim), plan.embedding_dim
+    return _elements(kernels.embedding, shape, np.int8, _tensor(ids, ids.dtype), _tensor(table, np.int8), OUT, ids.size * dim, dim)

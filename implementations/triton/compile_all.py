@@ -1,0 +1,105 @@
+"""Compile every kernel for NVIDIA and AMD GPUs, without one: proof that the text run by the interpreter is what their compilers take.
+
+    python implementations/triton/compile_all.py
+
+Needs the package triton alone. Prints a table of the bytes of machine code; exit 1 if a kernel does not compile. Where triton is absent
+that is said and the exit is 0, or 1 with REFSIM_REQUIRE_ALL=1. A process of its own: a kernel is either interpreted or compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+BINARY = {"cuda": "cubin", "hip": "hsaco"}
+BLOCK = {"BLOCK": 1024}
+ROW = {"ROWS": 1, "BLOCK": 4096}
+TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}
+TYPES = {"q_ptr": "*i32", "residual_ptr": "*i32", "ids_ptr": "*i32", "mask_ptr": "*i8", "a_ptr": "*i8", "b_ptr": "*i8", "table_ptr": "*i8"}
+"""Of the arguments; all other pointers are to int64, what is no pointer is an int32."""
+
+
+def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
+    """Rows of the table: what is shown, the kernel, its compile-time constants, types other than TYPES."""
+    made: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [("requantize", "requantize", BLOCK, {"q_ptr": "*i64"})]
+    made += [
+        ("residual_add", "residual_add", BLOCK, {}),
+        ("i_sqrt", "i_sqrt", BLOCK, {}),
+        ("i_poly", "polynomial", _poly("poly", True), {}),
+    ]
+    for dialect, paper in (("ibert", False), ("paper", True)):
+        made += [(f"i_{kind} {dialect}", "polynomial", _poly(kind, paper), {}) for kind in ("erf", "gelu")]
+        made += [(f"i_exp {dialect}", "i_exp", {"PAPER": paper, **BLOCK}, {})]
+        made += [(f"i_softmax {dialect}", "i_softmax", {"MASKED": True, "PAPER": paper, **ROW}, {})]
+        made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, **ROW}, {})]
+    made += [("i_gelu + requantize", "polynomial", {**_poly("gelu", False), "FUSED": True}, {"out_ptr": "*i8"})]
+    made += [("i_layernorm + requantize", "i_layernorm", {"PAPER": False, "FUSED": True, **ROW}, {"out_ptr": "*i8"})]
+    narrow = {"bias_ptr": "*i32", "out_ptr": "*i32"}
+    made += [("linear", "product", _wide(False, False, biased=True), narrow)]
+    made += [("linear + requantize", "product", {**_wide(False, False, biased=True), "FUSED": True}, {**narrow, "out_ptr": "*i8"})]
+    made += [
+        ("matmul", "product", _wide(False, False), narrow),
+        ("matmul, wide a", "product", _wide(True, False), {**narrow, "a_ptr": "*i16"}),
+    ]
+    made += [("matmul, both wide", "product", _wide(True, True), {**narrow, "a_ptr": "*i16", "b_ptr": "*i16"})]
+    return [*made, ("embedding", "embedding", BLOCK, {"out_ptr": "*i8"})]
+
+
+def _poly(kind: str, paper: bool) -> dict[str, Any]:
+    return {"KIND": kind, "PAPER": paper, "FUSED": False, **BLOCK}
+
+
+def _wide(a: bool, b: bool, biased: bool = False) -> dict[str, Any]:
+    return {"WIDE_A": a, "WIDE_B": b, "BIASED": biased, "FUSED": False, **TILE}
+
+
+def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], target: Any) -> bytes:
+    """The machine code of a kernel."""
+    import triton
+    from triton.compiler import ASTSource
+
+    given = {**TYPES, **types}
+    signature = {
+        name: "constexpr" if name in constants else given.get(name, "*i64" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
+    }
+    made = triton.compile(ASTSource(kernel, signature, constants), target=target)
+    code: bytes = made.asm[BINARY[target.backend]]
+    return code
+
+
+def main(folder: Path = Path(__file__).resolve().parent) -> int:
+    os.environ.pop("TRITON_INTERPRET", None)
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "0")  # no floating point here; unset, triton warns
+    try:
+        import triton
+        from triton.backends.compiler import GPUTarget
+    except ImportError:
+        print("triton not found: skipped (pip install 'refsim[triton]')")
+        return int(bool(os.environ.get("REFSIM_REQUIRE_ALL")))
+    sys.path.insert(0, str(folder))
+    import ibert_triton as kernels
+
+    table = Table("kernel", *TARGETS, title=f"triton {triton.__version__}: bytes of machine code")
+    failures = []
+    for shown, name, constants, types in cases():
+        row = []
+        for target, facts in TARGETS.items():
+            try:
+                row.append(str(len(compiled(getattr(kernels, name), constants, types, GPUTarget(*facts)))))
+            except Exception as error:  # noqa: BLE001  (whatever a compiler raises is the finding)
+                row.append("[red]fails")
+                failures.append(f"{shown} for {target}: {type(error).__name__}: {error}")
+        table.add_row(shown, *row)
+    Console().print(table)
+    print(*failures, sep="\n", end="\n" if failures else "")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*(Path(p) for p in sys.argv[1:2])))

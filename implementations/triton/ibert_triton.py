@@ -1,0 +1,262 @@
+"""The integer operations of I-BERT as Triton kernels; constants arrive in arrays, a row per constant, a column per channel (or one).
+
+Every value of a legal call fits 64 bits; the product of the dyadic rescaling does not and is formed in two words. In Triton `//` and `%`
+truncate, so only non-negative numbers are divided; `>>` of a signed number floors; a shift by the width or more is undefined, also in a
+lane that `tl.where` throws away. Masked lanes compute on zeros, so nothing may divide by what they hold.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+SEGMENTS = tl.constexpr(30)
+"""Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
+
+
+@triton.jit
+def dyadic_half_even(z, m, e):
+    """z * m / 2**e to the nearest, ties to even; |m| <= 2**31, so the product takes up to 96 bits: z * m = v * 2**t + rest."""
+    t = tl.minimum(tl.maximum(e, 0), 32)
+    low = (tl.full(t.shape, 1, tl.int64) << t) - 1
+    part = (z & low) * m
+    v = (z >> t) * m + (part >> t)
+    rest = part & low
+    u = tl.minimum(tl.maximum(e, 0), 94) - t  # what is left to shift
+    kept = v >> u
+    # Twice the dropped fraction against one: behind the second shift `rest` matters only as a sticky bit.
+    twice = tl.where(u > 0, ((v - (kept << u)) << 1) | (rest != 0).to(tl.int64), rest << 1)
+    one = tl.full(t.shape, 1, tl.int64) << tl.where(u > 0, u, t)
+    kept += (twice > one - (kept & 1)).to(tl.int64)
+    return tl.where(e > 94, 0, kept) << tl.minimum(tl.maximum(-e, 0), 63)  # 2**95 is at least twice any product
+
+
+@triton.jit
+def requantize_lanes(z, k_ptr, channels, c):
+    """Rows of k: multiplier, shift, zero point, least and greatest output."""
+    y = dyadic_half_even(z, tl.load(k_ptr + c), tl.load(k_ptr + channels + c)) + tl.load(k_ptr + 2 * channels + c)
+    return tl.minimum(tl.maximum(y, tl.load(k_ptr + 3 * channels + c)), tl.load(k_ptr + 4 * channels + c))
+
+
+@triton.jit
+def requantize(q_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    z = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    tl.store(out_ptr + i, requantize_lanes(z, k_ptr, channels, i % channels), mask=i < n)
+
+
+@triton.jit
+def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+    """Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, those of the residual, least, greatest."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    k = k_ptr + i % channels
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    residual = tl.load(residual_ptr + i, mask=i < n, other=0).to(tl.int64)
+    total = dyadic_half_even(q, tl.load(k), tl.load(k + channels))
+    total += dyadic_half_even(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels))
+    total = tl.minimum(tl.maximum(total, tl.load(k + 4 * channels)), tl.load(k + 5 * channels))
+    tl.store(out_ptr + i, total, mask=i < n)
+
+
+@triton.jit
+def polynomial(
+    q_ptr,
+    k_ptr,
+    rescale_ptr,
+    out_ptr,
+    n,
+    channels,
+    rescale_channels,
+    KIND: tl.constexpr,
+    PAPER: tl.constexpr,
+    FUSED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """i-poly, i-erf or i-GELU, as KIND says; FUSED requantises the result. Rows of k: q_b, q_c and, for i-GELU, q_1."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    k = k_ptr + i % channels
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    q_b = tl.load(k)
+    if KIND == "poly":
+        y = (q + q_b) * (q + q_b) + tl.load(k + channels)
+    else:
+        t = tl.minimum(tl.where(q < 0, -q, q), -q_b) + q_b  # clipped where the parabola has its vertex
+        y = t * t + tl.load(k + channels)
+        y = tl.where(q == 0, 0, tl.where(q < 0, -y, y))
+        if not PAPER:
+            y = y >> 14  # after the sign: a floor
+        if KIND == "gelu":
+            y = q * (y + tl.load(k + 2 * channels))
+    if FUSED:
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels)
+    tl.store(out_ptr + i, y, mask=i < n)
+
+
+# ----------------------------------------------------------------------------------------------------------------------- i-exp
+
+
+@triton.jit
+def exp_polynomial(d, ln2, q_b, q_c, PAPER: tl.constexpr):
+    """The polynomial of exp(-d), d >= 0, and how often it is to be halved."""
+    if not PAPER:
+        d = tl.minimum(d, ln2 * SEGMENTS)
+    halvings = d // ln2
+    p = halvings * ln2 - d  # in (-ln 2, 0]
+    y = (p + q_b) * (p + q_b) + q_c if PAPER else p * (p + q_b) + q_c
+    return y, halvings
+
+
+@triton.jit
+def i_exp(q_ptr, k_ptr, out_ptr, n, PAPER: tl.constexpr, BLOCK: tl.constexpr):
+    """Rows of k: ln 2 in units of the input, q_b, q_c."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    y, z = exp_polynomial(-q, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
+    y = y >> tl.minimum(z, 63) if PAPER else tl.maximum(y << (-z + SEGMENTS), 0)  # y is below 2**63: 63 halvings leave 0
+    tl.store(out_ptr + i, y, mask=i < n)
+
+
+@triton.jit
+def i_softmax(
+    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """ROWS rows per program, each a block. Rows of k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, BLOCK)[None, :]
+    i = row * length + column
+    there = (row < rows) & (column < length)
+    kept = there
+    if MASKED:
+        kept = there & (tl.load(mask_ptr + i, mask=there, other=0) != 0)
+    q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
+    greatest = tl.max(tl.where(kept, q, -(2**40)), axis=1, keep_dims=True)  # below every operand
+    d = tl.where(kept, greatest - q, 0)
+    y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
+    if PAPER:
+        e = y >> tl.minimum(z, 63)
+    else:  # the exponential's shift and the one to 16 bits are one rounding, not two
+        e = tl.minimum(dyadic_half_even(y, tl.load(k_ptr + 3), tl.load(k_ptr + 4) - SEGMENTS + z), 32767)
+    e = tl.where(kept, e, 0)
+    total = tl.maximum(tl.sum(e, axis=1, keep_dims=True), 1)  # of the paper's exponentials, a few hundred leave 32 bits
+    bits = tl.load(k_ptr + 5)
+    if PAPER:
+        out = (e << bits) // total
+    else:
+        out = (e * ((tl.full(total.shape, 1, tl.int64) << 32) // total)) >> (32 - bits)
+    tl.store(out_ptr + i, out, mask=there)
+
+
+# --------------------------------------------------------------------------------------------------------------------- i-sqrt
+
+
+@triton.jit
+def integer_sqrt(n):
+    """The floor of the root of 0 <= n < 2**62: six of Newton's steps from above, held where they would rise again.
+
+    The start exceeds the root by a factor 1 + f with f <= 1; a step takes f to f**2 / (2 * (1 + f)), and the floor of what it gives never
+    falls below the floor of the root. After six f is below 1e-30, while the next integer above a root of 62 bits is further than 1e-19.
+    The iteration without the minimum moves on to and fro below a square, and four steps are not enough.
+    """
+    bits = tl.full(n.shape, 0, tl.int64)
+    rest = n
+    for step in tl.static_range(6):
+        upper = rest >> (32 >> step)
+        bits += tl.where(upper > 0, 32 >> step, 0)
+        rest = tl.where(upper > 0, upper, rest)
+    x = tl.full(n.shape, 1, tl.int64) << ((bits + 2) >> 1)  # bits is one less than n has: 2**ceil(bits(n) / 2)
+    v = tl.maximum(n, 1)  # from 0 the iteration would fall to 0 and divide by it
+    for _ in tl.static_range(6):
+        x = tl.minimum(x, (x + v // x) >> 1)
+    return tl.where(n > 0, x, 0)
+
+
+@triton.jit
+def i_sqrt(n_ptr, out_ptr, count, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    n = tl.load(n_ptr + i, mask=i < count, other=0).to(tl.int64)
+    tl.store(out_ptr + i, integer_sqrt(n), mask=i < count)
+
+
+@triton.jit
+def i_layernorm(
+    q_ptr, bias_ptr, rescale_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
+    PAPER: tl.constexpr, FUSED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """ROWS rows per program, each a block. `shift` is s of the released code, or the paper's fraction bits; FUSED requantises the result."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, BLOCK)[None, :]
+    i = row * length + column
+    there = (row < rows) & (column < length)
+    q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
+    total = tl.sum(q, axis=1, keep_dims=True)
+    size = tl.where(total < 0, -total, total)
+    nearest = size // length
+    rest = 2 * (size - nearest * length)
+    nearest += ((rest > length) | ((rest == length) & ((nearest & 1) != 0))).to(tl.int64)
+    y = tl.where(there, q - tl.where(total < 0, -nearest, nearest), 0)
+    if PAPER:
+        sigma = integer_sqrt(tl.sum(y * y, axis=1) // length)[:, None]
+        scaled = y << shift
+        u = tl.where(scaled < 0, -1 - scaled, scaled) // tl.maximum(sigma, 1)
+        u = tl.where(scaled < 0, -1 - u, u)  # floor(n / d) = -1 - floor((-1 - n) / d)
+    else:
+        a = y >> shift
+        sigma = (integer_sqrt(tl.sum(a * a, axis=1)) << shift)[:, None]
+        u = (y * ((tl.full(sigma.shape, 1, tl.int64) << 31) // tl.maximum(sigma, 1))) >> 1
+    u = tl.where(sigma > 0, u, 0)  # a row without spread keeps its bias alone
+    u += tl.load(bias_ptr + column % channels)
+    if FUSED:
+        u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels)
+    tl.store(out_ptr + i, u, mask=there)
+
+
+# ------------------------------------------------------------------------------------------------------- products, embedding
+
+
+@triton.jit
+def product(
+    a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """a @ b of a batch (axis 1 of the grid) in int32 accumulators, by int8 dot products; FUSED requantises the result.
+
+    b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain matrix. A WIDE operand has more than
+    8 bits (i-softmax's 0 to 256): it enters as 128 * (x >> 7) + (x & 127), two int8 operands. The plan bounds every sum.
+    """
+    batch = tl.program_id(1).to(tl.int64)
+    tiles = (columns + BLOCK_N - 1) // BLOCK_N
+    row = (tl.program_id(0) // tiles).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    column = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    a_ptr += batch * rows * inner
+    b_ptr += batch * inner * columns
+    low = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
+    middle = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
+    high = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
+    for start in range(0, inner, BLOCK_K):
+        k_a = start + tl.arange(0, BLOCK_K)[None, :]
+        k_b = start + tl.arange(0, BLOCK_K)[:, None]
+        a = tl.load(a_ptr + row * inner + k_a, mask=(row < rows) & (k_a < inner), other=0)
+        b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
+        a_low = (a & 127).to(tl.int8) if WIDE_A else a
+        b_low = (b & 127).to(tl.int8) if WIDE_B else b
+        low = tl.dot(a_low, b_low, low)
+        if WIDE_A:
+            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle)
+        if WIDE_B:
+            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle)
+        if WIDE_A and WIDE_B:
+            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high)
+    total = low + (middle << 7) + (high << 14)
+    if BIASED:
+        total += tl.load(bias_ptr + column, mask=column < columns, other=0)
+    if FUSED:
+        total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels)
+    tl.store(out_ptr + (batch * rows + row) * columns + column, total, mask=(row < rows) & (column < columns))
+
+
+@triton.jit
+def embedding(ids_ptr, table_ptr, out_ptr, n, dim, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    ids = tl.load(ids_ptr + i // dim, mask=i < n, other=0).to(tl.int64)
+    tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n)
