@@ -24,6 +24,7 @@ def test_exhaustive(subject: Subject) -> None:
 
 test_batch = law(laws.batch)
 test_repeat = law(laws.repeat)
+test_layouts = law(laws.layouts)
 
 
 @law

@@ -2,7 +2,7 @@
 
 A law is a function `check(evaluate, plan, operands)` with the formula as its docstring: it asserts something of what
 `evaluate(*operands)` returns, the int64 array (float64 for `dequantize`) that the implementation under test answers with.
-`evaluate(*operands, plan=other)` launches it under another plan of the same op. No tolerances: where the arithmetic itself breaks a
+`evaluate(*operands, plan=other)` launches it under another plan of the same op, `layout=` with operands that lie in memory otherwise. No tolerances: where the arithmetic itself breaks a
 law, its formula says by how much.
 """
 
@@ -94,6 +94,24 @@ def repeat(evaluate: Any, plan: Any, operands: list[Any]) -> None:
     evaluate(*part(plan, flat, slice(None, None, -1)))
     again = evaluate(*flat)
     require(first == again, first=first, again=again)
+
+
+def layouts(evaluate: Any, plan: Any, operands: list[Any]) -> None:
+    """out(x) is the same however x lies in memory: as every second element of a wider array, in Fortran order, and, where all rows are
+    one, as a single row with a stride of 0."""
+    flat = flattened(plan, operands)
+    if flat[0].ndim == 1:  # in two rows, or Fortran order is no other
+        pairs = len(flat[0]) // 2
+        cut = part(plan, flat, slice(2 * pairs))
+        flat = [x if x is None or (i and of(plan).layout == "gather") else x.reshape(2, pairs) for i, x in enumerate(cut)]
+    whole = evaluate(*flat)
+    for layout in ("strided", "fortran"):
+        laid = evaluate(*flat, layout=layout)
+        require(whole == laid, contiguous=whole, laid=laid)
+    premise(len(flat[0]))
+    same = [np.broadcast_to(flat[0][:1], flat[0].shape), *flat[1:]]
+    whole, laid = evaluate(*same), evaluate(*same, layout="broadcast")
+    require(whole == laid, contiguous=whole, laid=laid)
 
 
 def flattened(plan: Plan, operands: list[Any]) -> list[Any]:

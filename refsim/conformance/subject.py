@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -32,6 +32,8 @@ LAW_LANES = 600
 """Lanes of a law's launch, about: a few tiles of every usual size."""
 SHRINKING = 200
 """Examples of the search for a smaller launch that breaks a law."""
+SHORT = (1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
+"""Lengths tried for a launch that is to be as short as still differs: just beyond the powers of two, where tiles end."""
 MOST_BROKEN = 3
 """Crashes, or other launches without an answer, after which an op is abandoned."""
 
@@ -143,7 +145,7 @@ class Subject:
         if self.suite.worker.vectors is not None:
             self.record.vectors -= self.record.missing
             self.record.note = "results of golden vectors only: no law and no search was run" + (
-                f"; {self.record.missing} cases have no result" if self.record.missing else ""
+                f"; cases without a result: {self.record.missing}" if self.record.missing else ""
             )
         self._finish()
 
@@ -177,19 +179,26 @@ class Subject:
         """A law of the op: `check(evaluate, plan, operands)` asserts it of what `evaluate(*operands)` launches, see `laws`."""
 
         def checked(plan: Plan, operands: list[Any], layout: str) -> None:
-            def evaluate(*changed: Any, plan: Plan = plan) -> Any:
+            differing: list[dict[str, Any]] = []
+
+            def evaluate(*changed: Any, plan: Plan = plan, layout: str = "C") -> Any:
                 if not covers(self.domain, self.definition, plan):
                     raise Vacuous
                 due = run(plan, *changed)
-                answer, wrong = self._differing(plan, list(changed), due, "C", count=True)
+                answer, wrong = self._differing(plan, list(changed), due, layout, count=True)
+                if wrong.any() and not differing:
+                    share = f"{int(wrong.sum())} of {wrong.size} lanes of the launch differ"
+                    kept, short, right, lanes = self._shortened(plan, changed, layout, (answer, due, wrong))
+                    differing.append(_failure(plan, kept, short, right, lanes, "law", layout, "", share))
                 out = np.where((answer.out != due) & ~wrong, due, answer.out)  # no law forbids what a known deviation permits
                 return out if out.dtype.kind == "f" else out.astype(np.int64)
 
             try:
                 check(evaluate, plan, operands)
             except AssertionError as error:
-                text = f"{' '.join((check.__doc__ or check.__name__).split())}: {error}"
-                raise Mismatch({**_plan_json(plan), "where": "law", "law": text, "operands": [], "diagnosis": ""}) from None
+                text = f"{' '.join((check.__doc__ or check.__name__).split()).rstrip('.')}: {error}"
+                shown = differing[0] if differing else {**_plan_json(plan), "operands": [], "diagnosis": ""}
+                raise Mismatch({**shown, "where": "law", "law": text}) from None
 
         examples = EFFORTS[self.suite.effort] // 5
         try:
@@ -350,7 +359,26 @@ class Subject:
                 out, due, mask = least
                 raise Mismatch(_failure(plan, small, out, due, mask, where, "C", diagnosis, share))
         share += ", though not when launched alone" if small is not None else ""
+        operands, answer, expected, wrong = self._shortened(plan, operands, layout, (answer, expected, wrong))
         raise Mismatch(_failure(plan, operands, answer, expected, wrong, where, layout, diagnosis, share))
+
+    def _shortened(self, plan: Plan, operands: Sequence[Any], layout: str, found: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+        """(operands, answer, expected, mask) of as short a launch as still differs: cut along the batch, and along the lanes."""
+        kept, d = list(operands), self.definition
+        if d.layout not in ("element", "row") or kept[0].ndim < 1:
+            return kept, *found
+        free = range(kept[0].ndim - (d.layout == "row" or plan.channels is not None))
+        for axis in free:
+            for length in SHORT:
+                if length >= kept[0].shape[axis]:
+                    break
+                cut = [x if x is None or x.shape != kept[0].shape else x.take(range(length), axis=axis) for x in kept]
+                due = run(plan, *cut)
+                answer, wrong = self._differing(plan, cut, due, layout)
+                if wrong.any():
+                    kept, found = cut, (answer, due, wrong)
+                    break
+        return kept, *found
 
     def _lessened(self, plan: Plan, operands: list[Any]) -> tuple[list[Any], Any]:
         """A single lane or row that still differs, with as many of its elements zero as leave it so."""
@@ -511,6 +539,14 @@ def _first_step(plan: Plan, operands: list[Any], answer: Answer, index: tuple[in
     return None
 
 
+LAID = {
+    "strided": "np.repeat({0}, 2, axis=-1)[..., ::2]",
+    "fortran": "np.asfortranarray({0})",
+    "broadcast": "np.broadcast_to({0}[:1], {0}.shape)",
+}
+"""The layouts other than C, as Python that lays an operand out so."""
+
+
 def reproduction(failure: dict[str, Any], target: str) -> str:
     """Python to paste that shows the difference."""
     lines = ["import numpy as np, refsim", f"plan = {failure['call']}"]
@@ -522,6 +558,7 @@ def reproduction(failure: dict[str, Any], target: str) -> str:
         elif "data" in x:
             shape = "" if len(x["shape"]) == 1 else f".reshape({tuple(x['shape'])})"
             lines.append(f"{name} = np.array({x['data']}, dtype='{x['dtype']}'){shape}")
+            lines += [f"{name} = {LAID[failure['layout']].format(name)}"] if failure.get("layout", "C") in LAID and x["shape"] else []
         else:
             lines.append(f"{name} = ...  # {x['dtype']} of shape {tuple(x['shape'])}: see the JSON report")
     arguments = ", ".join(names)

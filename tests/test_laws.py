@@ -1,0 +1,63 @@
+"""Laws and searches on targets that compute every element right and still fail: the launch that shows it, made short."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KERNELS = Path(__file__).parent / "targets" / "kernels.py"
+
+
+def failures(tmp_path: Path, target: str) -> list[dict[str, Any]]:
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-m", "refsim.cli", "check", target, "--effort", "quick", "--jobs", "1", "--json", str(report)]
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
+
+
+def elements(failure: dict[str, Any]) -> int:
+    return len(failure["operands"][0]["data"])
+
+
+def test_memory_order_is_noticed(tmp_path: Path) -> None:
+    """By the law of layouts, with a reproduction that lays the operand out so."""
+    from refsim.conformance.subject import reproduction
+
+    found = failures(tmp_path, f"{KERNELS}:order")
+    (failure,) = [f for f in found if f["where"] == "law" and "however x lies in memory" in f["law"]]
+    assert failure["layout"] == "fortran"
+    assert elements(failure) <= 6
+    scope: dict[str, Any] = {}
+    lines = reproduction(failure, f"{KERNELS}:order").splitlines()
+    assert any("asfortranarray" in line for line in lines)
+    exec("\n".join([*lines[:-2], f"ours = {lines[-2]}", f"theirs = {lines[-1]}"]), scope)
+    assert (scope["ours"], scope["theirs"]) == (failure["expected"], failure["got"])
+
+
+def test_lost_tail_is_shown_by_a_short_launch(tmp_path: Path) -> None:
+    """33 rows, where the 33rd is lost, out of hundreds."""
+    found = [f for f in failures(tmp_path, f"{KERNELS}:tail") if f["where"] == "search"]
+    assert found
+    for failure in found:
+        assert failure["operands"][0]["shape"][0] == 33
+        assert "though not when launched alone" in failure["share"]
+
+
+@pytest.mark.parametrize("layout", ["strided", "fortran", "broadcast"])
+def test_layouts_keep_the_values(layout: str) -> None:
+    import numpy as np
+
+    from refsim.conformance.worker import laid_out
+
+    x = np.array([[1, 2, 3]] * 4, dtype=np.int16)
+    assert laid_out(x, layout).tolist() == x.tolist()
+    assert laid_out(x, layout).strides != x.strides
+    assert laid_out(x, layout).dtype == x.dtype
