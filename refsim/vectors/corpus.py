@@ -171,6 +171,8 @@ class Corpus:
         for record, text, large in _records(name, data, lambda file: self.bytes_of(f"{dialect}/{file}")):
             if record["id"].split("/")[:2] != [op, dialect]:
                 raise ContentError(f"{name}: {record['id']}: not a case of {op} in {dialect}")
+            if "corpus" in record:
+                raise ContentError(f"{name}: {record['id']}: names a corpus, and stands in one")
             yield record, text, large
 
     def cases(self, op: str, dialect: str) -> Iterator[Case]:
@@ -352,8 +354,10 @@ def generate(out: Path | str, progress: Progress = _silent) -> Corpus:
     Raises
     ------
     ContentError
-        `out` holds something that is no part of a corpus (which generating would remove), or cannot be written.
+        A bin that no case falls into; `out` holds something that is no part of a corpus (which generating would remove), or
+        cannot be written.
     """
+    from .families import TAGS
     from .readme import readme
 
     target = Path(out).absolute()
@@ -387,14 +391,24 @@ def generate(out: Path | str, progress: Progress = _silent) -> Corpus:
                 tags.update(case.tags)
                 if large is not None:
                     write(f"{d.dialect}/{large[0]}", large[1])
+            if count.empty:
+                raise ContentError(f"{d.dialect}/{d.name}.jsonl: no case falls into {', '.join(count.empty)}; nothing was written")
             write(f"{d.dialect}/{d.name}.jsonl", b"".join(lines), cases=len(lines))
             ops.setdefault(d.dialect, {})[d.name] = {"cases": len(lines), "lanes": count.lanes, "bins": count.bins}
         write("schema.json", schema.text())
-        manifest = {"suite": SUITE, "refsim": __version__, "corpus": corpus_hash(files), "files": files, "ops": ops, "tags": dict(tags)}
+        manifest = {
+            "suite": SUITE,
+            "refsim": __version__,
+            "corpus": corpus_hash(files),
+            "files": files,
+            "ops": ops,
+            "tags": dict(tags),
+            "notes": {tag: TAGS[tag] for tag in tags},
+        }
         (partial / "README.md").write_bytes(readme(manifest))
         (partial / "manifest.json").write_bytes(form.pretty(manifest))
         partial.chmod(0o755)
-        _put(partial, target)
+        put(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -414,7 +428,7 @@ def _replaceable(target: Path) -> None:
                 raise ContentError(f"{name}: no part of a corpus, and generating would remove it; nothing was written")
 
 
-def _put(made: Path, target: Path) -> None:
+def put(made: Path, target: Path) -> None:
     """Move a finished folder to its place; the old one stays whole until then."""
     if not target.exists():
         made.rename(target)
@@ -511,6 +525,8 @@ def verify(folder: Path | str | None = None, progress: Progress = _silent) -> Ve
         raise ContentError(f"{sorted(listed - used)[0]}: in the manifest, but no case uses it")
     if dict(tags) != manifest["tags"]:
         raise ContentError("manifest.json: its counts per tag are not those of the cases")
+    if set(manifest["notes"]) != set(tags):
+        raise ContentError("manifest.json: its notes are not of the tags that there are")
     progress(len(corpus.keys), len(corpus.keys), "done")
     return Verified(corpus.hash, len(listed), len(ids), values)
 

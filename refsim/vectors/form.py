@@ -196,12 +196,17 @@ def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as members:
         for name in sorted(arrays):
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
-            info.create_system, info.external_attr = 3, 0o644 << 16
             body = io.BytesIO()
             np.lib.format.write_array(body, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
-            members.writestr(info, body.getvalue())
+            members.writestr(member(name), body.getvalue())
     return out.getvalue()
+
+
+def member(name: str) -> zipfile.ZipInfo:
+    """The entry of array `name` in an ``.npz``: stored, without a time."""
+    info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    return info
 
 
 def unarchive(data: bytes) -> dict[str, NDArray[Any]]:

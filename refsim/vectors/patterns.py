@@ -184,14 +184,20 @@ def magnitudes(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:
     return clipped
 
 
-def lanes(plan: Plan, seed: str, count: int, base: Sequence[int] = (), operand: Operand | None = None) -> NDArray[np.int64]:
-    """About `count` integers for one operand: chosen ones, the op's points with neighbours and negations, patterns, raw words."""
+def directed(plan: Plan, base: Sequence[int] = (), operand: Operand | None = None) -> NDArray[np.int64]:
+    """Integers for one operand: chosen ones, the op's points with neighbours and negations, the patterns of the width."""
     d = of(plan)
     operand = operand or d.operands[0]
     lo, hi = operand.range(plan)
     points = list(d.points(plan)) if operand is d.operands[0] or d.name == "residual_add" else []
-    directed = [v + step for v in (*base, *points) for step in (0, -1, 1)]
-    chosen = within([*(s * v for v in directed for s in (1, -1)), *width_patterns(lo, hi)], lo, hi)
+    near = [v + step for v in (*base, *points) for step in (0, -1, 1)]
+    return within([*(s * v for v in near for s in (1, -1)), *width_patterns(lo, hi)], lo, hi)
+
+
+def lanes(plan: Plan, seed: str, count: int, base: Sequence[int] = (), operand: Operand | None = None) -> NDArray[np.int64]:
+    """About `count` integers for one operand: directed ones, then raw words."""
+    lo, hi = (operand or of(plan).operands[0]).range(plan)
+    chosen = directed(plan, base, operand)
     if len(chosen) > count:  # keep the spread: every k-th, with the chosen ones first
         head = within([s * v for v in base for s in (1, -1)], lo, hi)
         chosen = np.concatenate([head, chosen[np.linspace(0, len(chosen) - 1, max(count - len(head), 1)).astype(int)]])

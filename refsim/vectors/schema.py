@@ -120,7 +120,9 @@ def _tensor(x: Any) -> bool:
 def plainly_a_case(x: Any) -> bool:
     """Whether `x` is a case beyond doubt; False says nothing."""
     return (
-        _object(x, {"id", "tags", "plan", "operands", "steps", "out"})
+        type(x) is dict
+        and x.keys() - {"corpus"} == {"id", "tags", "plan", "operands", "steps", "out"}
+        and _is("hash", x.get("corpus", "0" * 64))
         and _is("id", x["id"])
         and _list(x["tags"], 1, 16)
         and all(_is("slug", tag) for tag in x["tags"])
@@ -160,7 +162,7 @@ def _op(x: Any) -> bool:
 def plainly_a_manifest(x: Any) -> bool:
     """Whether `x` is a manifest beyond doubt; False says nothing."""
     return (
-        _object(x, {"suite", "refsim", "corpus", "files", "ops", "tags"})
+        _object(x, {"suite", "refsim", "corpus", "files", "ops", "tags", "notes"})
         and type(x["suite"]) is int
         and x["suite"] == _definitions()["manifest"]["properties"]["suite"]["const"]
         and type(x["refsim"]) is str
@@ -172,6 +174,8 @@ def plainly_a_manifest(x: Any) -> bool:
         and _named(x["ops"], EXACT)
         and all(_named(ops, EXACT) and all(map(_op, ops.values())) for ops in x["ops"].values())
         and _counts(x["tags"])
+        and type(x["notes"]) is dict
+        and all(_is("slug", k) and type(v) is str and 1 <= len(v) <= 400 for k, v in x["notes"].items())
     )
 
 
