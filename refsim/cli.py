@@ -251,6 +251,30 @@ def check(
     raise typer.Exit(next((code for code in _WORST if code in codes), 0))
 
 
+@app.command()
+def fingerprint(
+    target: Annotated[str, typer.Argument(help="As for check.")],
+    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
+    rule: Annotated[list[str] | None, typer.Option(help="Rule that requantize's plans name (may be repeated), or all.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
+) -> None:
+    """Name the arithmetic of an implementation from few probes: rounding, division, saturation, constants, order of shifts.
+
+    Exit code: 0 all as due, 1 something else or nothing known, 2 wrong usage, 3 the target broke, 4 nothing to ask.
+    """
+    from .conformance import fingerprint as fingerprints
+    from .conformance.runner import write_json
+
+    with progress(target) as told:
+        found = fingerprints.fingerprint(target, ops=op or [], only=dialect or [], rules=rule or [], timeout=timeout, progress=told)
+    fingerprints.show(found, _CONSOLE)
+    if json is not None:
+        write_json(found.as_json(), json)
+    raise typer.Exit(found.exit_code)
+
+
 def _numbered(path: Path, index: int) -> Path:
     return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
 
@@ -300,10 +324,12 @@ def path(name: Annotated[str, typer.Argument(help="golden, implementations, prop
 
 
 def _mount() -> None:
+    from .conformance.score_command import score
     from .export.cli import app as export
     from .vectors.cli import app as golden
 
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
+    app.command()(score)
     app.add_typer(golden, name="golden", help="Generate and verify the golden vectors.")
 
 

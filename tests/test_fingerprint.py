@@ -1,0 +1,212 @@
+"""The fingerprint names every rule of the catalogue and every mutant apart, from few probes, and says so where it knows none."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from refsim.cli import app
+from refsim.conformance.client import Unloadable
+from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
+from refsim.conformance.mutants import mutant
+from refsim.ops.requantize import RULES
+from refsim.registry import definitions, run
+
+TARGETS = Path(__file__).parent / "targets"
+EQUAL = {
+    # Two names of the same integers, wherever both have a plan: see why in refsim.conformance.fingerprint.
+    frozenset({"xnn_fp32", "float_scale"}),
+    frozenset({"single_rounding", "dyadic_half_up"}),
+    frozenset({"half_even_shift", "dyadic_half_even"}),
+    frozenset({"half_even_shift", "fqvit_m_n"}),
+}
+OTHERS = [d.key for d in definitions() if d.name != "requantize"]
+
+
+def named(made: Any) -> set[str]:
+    return {made.found, *made.equal}
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
+    chosen = probes("requantize", dialect, {"rule": "dyadic_half_even"})
+    assert sum(map(len, chosen.launches)) <= MOST == 200
+    apart = {frozenset((a, b)) for a, b, _ in chosen.alike if a in RULES and b in RULES}
+    assert apart == EQUAL, "no other two rules are alike within the whole domain"
+    for h in chosen.hypotheses:
+
+        def ask(plan: Any, operands: list[Any], h: Any = h) -> Any:
+            answer = h.answer(plan, operands)
+            return run(plan, *operands) if answer is None else answer  # as asked, where the rule has no plan
+
+        made = identify(ask, "requantize", dialect)
+        assert h.name in named(made) or (not h.known and made.found), (h.name, made.found)
+        if h.name in RULES:
+            assert made.found == h.name or frozenset({made.found, h.name}) in EQUAL
+            assert all(frozenset({made.found, other}) in EQUAL for other in made.equal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_every_rule_names_itself_when_asked_for_itself(rule: str, dialect: str) -> None:
+    made = identify(lambda plan, operands: run(plan, *operands), "requantize", dialect, {"rule": (rule,)})
+    assert made.found == rule
+    assert made.due
+    assert made.probes <= MOST
+    if rule not in ("half_even_shift", "xnn_fp32", "float_scale"):
+        assert all(f.found != NONE and f.evidence is not None for f in made.findings)
+
+
+def test_properties_are_those_of_the_rule() -> None:
+    made = identify(lambda plan, operands: run(plan, *operands), "requantize", "ibert", {"rule": ("gemmlowp_double",)})
+    found = {f.property: f.found for f in made.findings}
+    assert found["rounding"] == "half up, then half away"
+    assert found["constants"] == "31-bit multiplier, to nearest"
+    assert found["saturation"] == "saturates"
+    assert found["shifts"].startswith("left before the product, wrapping at 32 bits")
+    assert all("=>" in str(f.evidence) for f in made.findings)
+
+
+@pytest.mark.parametrize(("ends", "words"), [("wrap", "wraps"), ("short", "saturates one short of the least")])
+def test_saturation_is_told(ends: str, words: str) -> None:
+    def ask(plan: Any, operands: list[Any]) -> Any:
+        out = run(plan, *operands)
+        if ends == "short":
+            return np.maximum(out, -(1 << (plan.output_bits - 1)) + 1) if plan.output_signed else out
+        from refsim import trace
+
+        width = 1 << plan.output_bits
+        least = -width // 2 if plan.output_signed else 0
+        return (trace(plan, *operands).rounded + plan.zero_point - least) % width + least
+
+    made = identify(ask, "requantize", "ibert")
+    assert made.found == f"dyadic_half_even, but {words}"
+    assert not made.due
+    assert {f.property: f.found for f in made.findings}["saturation"] == words
+
+
+def test_rounding_and_constants_of_no_rule_are_told() -> None:
+    chosen = probes("requantize", "paper", {"rule": "dyadic_half_even"})
+    h = next(h for h in chosen.hypotheses if h.name == "half down with a 24-bit multiplier, floored")
+    made = identify(h.answer, "requantize", "paper")
+    assert {f.property: f.found for f in made.findings} == h.properties
+
+
+@pytest.mark.parametrize(("op", "dialect"), [("requantize", "ibert"), ("i_gelu", "ibert"), ("i_softmax", "paper")])
+def test_unknown_arithmetic_is_called_unknown(op: str, dialect: str) -> None:
+    made = identify(lambda plan, operands: run(plan, *operands) + 7, op, dialect)
+    assert made.found == ""
+    assert not made.due
+    assert {f.found for f in made.findings} == {NONE}
+    assert "=>" in made.nearest
+
+
+@pytest.mark.parametrize(("op", "dialect"), OTHERS)
+def test_every_mutant_is_named_itself_or_an_equal(op: str, dialect: str) -> None:
+    chosen = probes(op, dialect)
+    assert sum(map(len, chosen.launches)) <= MOST
+    alike = {frozenset((a, b)) for a, b, _ in chosen.alike}
+    for h in chosen.hypotheses:
+        made = identify(h.answer, op, dialect)
+        assert h.name in named(made)
+        assert all(frozenset({h.name, other}) in alike for other in named(made) - {h.name})
+        assert made.due == (SIMULATOR in named(made))
+    with_it = {b for a, b, _ in chosen.alike if a == SIMULATOR}
+    proven = {h.name for h in chosen.hypotheses if h.name != SIMULATOR and mutant(h.name).equivalent}
+    assert proven <= with_it
+
+
+def test_square_root_of_too_few_steps_is_told() -> None:
+    made = identify(lambda plan, operands: mutant("i_sqrt/ibert/4-bodies").trace(plan, *operands)["out"], "i_sqrt", "ibert")
+    assert made.found == "i_sqrt/ibert/4-bodies"
+    finding = next(f for f in made.findings if f.property == "square root")
+    assert "4" in finding.found
+    assert finding.evidence is not None
+
+
+def invoked(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["fingerprint", *words])
+    return done.exit_code, done.output
+
+
+def test_command_names_a_wrong_rounding_and_exits_1(tmp_path: Path) -> None:
+    report = tmp_path / "deep" / "report.json"
+    code, text = invoked(str(TARGETS / "half_up.py"), "--dialect", "paper", "--json", str(report))
+    assert code == 1, text
+    data = json.loads(report.read_text())
+    (made,) = data["fingerprints"]
+    assert (made["asked"], made["found"], made["due"]) == ("dyadic_half_even", "dyadic_half_up", False)
+    assert "half up" in text
+    rounding = next(f for f in made["findings"] if f["property"] == "rounding")
+    assert rounding["found"] == "half up"
+    assert rounding["evidence"]["input"].startswith("q = ")
+
+
+def test_command_confirms_a_right_target() -> None:
+    code, text = invoked(str(TARGETS / "simulator.py"), "--op", "i_sqrt", "--op", "i_exp", "--dialect", "ibert")
+    assert code == 0, text
+    assert "i_sqrt (ibert): the simulator" in text
+    assert "i_exp (ibert): the simulator" in text
+
+
+@pytest.mark.parametrize(("mock", "kind"), [("raises", "raised"), ("dies", "crashed"), ("nan", "not integers"), ("shapes", "wrong shape")])
+def test_broken_target_exits_3_and_the_rest_is_asked(mock: str, kind: str) -> None:
+    result = fingerprint(f"{TARGETS / 'mocks.py'}:{mock}")
+    assert result.exit_code == 3
+    assert [(op, dialect, what) for op, dialect, what, _ in result.broken] == [("i_gelu", "paper", kind)]
+    assert {made.op for made in result.made} == {"i_exp", "i_sqrt"}
+    assert all(made.due for made in result.made)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nowhere.py"], 2, ""),
+        ([f"{TARGETS / 'mocks.py'}:right", "--op", "i_glue"], 2, ""),
+        ([f"{TARGETS / 'half_up.py'}", "--rule", "gemmlowp_double", "--op", "requantize"], 2, ""),
+        ([f"{TARGETS / 'mocks.py'}:right", "--op", "i_softmax"], 4, "not implemented"),
+        ([f"{TARGETS / 'mocks.py'}:empty"], 4, "none of the ops"),
+    ],
+)
+def test_exit_codes(words: list[str], code: int, said: str) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "refsim.cli", "fingerprint", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "rules", "expected"),
+    [
+        ("onnxruntime", ["all"], {"float_scale": "float_scale", "onnx_quantize_linear": "onnx_quantize_linear"}),
+        ("onnxruntime:qlinearmatmul", [], {"float_scale": "float_scale"}),
+        (
+            "apytypes",
+            ["dyadic_half_away", "half_even_shift"],
+            {"dyadic_half_away": "dyadic_half_away", "half_even_shift": "half_even_shift"},
+        ),
+    ],
+)
+def test_libraries_as_black_boxes(target: str, rules: list[str], expected: dict[str, str]) -> None:
+    result = fingerprint(target, ops=["requantize"], only=["ibert"], rules=rules)
+    if result.missing:
+        if os.environ.get("REFSIM_REQUIRE_ALL"):
+            raise Unloadable(result.trouble, True)
+        pytest.skip(result.trouble)
+    assert not result.broken
+    assert {made.asked: made.found for made in result.made} == expected
