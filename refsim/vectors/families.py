@@ -1028,13 +1028,13 @@ def sixteen_bits(key: Key) -> Draft:
     greatest i-exp so small that the last segment, and what would lie beyond it, still count."""
     given: dict[str, Any] = {"scale": 2.0**-10, "length": 2, "output_bits": 16, "input_bits": 20}
     if key.name == "edges":
-        given["scale"] = 1.37 * 2.0**-15
+        given |= {"scale": 1.37 * 2.0**-15} if key.dialect == "ibert" else {"scale": 1.43 * 2.0**-22, "input_bits": 25}
     elif key.name == "ties":
-        given |= {"scale": 2.0**-7, "x_max": 32767 << 31}
+        given |= {"scale": 1.25 * 2.0**-7, "x_max": 32767 << 31}  # q_b and q_c are odd: ties of both parities
     elif key.name == "mantissa":
         given["x_max"] = 3143609703661568  # found by search: at distance -113 M and M - 1 round apart
-    elif key.name != "edges":
-        given["x_max"] = {"segments": 32000000, "beyond": 1000}[key.name]
+    else:
+        given["x_max"] = {"segments": 3074000, "beyond": 1000}[key.name]
     plan: Any = key.plan(**given)
     ln2 = plan.q_ln2 if key.dialect == "paper" else -plan.x0
     if key.name == "edges":

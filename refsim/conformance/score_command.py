@@ -1,0 +1,61 @@
+"""``refsim score``: how strong the suite is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def score(
+    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
+    effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "quick",
+    vectors_only: Annotated[bool, typer.Option("--vectors-only", help="The golden vectors alone.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0: one a core, up to 4.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write all mutants and what noticed them to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the kill matrix to this folder: CSV, JSON, PNG, SVG.")] = None,
+    at_least: Annotated[float, typer.Option(min=0, max=100, help="Per cent of mutants that have to be noticed.")] = 100.0,
+    write_readme: Annotated[bool, typer.Option("--write-readme", help="Put the score of the vectors into golden/README.md.")] = False,
+) -> None:
+    """Run the suite on every mutant of the catalogue: which check notices which mistake.
+
+    Exit code: 0 as many as --at-least asks for were noticed (mutants proven equivalent apart), 1 too few, 2 wrong usage, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from .. import registry
+    from ..cli import progress
+    from ..errors import UsageError
+    from . import score as scoring
+    from .runner import legal, write_json
+    from .subject import EFFORTS
+
+    legal("effort", [effort], list(EFFORTS))
+    legal("op", op or [], registry.names())
+    legal("dialect", dialect or [], registry.dialects())
+    if write_readme and (not vectors_only or op or dialect):
+        raise UsageError("--write-readme goes with --vectors-only, and with all ops")
+    with progress("score") as told:
+        result = scoring.score(
+            ops=op or [],
+            dialects=dialect or [],
+            effort=scoring.VECTORS if vectors_only else effort,
+            seed=seed,
+            jobs=jobs,
+            at_least=at_least,
+            progress=told,
+        )
+    scoring.show(result, Console(highlight=False))
+    if json is not None:
+        write_json(result.as_json(), json)
+    if out is not None:
+        for path in scoring.write(result, out):
+            print(path)
+    if write_readme and not result.interrupted:
+        from ..vectors.readme import write_strength
+
+        print(write_strength(result))
+    raise typer.Exit(result.exit_code)
