@@ -116,6 +116,12 @@ class Book:
         formulas = {**self.formulas, step: formula}
         self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands))
 
+    def carried(self, slug: str, mistake: str, hold: Formula) -> None:
+        """A mutant that passes every intermediate through `hold`."""
+        formulas = {name: _held(formula, hold) for name, formula in self.formulas.items()}
+        first = next(iter(formulas))
+        self._add("arithmetic", first, slug, mistake, "", lambda plan, *operands: self._evaluate(formulas, plan, operands))
+
     def data(self, step: str, slug: str, mistake: str, fields: Callable[[Any], Mapping[str, Any]], equivalent: str = "") -> None:
         """A mutant with other integers in its plan: `fields` takes the plan and returns those that differ."""
 
@@ -132,6 +138,10 @@ class Book:
     def remembering(self, slug: str, mistake: str, launch: Any, step: str = "out") -> None:
         """A mutant whose launch depends on the one before: ``launch(run, former, plan, operands)``, `former` None at first."""
         self._add("kernel", step, slug, mistake, "", _Remembering(self.run, launch), remembers=True)
+
+
+def _held(formula: Formula, hold: Formula) -> Formula:
+    return lambda s: hold(formula(s))
 
 
 class _Remembering:
@@ -177,6 +187,12 @@ def sat32(x: Any) -> Any:
 def binary32(x: Any) -> Any:
     """The integer nearest to x that binary32 holds."""
     return _integer(np.asarray(x).astype(np.float32))
+
+
+def carriers(book: Book) -> None:
+    """Registers too narrow for the op, from its first intermediate to its last."""
+    book.carried("carried-in-32-bits", "wraps intermediates at 32 bits", wrap32)
+    book.carried("carried-in-binary32", "carries intermediates in binary32", binary32)
 
 
 def _integer(x: Any) -> Any:

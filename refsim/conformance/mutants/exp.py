@@ -12,7 +12,7 @@ from ...arithmetic import shift_right
 from ...ops.constants import ln2
 from ...ops.exp import _A, _A1, _B, _B1, _C, _X0, CONST
 from . import kernels
-from .base import Book, binary32, changed, constant, nearest, other_constants, sat32, wrap32
+from .base import Book, binary32, carriers, changed, constant, nearest, other_constants, sat32, wrap32
 
 PAPER = Book(
     "i_exp",
@@ -139,5 +139,6 @@ IBERT.wrong(
 )
 IBERT.data("poly", "q-b-sign", "has q_b with the other sign", changed("q_b", lambda v: -v))
 for _book in (PAPER, IBERT):
+    carriers(_book)
     kernels.element(_book)
     kernels.in_place(_book)

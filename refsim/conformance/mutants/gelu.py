@@ -12,7 +12,7 @@ import numpy as np
 from ...ops.constants import floor_root
 from ...ops.gelu import ROOT2, SHIFT, A, B
 from . import kernels
-from .base import Book, Formula, binary32, changed, constant, first_channel, nearest, other_constants, sat32, trunc_shift, wrap32
+from .base import Book, Formula, binary32, carriers, changed, constant, first_channel, nearest, other_constants, sat32, trunc_shift, wrap32
 
 
 def _clip(s: Any) -> Any:
@@ -77,6 +77,7 @@ def _erf(book: Book, step: str) -> None:
         "forms the polynomial in binary32",
         lambda s: np.sign(s.q) * binary32(binary32(np.square(s.t + s.q_b)) + s.q_c),
     )
+    carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)
 

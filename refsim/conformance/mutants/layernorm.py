@@ -12,7 +12,19 @@ from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import divide, i_sqrt
 from ...ops.constants import floor_root
 from . import kernels
-from .base import Book, Formula, first_channel, nearest, other_constants, sqrt_after, sqrt_float, trunc_divide, trunc_shift, wrap32
+from .base import (
+    Book,
+    Formula,
+    carriers,
+    first_channel,
+    nearest,
+    other_constants,
+    sqrt_after,
+    sqrt_float,
+    trunc_divide,
+    trunc_shift,
+    wrap32,
+)
 
 
 def _total(x: Any) -> Any:
@@ -162,6 +174,7 @@ for _book, _squares in ((PAPER, "sum_squares"), (IBERT, "V")):
     _book.wrong("out", "no-bias", "forgets the bias", lambda s: s.u + 0 * s.bias)
     _book.wrong("out", "bias-lost-at-0", "leaves the bias out where sigma is 0", lambda s: np.where(s.sigma == 0, 0, s.u + s.bias))
     _book.wrong("out", "wraps-32", "wraps the result at 32 bits", lambda s: wrap32(s.u + s.bias))
+    carriers(_book)
     kernels.rows(_book)
     kernels.wrong_stride(_book)
 

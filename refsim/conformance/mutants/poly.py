@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .base import Book, binary32, changed, constant, first_channel, nearest, other_constants, sat32, wrap32
+from .base import Book, binary32, carriers, changed, constant, first_channel, nearest, other_constants, sat32, wrap32
 
 _FORMULAS = {"t": lambda s: s.q + s.q_b, "out": lambda s: np.square(s.t) + s.q_c}
 
@@ -46,5 +46,6 @@ for _dialect in ("ibert", "paper"):
     book.wrong("out", "binary32", "squares in binary32", lambda s: binary32(np.square(s.t)) + s.q_c)
     book.wrong("out", "no-c", "forgets q_c", lambda s: np.square(s.t))
     book.wrong("out", "other-form", "computes q*(q + q_b) + q_c, the form of the released i-exp", lambda s: s.q * s.t + s.q_c)
+    carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)

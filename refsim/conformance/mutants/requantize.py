@@ -13,7 +13,7 @@ from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import Signed, divide, multiply_shift_round, saturate, shift_right, wrap
 from ...ops.requantize import _INT32, RULES, Narrow, _doubling_high
 from . import kernels
-from .base import Book, Formula, changed, first_channel, wrap32
+from .base import Book, Formula, carriers, changed, first_channel, wrap32
 from .quantize import _rounded as rounded_float
 
 DIALECTS = ("ibert", "paper")
@@ -229,6 +229,7 @@ for _dialect in DIALECTS:
         "saturates at 8 bits, whatever the output's width",
         lambda s: np.clip(_out(s), -128, 127 if s.output_signed else 255),
     )
+    carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)
     kernels.wrong_stride(book)
@@ -329,6 +330,7 @@ for _dialect in DIALECTS:
     book.data("rounded", "sign-lost", "loses the sign of the operand's factor", changed("multiplier", abs))
     book.data("rounded_residual", "residual-sign-lost", "loses the sign of the residual's factor", changed("multiplier_residual", abs))
     book.data("rounded", "one-channel", "uses the factors of channel 0 for every channel", first_channel)
+    carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)
     kernels.in_place(book)

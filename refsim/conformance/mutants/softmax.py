@@ -14,7 +14,7 @@ from ...arithmetic import Signed, multiply_shift_round, saturate, shift_right
 from ...ops.constants import dyadic
 from ...ops.exp import CONST
 from . import kernels
-from .base import Book, Formula, changed, wrap32
+from .base import Book, Formula, carriers, changed, wrap32
 from .exp import code_constants, moved, paper_constants
 
 _16 = Signed(16)
@@ -160,6 +160,7 @@ def _common(book: Book, e: str) -> None:
         "saturates the output at 2**(k - 1) - 1, for a signed output",
         lambda s: np.minimum(quotient(s), (1 << (s.output_bits - 1)) - 1),
     )
+    carriers(book)
     kernels.rows(book)
     kernels.wrong_stride(book)
 
