@@ -1,12 +1,13 @@
-"""``refsim golden``: generate, verify and compare corpora of golden vectors."""
+"""``refsim golden``: generate, verify and compare corpora of golden vectors; write them in other formats; make others."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,11 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..content import content
-from ..errors import ContentError
+from ..errors import ContentError, UsageError
 
-app = typer.Typer(help="Golden vectors: generate, verify, compare.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 Folder = Annotated[
     Path | None, typer.Argument(help="A folder with a manifest.json; the shipped corpus where left out.", show_default=False)
@@ -132,3 +133,117 @@ def diff(
     _say(f"{len(found)} changes" if found else "no change")
     if found:
         raise typer.Exit(FAILED)
+
+
+# ------------------------------------------------------------------------------------------------------------ render, make
+
+_FREE = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Options that are the op's parameters, whatever they are called."""
+
+Op = Annotated[str, typer.Option(help="Name of the op, see `refsim ops`.")]
+Dialect = Annotated[str, typer.Option(help="ibert or paper.")]
+Format = Annotated[str, typer.Option(help="jsonl, npz, hex (for $readmemh), c (C99) or bin; see docs/vectors.md.")]
+Out = Annotated[Path | None, typer.Option(help="File to write, for hex and c a folder [OP_DIALECT…].", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+
+
+def _parameters(context: typer.Context) -> dict[str, Any]:
+    from ..cli import _given
+
+    given = _given(context.args)
+    if "bits" in given:
+        given["input_bits"] = given.pop("bits")
+    return given
+
+
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[None]:
+    """Nothing stands at `out` before all of it does: said where the user, the system or the disk ends it early."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _fail(INTERRUPTED, f"interrupted: nothing was written to {out}") from None
+    except ContentError as error:
+        raise _fail(USAGE, error) from None
+    except OSError as error:
+        raise _fail(FAILED, f"{error.strerror or error}: nothing was written to {out}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _format(format: str) -> str:
+    from .render import WRITERS
+
+    if format not in WRITERS:
+        raise UsageError(f"there is no format {format!r}; there are {', '.join(WRITERS)}")
+    return format
+
+
+@app.command(context_settings=_FREE)
+def render(
+    context: typer.Context,
+    op: Op,
+    dialect: Dialect,
+    format: Format,
+    out: Out = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only cases with this tag (may be repeated).")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case, FAMILY/NAME (may be repeated).")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Another corpus than the shipped one.", show_default=False)] = None,
+    force: Force = False,
+) -> None:
+    """Write cases of the corpus in another format: those whose plan was made from the parameters given, or all of an op.
+
+    Further options are the op's parameters: --scale 2**-12 --bits 17 (input_bits) --register-bits 32 …; `refsim ops OP` lists them.
+    """
+    from .corpus import load
+    from .render import default_out, select
+    from .render import render as write
+
+    target = out or default_out(op, dialect, _format(format))
+    with _all_or_nothing(target):
+        vectors = load(corpus)
+        cases = select(vectors, op, dialect, _parameters(context), tag or (), case or ())
+        with _bar() as progress:
+            write(vectors, cases, format, target, force, progress)
+    _say(f"{len(cases)} of {vectors.manifest['ops'][dialect][op]['cases']} cases of {op} ({dialect}) in {target}, corpus {vectors.hash}")
+
+
+@app.command(context_settings=_FREE)
+def make(
+    context: typer.Context,
+    op: Op,
+    dialect: Dialect,
+    count: Annotated[int, typer.Option(min=1, help="Rows: elements, or rows, vectors, ids where the op takes such.")],
+    format: Format,
+    out: Out = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other random rows; the directed ones come first in any case.")] = 0,
+    steps: Annotated[str, typer.Option(help="Intermediates to write: all, none, or names with commas between.")] = "all",
+    omit: Annotated[list[str] | None, typer.Option(help="Optional operand to leave out: mask, bias (may be repeated).")] = None,
+    columns: Annotated[int, typer.Option(min=1, max=65536, help="matmul: columns of b, which no parameter says.")] = 16,
+    lanes: Annotated[int, typer.Option(min=1, max=4096, help="jsonl: elements per line.")] = 1024,
+    force: Force = False,
+) -> None:
+    """Make vectors at a scale, a width and a shape of your own: millions of rows, in little memory, the same every time.
+
+    Further options are the op's parameters: --scale 2**-12 --bits 17 (input_bits) --length 768 …; `refsim ops OP` lists them.
+    """
+    from functools import partial
+
+    from .. import registry
+    from .make import launch
+    from .render import FOLDERS, WRITERS, default_out, whole
+
+    target = out or default_out(op, dialect, _format(format))
+    plan = registry.plan(op, dialect=dialect, **_parameters(context))
+    wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
+    with _all_or_nothing(target), _bar() as progress:
+        vectors = launch(plan, count, seed, wanted, omit or (), columns, progress)
+        write = partial(WRITERS[format], lanes=lanes) if format == "jsonl" else WRITERS[format]
+        with whole(target, format in FOLDERS, force) as place:
+            write([vectors], place, f"{op}_{dialect}", None)
+    _say(f"{count} rows of {op} ({dialect}) in {target}, seed {seed}")

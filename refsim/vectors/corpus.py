@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done)."""
 
 
-def _silent(done: int, total: int, what: str) -> None:
+def silent(done: int, total: int, what: str) -> None:
     pass
 
 
@@ -75,8 +75,8 @@ class Case:
 # -------------------------------------------------------------------------------------------------------------------- read
 
 
-def _read(folder: Path, name: str, limit: int, expected: int | None = None) -> bytes:
-    """The bytes of a regular file inside `folder`, no more than `limit` of them."""
+def _regular(folder: Path, name: str) -> os.stat_result:
+    """What the system says of a file, proven to be a regular one inside `folder`."""
     path = folder / name
     try:
         facts = path.lstat()
@@ -86,12 +86,18 @@ def _read(folder: Path, name: str, limit: int, expected: int | None = None) -> b
         raise ContentError(f"{name}: {error.strerror}") from None
     if not stat.S_ISREG(facts.st_mode) or not path.resolve().is_relative_to(folder.resolve()):
         raise ContentError(f"{name}: not a regular file inside the corpus")
+    return facts
+
+
+def _read(folder: Path, name: str, limit: int, expected: int | None = None) -> bytes:
+    """The bytes of a regular file inside `folder`, no more than `limit` of them."""
+    facts = _regular(folder, name)
     if facts.st_size > limit:
         raise ContentError(f"{name}: {facts.st_size} bytes are more than the {limit} that such a file may have")
     if expected is not None and facts.st_size != expected:
         raise ContentError(f"{name}: {facts.st_size} bytes, the manifest says {expected}: truncated or edited")
     try:
-        return path.read_bytes()
+        return (folder / name).read_bytes()
     except OSError as error:
         raise ContentError(f"{name}: {error.strerror}") from None
 
@@ -168,7 +174,7 @@ class Corpus:
         data, count = self.bytes_of(name), self.manifest["files"][name]["cases"]
         if data.count(b"\n") != count or not data.endswith(b"\n"):
             raise ContentError(f"{name}: {len(data.splitlines())} lines, the manifest says {count}")
-        for record, text, large in _records(name, data, lambda file: self.bytes_of(f"{dialect}/{file}")):
+        for record, text, large in _records(name, data.split(b"\n")[:-1], lambda file: self.bytes_of(f"{dialect}/{file}")):
             if record["id"].split("/")[:2] != [op, dialect]:
                 raise ContentError(f"{name}: {record['id']}: not a case of {op} in {dialect}")
             if "corpus" in record:
@@ -199,17 +205,33 @@ class Corpus:
 
 
 def lines_of(path: Path) -> Iterator[Case]:
-    """The cases of a single ``.jsonl`` file in this format, of whatever ops, without a manifest; ``.npz`` files stand beside it."""
-    data = _read(path.parent, path.name, MAX_FILE)
-    for record, _, large in _records(path.name, data, lambda file: _read(path.parent, file, MAX_FILE)):
+    """The cases of a single ``.jsonl`` file in this format, of whatever ops, without a manifest; ``.npz`` files stand beside it.
+
+    It is read a line at a time, and may be of any length.
+    """
+    for record, _, large in _records(path.name, _lines(path), lambda file: _read(path.parent, file, MAX_FILE)):
         try:
             yield _case(record, large)
         except Malformed as error:
             raise ContentError(f"{path.name}: {record['id']}: {error}") from None
 
 
-def _records(name: str, data: bytes, fetch: Callable[[str], bytes]) -> Iterator[tuple[dict[str, Any], bytes, dict[str, NDArray[Any]]]]:
-    for number, text in enumerate(data.split(b"\n")[:-1], 1):
+def _lines(path: Path) -> Iterator[bytes]:
+    _regular(path.parent, path.name)
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(form.MAX_LINE + 2):
+                if not line.endswith(b"\n") and len(line) <= form.MAX_LINE:
+                    raise ContentError(f"{path.name}: its last line ends before it is whole")
+                yield line.removesuffix(b"\n")
+    except OSError as error:
+        raise ContentError(f"{path.name}: {error.strerror}") from None
+
+
+def _records(
+    name: str, lines: Iterable[bytes], fetch: Callable[[str], bytes]
+) -> Iterator[tuple[dict[str, Any], bytes, dict[str, NDArray[Any]]]]:
+    for number, text in enumerate(lines, 1):
         where = f"{name}: line {number}"
         try:
             if len(text) > form.MAX_LINE:
@@ -348,7 +370,7 @@ def drawn(d: Definition) -> Iterator[Case]:
             yield case
 
 
-def generate(out: Path | str, progress: Progress = _silent) -> Corpus:
+def generate(out: Path | str, progress: Progress = silent) -> Corpus:
     """Write the whole corpus to the folder `out`: beside it first, then into its place in one step.
 
     Raises
@@ -473,7 +495,7 @@ class Verified:
     """Integers recomputed, each on two carriers."""
 
 
-def verify(folder: Path | str | None = None, progress: Progress = _silent) -> Verified:
+def verify(folder: Path | str | None = None, progress: Progress = silent) -> Verified:
     """Prove a corpus: schema, hashes, counts, canonical bytes, and every intermediate and output from the plan, on two carriers.
 
     Raises
