@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ from typing import Any
 from ..content import content
 from ..errors import UsageError
 from ..registry import definitions, dialects, names
+from ..vectors import load
 from .client import Unloadable, connect
+from .facts import files_of, strength
 from .targets import Description, parse
 from .verdict import OpVerdict, Result
 
@@ -41,6 +44,7 @@ def check(
     timeout: float | None = None,
     jobs: int = 0,
     junit: Path | None = None,
+    score: Path | None = None,
     progress: Progress = lambda done, total, what: None,
 ) -> Result:
     """Check one target and say what it came to.
@@ -60,6 +64,9 @@ def check(
         Processes to spread the suite over; 0 stands for one a core, up to 4.
     junit : Path, optional
         Where pytest's JUnit XML goes.
+    score : Path, optional
+        What ``refsim score --json`` wrote: the verdict says how many mutants were noticed. By default what the golden vectors were measured
+        to notice.
     progress : callable
         Called with (tests done, tests in all, what was last done).
 
@@ -67,12 +74,16 @@ def check(
     ------
     UsageError
         No such target, op or dialect; nothing was run.
+    ContentError
+        No such score; nothing was run.
     """
     legal("op", ops, names())
     legal("dialect", only, dialects())
     spec = parse(target)
     start = time.monotonic()
-    result = Result(target, effort, seed, [])
+    result = Result(target, effort, seed, [], strength=strength(score), corpus=load().hash, selected=[*ops, *only])
+    result.date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    result.files = files_of(spec)
     try:
         worker = connect(spec, *(() if timeout is None else (timeout, timeout)))
     except Unloadable as error:
@@ -80,11 +91,17 @@ def check(
         return result
     claims = worker.description
     worker.close()
-    result.deviations = claims.deviations
+    result.deviations, result.stale = claims.deviations, stale(claims)
+    result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
     jobs = jobs or min(os.cpu_count() or 1, 4)
     _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start
     return result
+
+
+def stale(claims: Description) -> list[str]:
+    """Ids of declared deviations of an op, or of a dialect of it, that the target does not implement."""
+    return [e["id"] for e in claims.deviations if not e["dialects"] or not all(claims.implements(e["op"], d) for d in e["dialects"])]
 
 
 def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:

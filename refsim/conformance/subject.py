@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from ..errors import RefsimError
 from ..ops.base import Definition, Plan
-from ..registry import definition, of, parameters, run, trace
+from ..registry import check_operands, definition, of, parameters, run, trace
+from ..registry import plan as make_plan
+from ..vectors.bins import Histogram
 from ..vectors.patterns import Words, draw_operands, draw_plan
 from . import worker as worker_module
 from .client import Answer, Broken, Worker, as_handed
@@ -67,6 +70,8 @@ class Record:
     differing: int = 0
     broken: list[dict[str, str]] = field(default_factory=list)
     deviations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declared: list[str] = field(default_factory=list)
+    bins: dict[str, int] = field(default_factory=dict)
     note: str = ""
 
 
@@ -134,14 +139,18 @@ class Subject:
     # ------------------------------------------------------------------------------------------------------------ checks
 
     def golden(self) -> None:
-        """Every golden vector within the target's domain."""
-        d = self.definition
+        """The witness of every known deviation, and every golden vector within the target's domain."""
+        d, count = self.definition, Histogram(self.definition)
+        if self.suite.worker.vectors is None:
+            self._witnesses()
         for case in (self.suite.worker.vectors or corpus()).cases(d.name, d.dialect):
             if not covers(self.domain, d, case.plan):
                 self.record.outside += 1
                 continue
             self._golden(case)
             self.record.vectors += 1
+            count.add(case)
+        self.record.bins = count.bins
         if self.suite.worker.vectors is not None:
             self.record.vectors -= self.record.missing
             self.record.note = "results of golden vectors only: no law and no search was run" + (
@@ -283,6 +292,33 @@ class Subject:
         except Unsatisfiable:
             self.record.note = "the declared domain admits no plan that fits its widths"
         self._finish()
+
+    def _witnesses(self) -> None:
+        """Launch what each known deviation names as its witness."""
+        op, dialect = self.definition.key
+        for entry in self.suite.worker.description.deviations:
+            if entry["op"] != op or dialect not in entry["dialects"]:
+                continue
+            self.record.declared.append(entry["id"])
+            if "witness" not in entry:
+                continue
+            where = f"the witness of deviation {entry['id']}"
+            try:
+                plan = make_plan(op, dialect=dialect, **entry["witness"]["parameters"])
+                operands = check_operands(plan, tuple(None if x is None else np.array(x) for x in entry["witness"]["operands"]))
+            except (RefsimError, KeyError, TypeError) as error:
+                self._fail(
+                    Mismatch(
+                        {**_plan_json_of(self.definition), "where": where, "operands": [], "diagnosis": f"{where} is not legal: {error}"}
+                    )
+                )
+                continue
+            try:
+                self.compare(plan, operands, run(plan, *operands), "C", where)
+            except Mismatch as mismatch:
+                self._fail(mismatch)
+            except Broken as broken:
+                self._broke(broken)
 
     def _golden(self, case: Any) -> None:
         """One golden launch; after too many broken ones the op is abandoned."""

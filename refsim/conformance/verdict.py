@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
+from .facts import Strength, environment
 from .subject import describe_failure, reproduction
 
 CONFORMANT, DIFFERS, BROKE, INCOMPLETE, ABSENT = "conformant", "non-conformant", "broke", "incomplete", "not implemented"
 _COLOURS = {CONFORMANT: "green", DIFFERS: "bold red", BROKE: "bold magenta", INCOMPLETE: "yellow", ABSENT: "dim"}
-EXIT = {CONFORMANT: 0, DIFFERS: 1, BROKE: 3, INCOMPLETE: 4, ABSENT: 4}
+SEARCHES = ("golden", "differential", "exhaustive")
+"""Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
 
 
@@ -58,24 +60,70 @@ class OpVerdict:
             return INCOMPLETE
         return CONFORMANT
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def bins(self) -> dict[str, int]:
+        """Lanes of the golden vectors that were run, per semantic bin."""
+        return next((r["bins"] for r in self.records if r["check"] == "golden"), {})
+
+    @property
+    def laws(self) -> list[str]:
+        """Checks that were run to their end, beside the golden vectors and the search."""
+        return [r["check"] for r in self.records if r["check"] not in SEARCHES and r["finished"]]
+
+    def not_run(self, effort: str) -> list[str]:
+        """What was not tried, in words."""
+        if not self.claimed:
+            return ["not implemented"]
+        made = []
+        if self.total("outside"):
+            made.append(f"{self.total('outside')} golden vectors outside the declared domain")
+        made += [f"{r['check']}: not finished" for r in self.records if not r["finished"]]
+        if not self.records:
+            made.append("nothing was run")
+        made += [f"{r['check']}: {r['note']}" for r in self.records if r["note"] and r["check"] != "exhaustive"]
+        made += [f"exhaustive: {r['note']}" for r in self.records if r["note"] and r["check"] == "exhaustive" and effort == "exhaustive"]
+        return made
+
+    def as_json(self, effort: str) -> dict[str, Any]:
         return {
             "op": self.op,
             "dialect": self.dialect,
             "verdict": self.verdict,
             **{name: self.total(name) for name in ("vectors", "outside", "launches", "lanes")},
+            "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": self.all("failures"),
             "broken": self.all("broken"),
             "harness": [r["harness"] for r in self.records if "harness" in r],
             "deviations": self.deviations,
             "checks": [r["check"] for r in self.records],
             "notes": [r["note"] for r in self.records if r["note"] and r["check"] != "exhaustive"],
+            "not_run": self.not_run(effort),
         }
 
 
 @dataclass
 class Result:
-    """All of one target's run."""
+    """All of one target's run.
+
+    Attributes
+    ----------
+    deviations : sequence of mapping
+        The target's own, without their predicates.
+    stale : list of str
+        Of these, the ones for an op or dialect that it does not implement.
+    selected : list of str
+        Ops and dialects that were asked for by name; all that the target claims where empty.
+    files : dict of str to str
+        SHA-256 of what the target is made of.
+    corpus : str
+        Hash of the golden vectors.
+    strength : Strength or None
+        How many mutants the suite was measured to notice.
+    date : str
+        When the run began, in UTC.
+    spoken : dict of str to tuple of str
+        The dialects in which the target implements each op, asked for or not.
+    """
 
     target: str
     effort: str
@@ -86,6 +134,13 @@ class Result:
     trouble: str = ""
     seconds: float = 0.0
     missing: bool = False
+    stale: list[str] = field(default_factory=list)
+    selected: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    corpus: str = ""
+    strength: Strength | None = None
+    date: str = ""
+    spoken: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -93,7 +148,7 @@ class Result:
         if self.interrupted:
             return INTERRUPTED
         verdicts = [o.verdict for o in self.ops]
-        if DIFFERS in verdicts:
+        if DIFFERS in verdicts or self.stale or self.needless:
             return 1
         if BROKE in verdicts or (self.trouble and not self.missing):
             return 3
@@ -114,6 +169,21 @@ class Result:
         return [e["id"] for e in self.deviations if e["id"] not in occurred and any((e["op"], d) in checked for d in e["dialects"])]
 
     @property
+    def needless(self) -> list[str]:
+        """The silent ones that cannot be rare: of which the witness agrees, or that all of default effort did not meet."""
+        ended = {(o.op, o.dialect) for o in self.ops if o.records and all(r["finished"] for r in o.records)}
+        claimed = {(o.op, o.dialect) for o in self.ops if o.claimed}
+        certain = {e["id"] for e in self.deviations if "witness" in e or self.effort != "quick"}
+        whole = {e["id"] for e in self.deviations if {(e["op"], d) for d in e["dialects"]} & claimed <= ended}
+        return [name for name in self.silent if name in certain & whole and not self.interrupted and not self._selective(name)]
+
+    def _selective(self, name: str) -> bool:
+        """Whether a deviation is of dialects too that were not asked for: it may occur there."""
+        entry = next(e for e in self.deviations if e["id"] == name)
+        asked = {o.dialect for o in self.ops if o.op == entry["op"]}
+        return any(d in self.spoken.get(entry["op"], ()) and d not in asked for d in entry["dialects"])
+
+    @property
     def headline(self) -> str:
         code = self.exit_code
         if code == INTERRUPTED:
@@ -122,26 +192,88 @@ class Result:
             return f"cannot run here: {self.trouble}"
         if self.trouble and code == 3:
             return f"broke: {self.trouble}"
+        if code == 1 and not any(o.verdict == DIFFERS for o in self.ops):
+            return "non-conformant: it declares deviations that do not occur"
         if not self.ops:
             return "incomplete: it has none of the ops asked for"
         if code == 0:
             return "conformant" + (f" with {self.known} known deviation{'s' * (self.known != 1)}" if self.known else "")
         return {1: DIFFERS, 3: BROKE, 4: INCOMPLETE}[code]
 
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong with the declared deviations, and what mends it."""
+        made = []
+        for name in self.stale:
+            entry = next(e for e in self.deviations if e["id"] == name)
+            of = f"{entry['op']} ({', '.join(entry['dialects'])})"
+            made.append(f"deviation {name} is declared for {of}, which the target does not implement: remove it from DEVIATIONS")
+        for name in self.needless:
+            entry = next(e for e in self.deviations if e["id"] == name)
+            if "witness" in entry:
+                made.append(f"deviation {name} no longer occurs, not even at its witness: remove it from DEVIATIONS")
+            else:
+                made.append(f"deviation {name} did not occur at {self.effort} effort: remove it from DEVIATIONS, or give it a witness")
+        return made
+
+    def total(self, name: str) -> int:
+        return sum(o.total(name) for o in self.ops)
+
+    @property
+    def rests_on(self) -> list[str]:
+        """The counts that the verdict rests on, in words."""
+        bins = [count for o in self.ops for count in o.bins.values()]
+        made = [
+            f"{self.total('vectors'):,} golden vectors",
+            f"{sum(map(bool, bins)):,} of {len(bins):,} semantic bins",
+            f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes",
+            f"{len([law for o in self.ops for law in o.laws]):,} laws",
+        ]
+        keys = [f"{o.op}/{o.dialect}" for o in self.ops if o.claimed]
+        if self.strength is not None and self.strength.of(keys)[0]:
+            count, noticed = self.strength.of(keys)
+            made.append(f"{noticed:,} of {count:,} mutants of these operations noticed by the {self.strength.suite}")
+        else:
+            made.append("mutants: not measured for this corpus (refsim score)")
+        return made
+
+    @property
+    def not_run(self) -> list[str]:
+        """What was left out, in words."""
+        made = [f"asked for {', '.join(self.selected)} only"] if self.selected else []
+        if self.effort != "exhaustive":
+            made.append(f"all inputs of 8 and 16 bits (--effort exhaustive; this was {self.effort})")
+        if self.interrupted:
+            made.append("what came after the interrupt")
+        groups: dict[str, list[str]] = {}
+        for o in self.ops:
+            for text in o.not_run(self.effort):
+                groups.setdefault(text, []).append(f"{o.op} ({o.dialect})")
+        return made + [f"{', '.join(where)}: {text}" for text, where in groups.items()]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "refsim": __version__,
             "target": self.target,
+            "target_files": self.files,
+            "corpus": self.corpus,
             "effort": self.effort,
             "seed": self.seed,
+            "date": self.date,
             "verdict": self.headline,
             "exit_code": self.exit_code,
             "interrupted": self.interrupted,
             "trouble": self.trouble,
             "seconds": round(self.seconds, 3),
-            "ops": [o.as_json() for o in self.ops],
+            "ops": [o.as_json(self.effort) for o in self.ops],
             "deviations_declared": [dict(e) for e in self.deviations],
             "deviations_silent": self.silent,
+            "deviations_needless": self.needless,
+            "deviations_stale": self.stale,
+            "rests_on": self.rests_on,
+            "mutants": self.strength.as_json() if self.strength else None,
+            "not_run": self.not_run,
+            "environment": environment(),
         }
 
 
@@ -170,8 +302,15 @@ def show(result: Result, console: Console) -> None:
         console.print(table)
     for o in result.ops:
         _show_op(o, result, console)
-    if result.silent:
-        _say(console, f"declared deviations that did not occur: {', '.join(result.silent)}", "dim")
+    quiet = [name for name in result.silent if name not in result.needless]
+    if quiet:
+        _say(console, f"declared deviations that did not occur: {', '.join(quiet)}", "dim")
+    for text in result.complaints:
+        _say(console, text, "bold red")
+    if any(o.records for o in result.ops):
+        _say(console, f"rests on {'; '.join(result.rests_on)}", "dim")
+        for text in result.not_run:
+            _say(console, f"not run: {text}", "dim")
     style = "bold green" if result.exit_code == 0 else "bold red" if result.exit_code == 1 else "bold yellow"
     console.print(
         Text(f"{result.target}: {result.headline}", style=style),
