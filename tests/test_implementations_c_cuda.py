@@ -5,6 +5,7 @@ Run as a script with the path of an adapter, this checks that one (the sanitized
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 import refsim
+from refsim.arithmetic import raw_integers
 from refsim.content import content
 from refsim.ops.requantize import RULES
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
@@ -62,11 +64,12 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def load(path: Path) -> Any:
-    """A fresh copy of an adapter, which builds its library."""
-    spec = importlib.util.spec_from_file_location(f"adapter_{path.parent.name}", path)
+    """A fresh copy of a script of an implementation; an adapter builds its library."""
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{path.parent.name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 
@@ -126,8 +129,7 @@ def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
     assert difference(c, op, dialect) == ""
 
 
-@pytest.mark.parametrize("dialect", ["ibert", "paper"])
-@pytest.mark.parametrize("op", ["i_exp", "i_gelu", "i_softmax", "i_sqrt", "requantize"])
+@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions()])
 def test_cuda_equals_the_simulator(cuda: Any, op: str, dialect: str) -> None:
     assert difference(cuda, op, dialect) == ""
 
@@ -154,39 +156,100 @@ def test_shapes_and_layouts(name: str, request: pytest.FixtureRequest) -> None:
         assert np.array_equal(target.i_gelu(other, gelu), refsim.run(gelu, other))
         mask = np.arange(other.shape[-1]) % 4 > 0
         assert np.array_equal(target.i_softmax(other, mask, softmax), refsim.run(softmax, other, mask))
-    if name == "c":
-        linear = refsim.plan("linear", in_features=16, out_features=3)
-        weight = np.asfortranarray(np.arange(-24, 24, dtype=np.int8).reshape(3, 16))
-        assert np.array_equal(target.linear(q, weight, None, linear), refsim.run(linear, q, weight))
-        assert target.linear(q[:0], weight, np.arange(3, dtype=np.int32), linear).shape == (0, 3)
-        matmul = refsim.plan("matmul", length=16)
-        assert np.array_equal(target.matmul(q, weight.T, matmul), refsim.run(matmul, q, weight.T))
-        assert target.matmul(np.zeros((0, 2, 16), np.int8), np.zeros((0, 16, 3), np.int8), matmul).shape == (0, 2, 3)
+    linear = refsim.plan("linear", in_features=16, out_features=3)
+    weight = np.asfortranarray(np.arange(-24, 24, dtype=np.int8).reshape(3, 16))
+    assert np.array_equal(target.linear(q, weight, None, linear), refsim.run(linear, q, weight))
+    assert target.linear(q[:0], weight, np.arange(3, dtype=np.int32), linear).shape == (0, 3)
+    matmul = refsim.plan("matmul", length=16)
+    assert np.array_equal(target.matmul(q, weight.T, matmul), refsim.run(matmul, q, weight.T))
+    assert target.matmul(np.zeros((0, 2, 16), np.int8), np.zeros((0, 16, 3), np.int8), matmul).shape == (0, 2, 3)
+    layernorm = refsim.plan("i_layernorm", length=16)
+    for other in (q[:, ::-1], np.asfortranarray(q), q.reshape(2, 4, 16)):
+        assert np.array_equal(target.i_layernorm(other, layernorm), refsim.run(layernorm, other))
+    assert target.i_layernorm(q[:0], layernorm).shape == (0, 16)
+
+
+# ---------------------------------------------------------------------------------------------------------- fused kernels
+
+
+def narrowing(plan: Any, **given: Any) -> Any:
+    """A plan that requantises every result of `plan`; its output scale makes about the largest fill the output."""
+    bound = next(b for b in refsim.certificate(plan).bounds if b.name == "out")
+    return refsim.plan("requantize", dialect=plan.dialect, input_range=(bound.lo, bound.hi), **given)
 
 
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("bits", "signed"), [(8, True), (4, True), (8, False), (16, True)])
-def test_fused_kernel_is_the_composition(cuda: Any, dialect: str, channels: int, bits: int, signed: bool) -> None:
+def test_fused_gelu_is_the_composition(cuda: Any, dialect: str, channels: int, bits: int, signed: bool) -> None:
     scales = (2.0**-12, 3e-4, 1.1e-3)[:channels]
     gelu = refsim.plan("i_gelu", dialect=dialect, scale=scales if channels > 1 else scales[0], input_bits=20)
-    bound = next(b for b in refsim.certificate(gelu).bounds if b.name == "out")
-    narrow = refsim.plan(
-        "requantize",
-        dialect=dialect,
-        scale_in=gelu.output_scale,
-        scale_out=0.02,
-        input_range=(bound.lo, bound.hi),
-        output_bits=bits,
-        output_signed=signed,
-        zero_point=3,
-    )
+    narrow = narrowing(gelu, scale_in=gelu.output_scale, scale_out=0.02, output_bits=bits, output_signed=signed, zero_point=3)
     (q,) = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 3000)
     expected = refsim.run(narrow, refsim.run(gelu, q))
-    got = cuda.i_gelu_requantize(q, gelu, narrow)
-    assert got.dtype == (np.int8 if signed and bits <= 8 else np.int64)
+    got = cuda.i_gelu(q, gelu, then=narrow)
+    assert got.dtype == (np.int64 if bits > 8 else np.int8 if signed else np.uint8)
     assert np.array_equal(got, expected)
     assert len(np.unique(expected)) > 3  # not everything clipped
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("length", [40, 300])
+def test_fused_layernorm_is_the_composition(cuda: Any, dialect: str, length: int) -> None:
+    gamma = tuple(float(g) for g in np.linspace(-2, 2, length) + 0.01)
+    norm = refsim.plan("i_layernorm", dialect=dialect, length=length, gamma=gamma, beta=0.3, input_bits=12)
+    narrow = narrowing(norm, scale_in=norm.output_scale, scale_out=0.03)
+    (q,) = draw_operands(Words(f"fused/layernorm/{dialect}"), norm, 3000)
+    expected = refsim.run(narrow, refsim.run(norm, q))
+    assert np.array_equal(cuda.i_layernorm(q, norm, then=narrow), expected)
+    assert len(np.unique(expected)) > 50
+
+
+def test_fused_linear_is_the_composition(cuda: Any) -> None:
+    """fc1's accumulators to int8, a scale per output channel."""
+    n = 37
+    weight_scale = tuple(float(s) for s in np.linspace(1e-3, 9e-3, n))
+    linear = refsim.plan("linear", in_features=70, out_features=n, scale=0.02, weight_scale=weight_scale)
+    narrow = narrowing(linear, scale_in=linear.output_scale, scale_out=0.1)
+    q, weight = (raw_integers(f"fused/{rows}", rows * 70, -128, 127).reshape(rows, 70) for rows in (9, n))
+    bias = raw_integers("fused/bias", n, -50000, 50000)
+    expected = refsim.run(narrow, refsim.run(linear, q, weight, bias))
+    assert np.array_equal(cuda.linear(q, weight, bias, linear, then=narrow), expected)
+    assert len(np.unique(expected)) > 50
+
+
+def test_attention_is_the_composition(cuda: Any) -> None:
+    """Scores from a transposed view of the keys, softmax under a causal mask, context from its unsigned bytes, requantised."""
+    length, width = 45, 24
+    query, key, value = (raw_integers(f"attention/{name}", 2 * length * width, -128, 127).reshape(2, length, width) for name in "qkv")
+    keys = key.swapaxes(-1, -2)
+    scores = refsim.plan("matmul", length=width)
+    softmax = refsim.plan("i_softmax", scale=2.0**-11, length=length, input_bits=20)
+    context = refsim.plan("matmul", length=length, input_range=(0, 255))
+    narrow = narrowing(context, scale_in=2.0**-8, scale_out=0.9)
+    mask = np.tril(np.ones((length, length), dtype=bool))
+    p = refsim.run(softmax, refsim.run(scores, query, keys), mask)
+    expected = refsim.run(narrow, refsim.run(context, p, value))
+    probabilities = cuda.i_softmax(cuda.matmul(query, keys, scores), mask, softmax)
+    assert probabilities.dtype == np.uint8
+    assert np.array_equal(cuda.matmul(probabilities, value, context, then=narrow), expected)
+    assert len(np.unique(p)) > 50 and len(np.unique(expected)) > 50
+
+
+def test_embedding_sum_is_the_composition(cuda: Any) -> None:
+    dim, sizes = 20, (50, 2, 16)
+    tables = [raw_integers(f"table/{rows}", rows * dim, -128, 127).reshape(rows, dim) for rows in sizes]
+    ids = [raw_integers(f"ids/{rows}", 2 * 16, 0, rows - 1).reshape(2, 16) for rows in sizes]
+    types, positions = (
+        refsim.plan("residual_add", scale_in=a, scale_residual=b, scale_out=c, input_bits=bits, residual_bits=8, output_bits=16)
+        for a, b, c, bits in ((0.011, 0.017, 7e-5, 8), (7e-5, 0.013, 9e-5, 16))
+    )
+    word, kind, position = (
+        refsim.run(refsim.plan("embedding", num_embeddings=len(t), embedding_dim=dim), i, t) for i, t in zip(ids, tables, strict=True)
+    )
+    expected = refsim.run(positions, refsim.run(types, word, kind), position)
+    assert np.array_equal(cuda.embedding_sum(ids, tables, types, positions), expected)
+    assert len(np.unique(expected)) > 100
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes are noticed
@@ -217,21 +280,26 @@ MUTANTS = [
         "ibert",
     ),
     ("c", "softmax.c", "z > 63 ? 0 : (p * p + q_c) >> z", "(p * p + q_c) >> (z & 31)", "i_exp", "paper"),
-    ("cuda", "kernels.cuh", "half & (below != 0 || (kept & 1))", "half & (below != 0 || !negative)", "requantize", "ibert"),
-    ("cuda", "kernels.cuh", "(high << 1) << (63 - e)", "0", "requantize", "paper"),
-    ("cuda", "kernels.cuh", "erf = erf >> 14", "erf = erf / 16384", "i_gelu", "ibert"),
-    ("cuda", "kernels.cuh", "mask == nullptr || mask[start + i]) greatest", "true) greatest", "i_softmax", "ibert"),
+    ("cuda", "arithmetic.cuh", "half & (below != 0 || (kept & 1))", "half & (below != 0 || z >= 0)", "requantize", "ibert"),
+    ("cuda", "arithmetic.cuh", "(high << 1) << (63 - e)", "0", "requantize", "paper"),
+    ("cuda", "arithmetic.cuh", "2 * rest == by && (kept & 1)", "2 * rest == by", "i_layernorm", "ibert"),
+    ("cuda", "functions.cuh", "? y >> 14 : y", "? y / 16384 : y", "i_gelu", "ibert"),
+    ("cuda", "rows.cuh", "mask == nullptr || mask[start + i]) greatest", "true) greatest", "i_softmax", "ibert"),
+    ("cuda", "elementwise.cuh", "2 * fabs(rest) > s ?", "2 * fabs(rest) > 3 * s ?", "quantize", "paper"),
 ]
 
 
 @pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), MUTANTS)
-def test_wrong_source_is_noticed(tmp_path: Path, name: str, file: str, old: str, new: str, op: str, dialect: str) -> None:
+def test_wrong_source_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str, old: str, new: str, op: str, dialect: str
+) -> None:
+    monkeypatch.setenv("REFSIM_CUDA_FLAGS", "-O0")  # compiled once, run briefly
     assert difference(load(mutated(name, tmp_path, file, old, new)), op, dialect, rounds=6) != ""
 
 
 def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
     barrier = "__syncthreads();\n    value = partial[0]"
-    target = load(mutated("cuda", tmp_path, "kernels.cuh", barrier, "value = partial[0]"))
+    target = load(mutated("cuda", tmp_path, "rows.cuh", barrier, "value = partial[0]"))
     plan = refsim.plan("i_softmax", scale=2**-6, length=300, input_bits=8)
     q = np.arange(300, dtype=np.int32)[None] % 120
     with pytest.raises(target.OrderError, match=r"forward give .* reversed"):
@@ -240,23 +308,69 @@ def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("file", "old", "new", "message"),
     [
-        ("if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;\n    __syncthreads();",
-         "if (threadIdx.x % 32 == 0) {\n partial[threadIdx.x / 32] = value;\n __syncthreads();\n }", "not all threads of the block reach"),
-        ("__shfl_xor_sync(0xFFFFFFFFu,", "__shfl_xor_sync(0xFFFFu,", "partial warp"),
-        ("out[i] = x;", "out[i] = x;\n __syncthreads();", "independent threads"),
+        ("rows.cuh", "if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;\n    __syncthreads();",
+         "if (threadIdx.x % 32 == 0) {\n partial[threadIdx.x / 32] = value;\n __syncthreads();\n }", "not all threads of the block"),
+        ("rows.cuh", "value = combine(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));",
+         "if (threadIdx.x != 3) value = combine(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));", "not all threads of the block"),
+        ("rows.cuh", "__shfl_xor_sync(0xFFFFFFFFu,", "__shfl_xor_sync(0xFFFFu,", "partial warp"),
+        ("elementwise.cuh", "store(e.i, e.channel, function(in[e.i], e.channel));",
+         "{\n store(e.i, e.channel, function(in[e.i], e.channel));\n __syncthreads();\n }", "independent threads"),
     ],
 )  # fmt: skip
-def test_divergent_barrier_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
-    target = load(mutated("cuda", tmp_path, "kernels.cuh", old, new))
+def test_divergent_barrier_is_an_error(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    target = load(mutated("cuda", tmp_path, file, old, new))
     softmax, sqrt = refsim.plan("i_softmax", scale=2**-6, length=300), refsim.plan("i_sqrt")
     q = np.zeros((2, 300), np.int32)
     for _ in range(2):  # an abandoned launch leaves nothing behind
         with pytest.raises(RuntimeError, match=message):
             target.i_sqrt(q, sqrt) if "independent" in message else target.i_softmax(q, None, softmax)
-    gelu = refsim.plan("i_gelu", scale=2**-12)
-    assert np.array_equal(target.i_gelu(q, gelu), refsim.run(gelu, q))
+    linear = refsim.plan("linear", in_features=300, out_features=2)
+    assert np.array_equal(target.linear(q, q, None, linear), refsim.run(linear, q, q))
+
+
+# ------------------------------------------------------------------------------------------------- CUDA: sanitizers, mutants
+
+
+@pytest.fixture(scope="module")
+def mutants(_cache: None) -> Any:
+    return load(FOLDERS["cuda"] / "mutants.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", ["thread", "memory"])
+def test_sanitizer_finds_nothing(mutants: Any, sanitizer: str) -> None:
+    done = mutants.sanitize.watched(sanitizer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ops = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(": ok")}
+    assert ops == {d.name for d in refsim.definitions()}
+
+
+KERNEL_MUTANTS = load(FOLDERS["cuda"] / "mutants.py").MUTANTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", KERNEL_MUTANTS, ids=lambda m: m.slug)
+def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> None:
+    how = mutants.noticed(mutant, tmp_path)
+    assert how
+    assert {"thread": "data race", "memory": "AddressSanitizer", "bits": ""}[mutant.found_by] in how
+
+
+def test_every_kind_of_kernel_mutant(mutants: Any) -> None:
+    """Each kind of mistake is made in several kernels; an empty list would prove nothing."""
+    kinds = {m.kind: {n.op for n in mutants.MUTANTS if n.kind == m.kind} for m in mutants.MUTANTS}
+    assert set(kinds) == {"missing __syncthreads", "missing tail mask", "wrong stride", "int32 product"}
+    assert all(len(ops) >= 4 for ops in kinds.values())
+
+
+def test_unmutated_copy_is_not_noticed(mutants: Any, tmp_path: Path) -> None:
+    """What notices the mutants is the mistake: the same run of the same copy without one finds nothing."""
+    same = dataclasses.replace(mutants.MUTANTS[0], slug="none", old="#pragma once", new="#pragma once", found_by="bits")
+    adapter = mutants.made(same, tmp_path)
+    found = {(m.op, m.dialect): mutants.bits(adapter, m.op, m.dialect) for m in mutants.MUTANTS}
+    assert set(found.values()) == {""}
 
 
 def as_script(adapter: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -289,7 +403,7 @@ def test_no_compiler_is_an_import_error(name: str, variable: str, monkeypatch: p
         load(FOLDERS[name] / "adapter.py")
 
 
-@pytest.mark.parametrize(("name", "file"), [("c", "gelu.c"), ("cuda", "kernels.cuh")])
+@pytest.mark.parametrize(("name", "file"), [("c", "gelu.c"), ("cuda", "rows.cuh")])
 def test_source_that_does_not_compile(name: str, file: str, tmp_path: Path) -> None:
     adapter = mutated(name, tmp_path, file, "i_softmax_kernel(" if name == "cuda" else "static int64_t poly(", "int int (")
     with pytest.raises(RuntimeError, match=r"failed:\n(.|\n)*error"):
@@ -308,6 +422,7 @@ def compile_all() -> Any:
     return load(FOLDERS["cuda"] / "compile_all.py")
 
 
+@pytest.mark.slow
 def test_nvcc_compiles_the_kernels(compile_all: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oldest and newest architecture; the script does all of them. Without nvcc the report says so."""
     monkeypatch.setattr(compile_all, "ARCHITECTURES", ("sm_75", "sm_120"))
@@ -334,7 +449,7 @@ def test_nvcc_absent_or_failing(compile_all: Any, tmp_path: Path, monkeypatch: p
     nvcc.chmod(0o755)
     lines.clear()
     assert not compile_all.compile_all(report=lines.append)
-    assert [line for line in lines if "failed" in line] == ["sm_90: failed\nno such thing\n"]
+    assert [line for line in lines if "failed" in line] == ["sm_90: failed\n" + 3 * "no such thing\n"]
     assert len(lines) == 6
 
 
