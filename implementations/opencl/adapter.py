@@ -78,6 +78,10 @@ PROGRAM = cl.Program(CONTEXT, _source()).build(
 KERNELS = {kernel.function_name: kernel for kernel in PROGRAM.all_kernels()}
 
 
+def _array(x: Any, dtype: Any) -> Any:
+    return np.array(x, dtype, order="C")
+
+
 def _buffer(x: Any) -> Any:
     """A copy on the device. OpenCL has no empty buffers: a single byte stands for one."""
     data = np.ascontiguousarray(x)
@@ -132,48 +136,46 @@ def _fusion(plan: Any) -> tuple[Any, ...]:
 
 
 def requantize(q: Any, plan: Any) -> Any:
-    return _elements("requantize", q.shape, np.int64, q.astype(np.int64), np.int64(q.size), *_rescale(plan))
+    return _elements("requantize", q.shape, np.int64, _array(q, np.int64), np.int64(q.size), *_rescale(plan))
 
 
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
     constants = _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
-    return _elements("residual_add", q.shape, np.int64, q.astype(np.int64), residual.astype(np.int64), np.int64(q.size), *constants)
+    return _elements("residual_add", q.shape, np.int64, _array(q, np.int64), _array(residual, np.int64), np.int64(q.size), *constants)
 
 
 def i_poly(q: Any, plan: Any) -> Any:
-    return _elements("i_poly", q.shape, np.int64, q.astype(np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c))
+    return _elements("i_poly", q.shape, np.int64, _array(q, np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c))
 
 
 def i_erf(q: Any, plan: Any) -> Any:
-    return _elements("i_erf", q.shape, np.int64, q.astype(np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c), _paper(plan))
+    return _elements("i_erf", q.shape, np.int64, _array(q, np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c), _paper(plan))
 
 
 def _gelu(q: Any, plan: Any) -> tuple[Any, ...]:
-    return q.astype(np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c, plan.q_1), _paper(plan)
+    return _array(q, np.int32), np.int64(q.size), *_constants(plan.q_b, plan.q_c, plan.q_1), _paper(plan)
 
 
-def i_gelu(q: Any, plan: Any) -> Any:
-    return _elements("i_gelu", q.shape, np.int64, *_gelu(q, plan))
-
-
-def i_gelu_requantize(q: Any, plan: Any, rescale: Any) -> Any:
-    """``requantize(i_gelu(q, plan), rescale)`` in one kernel: the accumulators of a layer to the operand of the next, as int32."""
-    narrow = np.uint32 if not rescale.output_signed else np.int32
-    return _elements("i_gelu_requantize", q.shape, np.int32, *_gelu(q, plan), *_rescale(rescale)).view(narrow)
+def i_gelu(q: Any, plan: Any, rescale: Any = None) -> Any:
+    """i-GELU, with its requantisation fused where `rescale` is a plan of one: ``requantize(i_gelu(q, plan), rescale)``."""
+    if rescale is None:
+        return _elements("i_gelu", q.shape, np.int64, *_gelu(q, plan))
+    fused = _elements("i_gelu_requantize", q.shape, np.int32, *_gelu(q, plan), *_rescale(rescale))
+    return fused if rescale.output_signed else fused.view(np.uint32)
 
 
 def i_exp(q: Any, plan: Any) -> Any:
     ln2 = plan.q_ln2 if plan.dialect == "paper" else -plan.x0
     constants = np.array([ln2, plan.q_b, plan.q_c])
-    return _elements("i_exp", q.shape, np.int64, q.astype(np.int32), np.int64(q.size), constants, _paper(plan))
+    return _elements("i_exp", q.shape, np.int64, _array(q, np.int32), np.int64(q.size), constants, _paper(plan))
 
 
 def i_sqrt(n: Any, plan: Any) -> Any:
-    return _elements("i_sqrt", n.shape, np.int64, n.astype(np.int64), np.int64(n.size))
+    return _elements("i_sqrt", n.shape, np.int64, _array(n, np.int64), np.int64(n.size))
 
 
 def _rows(name: str, q: Any, *arguments: Any) -> Any:
-    return _launch(name, (q.size // q.shape[-1],), (GROUP,), q.shape, np.int64, q.astype(np.int32), *arguments)
+    return _launch(name, (q.size // q.shape[-1],), (GROUP,), q.shape, np.int64, _array(q, np.int32), *arguments)
 
 
 def i_softmax(q: Any, mask: Any, plan: Any) -> Any:
@@ -227,4 +229,4 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
 
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     shape, dim = (*ids.shape, plan.embedding_dim), np.int64(plan.embedding_dim)
-    return _elements("embedding", shape, np.int8, ids.astype(np.int32), np.int64(ids.size), dim, table.astype(np.int8))
+    return _elements("embedding", shape, np.int8, _array(ids, np.int32), np.int64(ids.size), dim, _array(table, np.int8))

@@ -1,6 +1,6 @@
 """Every kernel under Oclgrind on shapes just larger than a work-group: races, accesses outside a buffer, uninitialised values.
 
-    python implementations/opencl/races.py [adapter.py]
+    python implementations/opencl/races.py [adapter.py [OP ...]]
 
 Oclgrind interprets the kernels work-item by work-item and names the line of a missing barrier. Prints a line per launch, then what
 Oclgrind says; exit 1 if it says anything or a result differs from the simulator's. Where Oclgrind is absent that is said and the exit is
@@ -66,8 +66,8 @@ def launches() -> Iterator[tuple[Any, list[Any]]]:
         yield made("embedding", num_embeddings=5, embedding_dim=13), [np.arange(7) % 5, table]
 
 
-def inside(adapter: Path) -> int:
-    """Launch everything, on whatever device there is; the number of results that differ."""
+def inside(adapter: Path, *ops: str) -> int:
+    """Launch everything, or only `ops`, on whatever device there is; the number of results that differ."""
     spec = importlib.util.spec_from_file_location("adapter", adapter)
     assert spec is not None
     assert spec.loader is not None
@@ -76,6 +76,8 @@ def inside(adapter: Path) -> int:
     wrong = 0
     print("device:", target.CONTEXT.devices[0].name, flush=True)
     for plan, operands in launches():
+        if ops and plan.op not in ops:
+            continue
         try:
             good = np.array_equal(getattr(target, plan.op)(*operands, plan), refsim.run(plan, *operands))
             said = "the simulator's bits" if good else "OTHER BITS"
@@ -89,7 +91,7 @@ def inside(adapter: Path) -> int:
     return wrong
 
 
-def main(adapter: Path = ADAPTER) -> int:
+def main(adapter: Path = ADAPTER, *ops: str) -> int:
     oclgrind = shutil.which("oclgrind")
     if oclgrind is None:
         print("oclgrind not found: skipped (Debian: oclgrind)")
@@ -99,7 +101,7 @@ def main(adapter: Path = ADAPTER) -> int:
         # Without optimisation: Oclgrind's interpreter lacks some intrinsics that optimisers make.
         environment = {**os.environ, "REFSIM_OPENCL_FLAGS": "-cl-opt-disable", "REFSIM_OPENCL_DEVICE": "Oclgrind"}
         command = [oclgrind, "--data-races", "--uninitialized", "--max-errors", "8", "--log", str(log)]
-        done = subprocess.run([*command, sys.executable, __file__, "--inside", str(adapter)], env=environment, check=False)
+        done = subprocess.run([*command, sys.executable, __file__, "--inside", str(adapter), *ops], env=environment, check=False)
         said = log.read_text() if log.exists() else ""
     print(said or "Oclgrind has nothing to say: no race, no access outside a buffer, no uninitialised value")
     return int(done.returncode != 0 or bool(said.strip()))
@@ -107,5 +109,5 @@ def main(adapter: Path = ADAPTER) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
-        sys.exit(inside(Path(sys.argv[2])) > 0)
-    sys.exit(main(*(Path(p).resolve() for p in sys.argv[1:2])))
+        sys.exit(inside(Path(sys.argv[2]), *sys.argv[3:]) > 0)
+    sys.exit(main(*(Path(p).resolve() for p in sys.argv[1:2]), *sys.argv[2:]))

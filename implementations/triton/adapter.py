@@ -20,7 +20,7 @@ try:
         raise ValueError(f"REFSIM_TRITON_DEVICE = {DEVICE!r} is not one of cpu, cuda")
     if DEVICE == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
-    import triton  # noqa: F401
+    import triton
 except ImportError as error:
     raise ImportError("the target `triton` needs the packages torch and triton: pip install 'refsim[triton]'") from error
 import ibert_triton as kernels
@@ -76,7 +76,7 @@ OUT = object()
 
 
 def _lanes(count: int) -> int:
-    """Block size for `count` lanes: of one program where it is even, of two where it is odd, so that either is checked and most is cheap."""
+    """Lanes of a block: one program where `count` is even, two where it is odd, so that both are checked and most is cheap."""
     return min(triton.next_power_of_2(-(-count // (1 + count % 2))), MOST_LANES)
 
 

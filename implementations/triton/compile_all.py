@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+HERE = Path(__file__).resolve().parent
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 BINARY = {"cuda": "cubin", "hip": "hsaco"}
 BLOCK = {"BLOCK": 1024}
@@ -73,7 +74,7 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
     return code
 
 
-def main(folder: Path = Path(__file__).resolve().parent) -> int:
+def main(folder: Path = HERE) -> int:
     os.environ.pop("TRITON_INTERPRET", None)
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "0")  # no floating point here; unset, triton warns
     try:

@@ -120,7 +120,7 @@ def i_exp(q_ptr, k_ptr, out_ptr, n, PAPER: tl.constexpr, BLOCK: tl.constexpr):
 def i_softmax(
     q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """ROWS rows per program, each a block. Rows of k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output."""
+    """ROWS rows per program, each a block. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     i = row * length + column
@@ -182,7 +182,7 @@ def i_layernorm(
     q_ptr, bias_ptr, rescale_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
     PAPER: tl.constexpr, FUSED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """ROWS rows per program, each a block. `shift` is s of the released code, or the paper's fraction bits; FUSED requantises the result."""
+    """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits. FUSED: requantised."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     i = row * length + column

@@ -1,0 +1,560 @@
+"""The Triton and OpenCL kernels against the simulator; and that a mistake in a kernel is noticed, not only that there is none.
+
+Run as a script with the path of an adapter and names of ops, this checks those (the checked Triton interpreter needs a process of its own).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refsim
+from refsim.content import content
+from refsim.vectors.patterns import Words, draw_operands, draw_plan
+
+NAMES = ("triton", "opencl")
+FOLDERS = {name: content("implementations") / name for name in NAMES}
+OPS = (
+    "embedding",
+    "i_erf",
+    "i_exp",
+    "i_gelu",
+    "i_layernorm",
+    "i_poly",
+    "i_softmax",
+    "i_sqrt",
+    "linear",
+    "matmul",
+    "requantize",
+    "residual_add",
+)
+ROUNDS = 3
+REQUIRED = bool(os.environ.get("REFSIM_REQUIRE_ALL"))
+
+# Beyond the spaces that plans are drawn from: two-word products, negative scales, long and uniform rows, operands of more than 8 bits.
+DIRECTED: list[tuple[str, dict[str, Any]]] = [
+    ("requantize", {"scale_in": -1.7e-14, "scale_out": 0.0123, "input_bits": 64}),
+    ("requantize", {"scale_in": (2.0**-66, -(2.0**-95), 2.0**-31), "scale_out": 1.0, "input_bits": 64, "output_bits": 32}),
+    ("requantize", {"scale_in": (-12.0, 3.7, 2.0**30), "scale_out": 1.0, "output_signed": False, "zero_point": 200}),
+    ("residual_add", {"scale_in": -0.3, "scale_residual": (2.0**-40, 1.0), "scale_out": 0.7, "residual_bits": 62, "output_bits": 32}),
+    ("i_gelu", {"scale": 2e-8, "input_bits": 8}),
+    ("i_gelu", {"scale": (6e-5, 1e3), "input_bits": 32}),
+    ("i_exp", {"scale": 0.001, "input_range": (-(2**31), -5)}),
+    ("i_softmax", {"scale": 2.0**-10, "length": 4096}),
+    ("i_softmax", {"scale": 0.01, "length": 257, "output_bits": 16}),
+    ("i_layernorm", {"length": 768, "beta": 1e5, "gamma": -0.001}),
+    ("linear", {"in_features": 130, "out_features": 67, "input_bits": 9}),
+    ("matmul", {"length": 97, "input_range": (0, 256)}),
+    ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
+]
+
+
+def absent(reason: str) -> None:
+    """Skip; where everything is to be there, fail."""
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def load(path: Path) -> Any:
+    """A fresh copy of an adapter with the modules beside it."""
+    for name in ("ibert_triton", "triton_checked"):
+        sys.modules.pop(name, None)
+    spec = importlib.util.spec_from_file_location(f"adapter_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def loaded(path: Path) -> Any:
+    try:
+        return load(path)
+    except ImportError as error:
+        return absent(str(error))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        for name in ("REFSIM_TRITON_DEVICE", "REFSIM_TRITON_CHECKED", "REFSIM_OPENCL_DEVICE", "REFSIM_OPENCL_FLAGS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TRITON_INTERPRET", "0")  # the adapter sets it: put back in the end
+        yield
+
+
+@pytest.fixture(scope="module")
+def adapters() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, adapters: dict[str, Any]) -> Any:
+    name = request.param
+    if name not in adapters:
+        adapters[name] = loaded(FOLDERS[name] / "adapter.py")
+    return adapters[name]
+
+
+both = pytest.mark.parametrize("target", NAMES, indirect=True)
+
+
+def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterator[tuple[Any, list[Any]]]:
+    """Plans in the target's domain, drawn and directed, with operands at ties, clip sides, edges and ends of the range."""
+    for k in range(rounds):
+        source = Words(f"{op}/{dialect}/{k}")
+        plan = draw_plan(source, refsim.definition(op, dialect), target.DOMAIN.get(op, {}))
+        if plan is not None:
+            yield plan, draw_operands(source, plan, 600)
+    for name, given in DIRECTED:
+        if name == op:
+            plan = refsim.plan(op, dialect=dialect, **given)
+            source = Words(f"directed/{op}/{dialect}/{given}")
+            yield plan, draw_operands(source, plan, 600)
+            if op == "i_softmax":  # as many equal entries as leave 32 bits, and a row that only the mask makes small
+                yield plan, [np.full((3, plan.length), 5), np.arange(plan.length) % 3 > 0]
+                yield plan, [np.resize([0, 0, 2000], (2, plan.length)), np.resize([True, True, False], (2, plan.length))]
+
+
+def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
+    """The first lane on which `target` differs from the simulator; empty where none does."""
+    count = 0
+    for plan, operands in launches(target, op, dialect, rounds):
+        count += 1
+        expected = refsim.run(plan, *operands)
+        got = np.asarray(getattr(target, op)(*operands, plan))
+        if got.shape != expected.shape:
+            return f"{plan}: shape {got.shape}, expected {expected.shape}"
+        if not np.array_equal(got, expected):
+            where = tuple(int(i) for i in np.argwhere(got != expected)[0])
+            return f"{plan} at {where}: {got[where]}, expected {expected[where]}"
+    return "" if count else f"{op} ({dialect}): no plan"
+
+
+@both
+def test_which_ops_there_are(target: Any) -> None:
+    assert tuple(op for op in dict.fromkeys(d.name for d in refsim.definitions()) if hasattr(target, op)) == OPS
+    assert target.DIALECTS == ("ibert", "paper")
+
+
+@both
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("op", OPS)
+def test_equals_the_simulator(target: Any, op: str, dialect: str) -> None:
+    assert difference(target, op, dialect) == ""
+
+
+@both
+def test_every_shift(target: Any) -> None:
+    """All dyadic exponents that have a plan, with the ends of 64 bits and what lies on and beside ties."""
+    sizes = [0, 1, 3, 5, 12345678901234567, *((1 << k) + d for k in (31, 40, 62) for d in (-1, 0, 1)), (1 << 63) - 1]
+    z = np.array([*sizes, *(-v for v in sizes), -(1 << 63)], dtype=np.int64)
+    shifts: set[int] = set()
+    for bits, exponents in ((64, range(-100, -1)), (24, range(-1, 34))):
+        # The last factor has the greatest multiplier, 2**31, in dialect ibert.
+        scales = tuple(factor * 2.0**k for k in exponents for factor in (1.0, -1.5, 2.0 - 2.0**-40))
+        plan = refsim.plan("requantize", scale_in=scales, scale_out=1.0, input_bits=bits, output_bits=32)
+        lo, hi = plan.input_range
+        q = np.repeat(z[(z >= lo) & (z <= hi), None], len(scales), axis=1)
+        assert np.array_equal(target.requantize(q, plan), refsim.run(plan, q))
+        assert max(plan.multiplier) == 1 << 31
+        shifts |= set(plan.shift)
+    assert shifts >= set(range(-2, 131))
+
+
+@both
+def test_shapes(target: Any) -> None:
+    """Empty batches, scalars, any leading axes, strides."""
+    plan = refsim.plan("requantize", scale_in=(0.5, 0.25), scale_out=1.0, input_bits=16)
+    q = np.arange(-48, 48, dtype=np.int16).reshape(2, 4, 6, 2)[:, ::2, ::-1]
+    for x in (q, q[:0], q[0, 0, 0]):
+        assert np.array_equal(target.requantize(x, plan), refsim.run(plan, x))
+    root, softmax, norm = refsim.plan("i_sqrt"), refsim.plan("i_softmax", scale=0.01), refsim.plan("i_layernorm", length=6)
+    assert target.i_sqrt(np.array(99), root) == 9
+    assert target.i_sqrt(np.array(99), root).shape == ()
+    rows = q[..., 0]
+    mask = np.array([True, False, True, True, True, False])
+    for x in (rows, rows[:0], rows[0, 0]):
+        for kept in (None, mask):
+            assert np.array_equal(target.i_softmax(x, kept, softmax), refsim.run(softmax, x, kept))
+        assert np.array_equal(target.i_layernorm(x, norm), refsim.run(norm, x))
+    narrow = rows.astype(np.int8)
+    linear, weight = refsim.plan("linear", in_features=6, out_features=3), np.arange(-9, 9).reshape(3, 6).astype(np.int8)
+    for x in (narrow, narrow[:0], narrow[0, 0]):
+        assert np.array_equal(target.linear(x, weight, None, linear), refsim.run(linear, x, weight, None))
+    product = refsim.plan("matmul", length=6)
+    for x in (narrow, narrow[:0]):
+        y = np.swapaxes(x, -1, -2)
+        assert np.array_equal(target.matmul(x, y, product), refsim.run(product, x, y))
+    table, ids = refsim.plan("embedding", num_embeddings=6, embedding_dim=3), np.array([[5, 0], [3, 3]])
+    for x in (ids, ids[:0], ids[0, 0]):
+        assert np.array_equal(target.embedding(x, weight.reshape(6, 3), table), refsim.run(table, x, weight.reshape(6, 3)))
+
+
+@pytest.mark.parametrize(("target", "setting", "few"), [("triton", "MOST_LANES", 64), ("opencl", "MOST_GROUPS", 2)], indirect=["target"])
+def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a launch is cut into makes no difference: blocks of 64 lanes, or two work-groups for everything."""
+    monkeypatch.setattr(target, setting, few)
+    for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding"):
+        assert difference(target, op, "ibert", rounds=1) == "", op
+
+
+# ------------------------------------------------------------------------------------------------------------------- fusions
+
+
+def rescaling(values: Any, channels: int | None, **given: Any) -> Any:
+    """A plan that takes integers like `values` to about 8 bits, saturating many; every channel has another scale."""
+    scale = 200.0 / max(float(np.quantile(np.abs(values), 0.7)), 1.0)
+    scales = scale if channels is None else tuple(scale * (1 + k / 7) * (-1) ** k for k in range(channels))
+    return refsim.plan("requantize", scale_in=scales, scale_out=1.0, input_bits=60, **given)
+
+
+def fusions(dialect: str, channels: int | None) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """An op with the operands and plans of its fused call, and what the composition gives."""
+    gelu = refsim.plan("i_gelu", dialect=dialect, scale=2.0**-9 if channels is None else tuple(2.0 ** -(9 + k % 3) for k in range(5)))
+    q = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 700)[0]
+    plain = refsim.run(gelu, q)
+    unsigned = {"output_signed": False, "output_bits": 32, "zero_point": 1 << 31}
+    for rescale in (rescaling(plain, channels), rescaling(plain, None, **unsigned)):
+        yield "i_gelu", (q, gelu, rescale), refsim.run(rescale, plain)
+    own = {"shift": 3} if dialect == "ibert" else {"fraction_bits": 8}
+    norm = refsim.plan("i_layernorm", dialect=dialect, length=5, beta=(0.5, -1.0, 0.0, 2.0, -0.25), **own)
+    rows = np.append(np.arange(35) ** 3 % 1999 - 1000, np.full(5, 7)).reshape(8, 5)
+    plain = refsim.run(norm, rows)
+    rescale = rescaling(plain, channels, zero_point=3)
+    yield "i_layernorm", (rows, norm, rescale), refsim.run(rescale, plain)
+    linear = refsim.plan("linear", dialect=dialect, in_features=33, out_features=5)
+    a = (np.arange(9 * 33) * 37 % 255 - 127).reshape(9, 33).astype(np.int8)
+    weight = (np.arange(5 * 33) * 91 % 253 - 126).reshape(5, 33).astype(np.int8)
+    for bias in (None, np.arange(5, dtype=np.int32) * 1000):
+        plain = refsim.run(linear, a, weight, bias)
+        rescale = rescaling(plain, channels)
+        yield "linear", (a, weight, bias, linear, rescale), refsim.run(rescale, plain)
+
+
+@both
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("channels", [None, 5])
+def test_fused_equals_composition(target: Any, dialect: str, channels: int | None) -> None:
+    for op, call, due in fusions(dialect, channels):
+        assert np.unique(due).size > 20, op
+        assert np.array_equal(getattr(target, op)(*call), due), op
+
+
+@both
+def test_other_rules_are_refused(target: Any) -> None:
+    plan = refsim.plan("requantize", scale_in=0.5, scale_out=1.0, rule="dyadic_half_up")
+    with pytest.raises(NotImplementedError, match="dyadic_half_up"):
+        target.requantize(np.arange(3), plan)
+
+
+# -------------------------------------------------------------------------------------------- mistakes in kernels are noticed
+
+
+def mutated(name: str, folder: Path, file: str, old: str, new: str) -> Path:
+    """Adapter of a copy of an implementation in which `old` is replaced once."""
+    copy = folder / name
+    shutil.copytree(FOLDERS[name], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (copy / file).read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+    (copy / file).write_text(text.replace(old, new))
+    return copy / "adapter.py"
+
+
+T, K, P = "ibert_triton.py", "kernels.cl", "product.cl"
+BITS = [
+    ("triton", T, "tl.store(out_ptr + i, total, mask=i < n)", "tl.store(out_ptr + i, total)", "residual_add", "ibert"),  # no tail mask
+    ("triton", T, "tl.where(kept, q, -(2**40))", "tl.where(there, q, -(2**40))", "i_softmax", "ibert"),
+    ("triton", T, "total, mask=(row < rows) & (column < columns))", "total, mask=row < rows)", "matmul", "ibert"),
+    ("triton", T, "k_b * stride_inner + column * stride_column", "k_b * stride_column + column * stride_inner", "linear", "ibert"),
+    ("triton", T, "a_ptr += batch * rows * inner", "a_ptr += batch * inner", "matmul", "paper"),  # a wrong stride
+    ("triton", T, "tl.load(k_ptr + channels + c)", "tl.load(k_ptr + 1 + c)", "requantize", "ibert"),
+    ("triton", T, "y = t * t + tl.load", "y = (t.to(tl.int32) * t.to(tl.int32)).to(tl.int64) + tl.load", "i_gelu", "ibert"),  # int32
+    ("triton", T, "low = tl.dot(a_low, b_low, low)",
+     "low += tl.sum((a_low[:, :, None] * b_low[None, :, :]).to(tl.int32), axis=1)", "linear", "ibert"),  # int8 product
+    ("triton", T, "part = (z & low) * m\n    v = (z >> t) * m + (part >> t)", "part = z * m\n    v = part >> t", "requantize", "paper"),
+    ("triton", T, "twice > one - (kept & 1)", "twice >= one", "requantize", "ibert"),
+    ("triton", T, "y = y >> 14", "y = y // 16384", "i_erf", "ibert"),
+    ("triton", T, "tl.sum(e, axis=1, keep_dims=True)", "tl.sum(e.to(tl.int32), axis=1, keep_dims=True)", "i_softmax", "paper"),
+    ("triton", T, "BLOCK: tl.constexpr):\n    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)\n    n = ",
+     "BLOCK: tl.constexpr):\n    i = tl.arange(0, BLOCK).to(tl.int64)\n    n = ", "i_sqrt", "ibert"),
+    ("triton", T, "x = tl.minimum(x, (x + v // x) >> 1)", "x = (x + v // x) >> 1", "i_sqrt", "paper"),
+    ("triton", T, "tl.where(scaled < 0, -1 - u, u)", "tl.where(scaled < 0, -u, u)", "i_layernorm", "paper"),
+    ("triton", T, "((rest == length) & ((nearest & 1) != 0))", "(rest == length)", "i_layernorm", "ibert"),
+    ("opencl", K, "i < n; i += get_global_size(0)) out[i] = gelu_one", "i < (n + 63) / 64 * 64; i += get_global_size(0)) out[i] = gelu_one",
+     "i_gelu", "ibert"),  # no tail mask
+    ("opencl", P, "if (row < rows && column < columns) {", "if (row < rows) {", "matmul", "ibert"),
+    ("opencl", P, "k_b * stride_inner + column * stride_column", "k_b * stride_column + column * stride_inner", "linear", "ibert"),
+    ("opencl", P, "b += batch * inner * columns", "b += batch * columns", "matmul", "paper"),  # a wrong stride
+    ("opencl", K, "const long polynomial = t * t + k", "const long polynomial = (int)t * (int)t + k", "i_gelu", "ibert"),  # int32 product
+    ("opencl", K, "high = mul_hi(a, b)", "high = 0", "requantize", "ibert"),
+    ("opencl", K, "dropped > tie || (dropped == tie && (kept & 1))", "dropped >= tie", "requantize", "paper"),
+    ("opencl", K, "high << (128 - e) | (low != 0)", "high << (128 - e)", "requantize", "ibert"),
+    ("opencl", K, "y >> 14", "y / 16384", "i_erf", "ibert"),
+    ("opencl", K, "total = group_sum(total, partial)", "total = (int)group_sum(total, partial)", "i_softmax", "paper"),
+    ("opencl", K, "if (!masked || mask[start + i]) greatest", "greatest", "i_softmax", "ibert"),
+    ("opencl", K, "z > 63 ? 0 : polynomial >> z", "polynomial >> z", "i_exp", "paper"),
+    ("opencl", K, "while (y < x) {", "for (int step = 0; step < 4; step++) {", "i_sqrt", "ibert"),
+    ("opencl", K, "(scaled + d - 1) / d", "scaled / d", "i_layernorm", "paper"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), BITS)
+def test_wrong_kernel_gives_other_bits(tmp_path: Path, name: str, file: str, old: str, new: str, op: str, dialect: str) -> None:
+    wrong = loaded(mutated(name, tmp_path, file, old, new))
+    try:
+        found = difference(wrong, op, dialect, rounds=8)
+    except wrong.OverrunError as error:
+        found = str(error)
+    assert found
+
+
+FUSIONS = [
+    ("triton", T, "rescale_channels, i % rescale_channels", "rescale_channels, i // rescale_channels % rescale_channels", "i_gelu"),
+    ("triton", T, "u += tl.load(bias_ptr + column % channels)\n    if FUSED:\n        u =", "if FUSED:\n        u =", "i_layernorm"),
+    ("triton", T, "requantize_lanes(total.to(tl.int64)", "requantize_lanes(low.to(tl.int64)", "linear"),  # before the bias
+    ("opencl", K, "paper), k, channels, i % channels);\n    }", "paper), k, channels, 0);\n    }", "i_gelu"),
+    ("opencl", K, "rescale, rescale_channels, i % rescale_channels)", "rescale, rescale_channels, 0)", "i_layernorm"),
+    ("opencl", P, "if (fused) sum = (int)", "if (fused && !biased) sum = (int)", "linear"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "op"), FUSIONS)
+def test_wrong_fusion_gives_other_bits(tmp_path: Path, name: str, file: str, old: str, new: str, op: str) -> None:
+    wrong = loaded(mutated(name, tmp_path, file, old, new))
+    fused = [(getattr(wrong, op)(*call), due) for other, call, due in fusions("ibert", 5) if other == op]
+    assert not all(np.array_equal(got, due) for got, due in fused)
+
+
+@both
+def test_overrun_is_an_error(target: Any, tmp_path: Path) -> None:
+    """Every byte behind the end counts, and only those."""
+    file, old, new = {
+        "triton": (T, "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n)",
+                   "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n + 1)"),
+        "opencl": (K, "i < n * dim; i", "i < n * dim + 1; i"),
+    }["triton" if hasattr(target, "triton") else "opencl"]  # fmt: skip
+    name = "triton" if hasattr(target, "triton") else "opencl"
+    wrong = loaded(mutated(name, tmp_path, file, old, new))
+    plan = refsim.plan("embedding", num_embeddings=1, embedding_dim=3)
+    with pytest.raises(wrong.OverrunError, match="embedding wrote"):
+        wrong.embedding(np.zeros(5, np.int8), np.ones((1, 3), np.int8), plan)
+
+
+def as_script(adapter: Path, *ops: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(filter(None, [str(Path(refsim.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    environ = {**os.environ, "PYTHONPATH": paths, **environment}
+    command = [sys.executable, "-W", "error:::triton", __file__, str(adapter), *ops]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_triton_does_nothing_undefined() -> None:
+    loaded(FOLDERS["triton"] / "adapter.py")
+    done = as_script(FOLDERS["triton"] / "adapter.py", REFSIM_TRITON_CHECKED="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+UNDEFINED = [
+    ("y = y >> tl.minimum(z, 63) if PAPER", "y = y >> z if PAPER", "i_exp", "shift by the width or more"),
+    ("tl.load(residual_ptr + i, mask=i < n, other=0)", "tl.load(residual_ptr + i)", "residual_add", "reads outside the launch's buffers"),
+    ("twice > one - (kept & 1)", "twice + (kept & 1) > one", "requantize", "int64 + overflows"),
+    ("v = tl.maximum(n, 1)", "v = n", "i_sqrt", "division by zero"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "op", "message"), UNDEFINED)
+def test_undefined_behaviour_is_noticed(tmp_path: Path, old: str, new: str, op: str, message: str) -> None:
+    loaded(FOLDERS["triton"] / "adapter.py")
+    done = as_script(mutated("triton", tmp_path, T, old, new), op, REFSIM_TRITON_CHECKED="1")
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- races, under Oclgrind
+
+TREE = "partial[id] += partial[id + step];\n        barrier(CLK_LOCAL_MEM_FENCE);"
+BARRIERS = [
+    (K, TREE, TREE.split("\n", maxsplit=1)[0], "i_layernorm"),
+    (K, "    barrier(CLK_LOCAL_MEM_FENCE); // others may", "    // others may", "i_layernorm"),
+    (K, "value = partial[0];\n    barrier(CLK_LOCAL_MEM_FENCE);\n    return", "value = partial[0];\n    return", "i_softmax"),
+    (P, "        barrier(CLK_LOCAL_MEM_FENCE);\n", "", "linear"),
+    (P, "        barrier(CLK_LOCAL_MEM_FENCE); // before", "        // before", "matmul"),
+]
+
+
+def races(*arguments: str, path: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(filter(None, [str(Path(refsim.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    environ = {**os.environ, "PYTHONPATH": paths, **environment, **({} if path is None else {"PATH": path})}
+    command = [sys.executable, str(FOLDERS["opencl"] / "races.py"), *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def oclgrind() -> None:
+    loaded(FOLDERS["opencl"] / "adapter.py")
+    if shutil.which("oclgrind") is None:
+        absent("oclgrind is not installed (Debian: oclgrind)")
+
+
+@pytest.mark.usefixtures("oclgrind")
+def test_no_race() -> None:
+    done = races()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Oclgrind Simulator" in done.stdout
+    for op in OPS:
+        assert done.stdout.count(f"\n{op} (") >= 2
+
+
+@pytest.mark.usefixtures("oclgrind")
+@pytest.mark.parametrize(("file", "old", "new", "op"), BARRIERS)
+def test_missing_barrier_is_noticed(tmp_path: Path, file: str, old: str, new: str, op: str) -> None:
+    done = races(str(mutated("opencl", tmp_path, file, old, new)), op)
+    assert done.returncode == 1
+    assert "data race at local memory" in done.stdout
+
+
+@pytest.mark.usefixtures("oclgrind")
+def test_reading_outside_a_buffer_is_noticed(tmp_path: Path) -> None:
+    adapter = mutated("opencl", tmp_path, P, "row < rows && k_a < inner ? a", "k_a < inner ? a")
+    done = races(str(adapter), "linear")
+    assert done.returncode == 1
+    assert "Invalid read" in done.stdout
+
+
+@pytest.mark.parametrize(("required", "status"), [("", 0), ("1", 1)])
+def test_oclgrind_absent(tmp_path: Path, required: str, status: int) -> None:
+    done = races(path=str(tmp_path), REFSIM_REQUIRE_ALL=required)
+    assert (done.returncode, done.stdout) == (status, "oclgrind not found: skipped (Debian: oclgrind)\n")
+
+
+# ------------------------------------------------------------------------------------------------------------------ compilers
+
+ONE = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("compile_all", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+every = module.cases()
+module.TARGETS = {name: module.TARGETS[name] for name in ("sm_90", "gfx942")}
+module.cases = lambda: [case for case in every if case[0] in ("i_sqrt", "matmul")]
+sys.exit(module.main(Path(sys.argv[2])))
+"""
+
+
+def compile_two(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The script of the shipped kernels on those of `folder`, for two kernels and two targets."""
+    loaded(FOLDERS["triton"] / "adapter.py")
+    script = str(FOLDERS["triton"] / "compile_all.py")
+    return subprocess.run([sys.executable, "-c", ONE, script, str(folder)], capture_output=True, text=True, check=False)
+
+
+def test_triton_compiles() -> None:
+    done = compile_two(FOLDERS["triton"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"i_sqrt +│ \d{4,} +│ \d{4,}", done.stdout)
+    assert re.search(r"matmul +│ \d{4,} +│ \d{4,}", done.stdout)
+
+
+def test_what_does_not_compile_is_reported(tmp_path: Path) -> None:
+    """The interpreter takes NumPy's liberties; a compiler does not: a block of 33 lanes is no power of two."""
+    done = compile_two(mutated("triton", tmp_path, T, "low = tl.full((BLOCK_M, BLOCK_N), 0", "low = tl.full((BLOCK_M, 33), 0").parent)
+    assert done.returncode == 1
+    assert re.search(r"i_sqrt +│ \d{4,} +│ \d{4,}", done.stdout)
+    assert "matmul for gfx942: CompilationError" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------ what is missing
+
+
+@pytest.mark.parametrize(("name", "package"), [("triton", "triton"), ("triton", "torch"), ("opencl", "pyopencl")])
+def test_missing_package_names_the_extra(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(FOLDERS[name] / "adapter.py")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"`{name}` needs .*refsim\[{name}\]"):
+        load(FOLDERS[name] / "adapter.py")
+
+
+def test_missing_device_names_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = loaded(FOLDERS["opencl"] / "adapter.py").CONTEXT.devices[0].name
+    monkeypatch.setenv("REFSIM_OPENCL_DEVICE", "abacus")
+    with pytest.raises(ImportError, match="no OpenCL device named abacus") as caught:
+        load(FOLDERS["opencl"] / "adapter.py")
+    assert there in str(caught.value)
+    monkeypatch.setenv("REFSIM_OPENCL_DEVICE", there.split()[0].upper())
+    assert load(FOLDERS["opencl"] / "adapter.py").CONTEXT.devices[0].name == there
+
+
+def test_unknown_triton_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(FOLDERS["triton"] / "adapter.py")
+    monkeypatch.setenv("REFSIM_TRITON_DEVICE", "tpu")
+    with pytest.raises(ValueError, match="REFSIM_TRITON_DEVICE = 'tpu' is not one of"):
+        load(FOLDERS["triton"] / "adapter.py")
+
+
+# --------------------------------------------------------------------------------------------- the adapters of the README files
+
+EXAMPLES = {
+    "triton": ("my_kernels.py", """import triton
+import triton.language as tl
+
+
+@triton.jit
+def gelu(q_ptr, out_ptr, n, b, c, one, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    t = tl.minimum(tl.abs(q), -b) + b
+    y = (tl.where(q < 0, -1, 1) * tl.where(q == 0, 0, t * t + c)) >> 14
+    tl.store(out_ptr + i, q * (y + one), mask=i < n)
+"""),
+    "opencl": ("mine.cl", """kernel void gelu(global const int *q, long b, long c, long one, global long *out) {
+    const long x = q[get_global_id(0)], t = min(x < 0 ? -x : x, -b) + b, y = x == 0 ? 0 : t * t + c;
+    out[get_global_id(0)] = x * (((x < 0 ? -y : y) >> 14) + one);
+}
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_readme_shows_an_adapter_that_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(FOLDERS[name] / "adapter.py")
+    (block,) = re.findall(r"```python\n(.*?)```", (FOLDERS[name] / "README.md").read_text(), re.DOTALL)
+    assert block.count("\n") <= 30
+    (tmp_path / "mine.py").write_text(block)
+    (tmp_path / EXAMPLES[name][0]).write_text(EXAMPLES[name][1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_kernels", raising=False)
+    mine = load(tmp_path / "mine.py")
+    plan = refsim.plan("i_gelu", scale=2.0**-12)
+    q = draw_operands(Words("readme"), plan, 900)[0]
+    for x in (q, q[:0]):
+        assert np.array_equal(mine.i_gelu(x, plan), refsim.run(plan, x))
+
+
+def main() -> int:
+    adapter = load(Path(sys.argv[1]))
+    assert not sys.argv[1].endswith("adapter.py") or adapter.CHECKED
+    chosen = sys.argv[2:] or OPS
+    found = [text for op in chosen for dialect in ("ibert", "paper") if (text := difference(adapter, op, dialect))]
+    print(*found, sep="\n")
+    return len(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
