@@ -206,6 +206,9 @@ def check(
     jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes to spread the suite over; 0: one a core, up to 4.")] = 0,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page to this file.")] = None,
+    statement: Annotated[Path | None, typer.Option(help="Write a conformance statement to this file.")] = None,
+    score: Annotated[Path | None, typer.Option(help="What `refsim score --json` wrote: say how many mutants were noticed.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the shipped implementations and whether they can run here.")] = False,
 ) -> None:
     """Check implementations against the simulator: golden vectors, then a search for a difference.
@@ -239,10 +242,12 @@ def check(
                 timeout=timeout,
                 jobs=jobs,
                 junit=junit and _numbered(junit, len(results)),
+                score=score,
                 progress=told,
             )
         results.append(result)
         verdict.show(result, _CONSOLE)
+        runner.write(result, html and _numbered(html, len(results) - 1), statement and _numbered(statement, len(results) - 1))
         if result.interrupted:
             break
     if json is not None:
@@ -325,11 +330,13 @@ def path(name: Annotated[str, typer.Argument(help="golden, implementations, prop
 
 def _mount() -> None:
     from .conformance.score_command import score
+    from .conformance.statement_command import app as statements
     from .export.cli import app as export
     from .vectors.cli import app as golden
 
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
     app.command()(score)
+    app.add_typer(statements, name="statement", help="Verify conformance statements.")
     app.add_typer(golden, name="golden", help="Generate and verify the golden vectors.")
 
 

@@ -168,7 +168,7 @@ def _run(
                 raise
         _read(events, 0, asked, lambda record: None)
         if junit is not None and Path(folder, "junit.xml").is_file():
-            _place(Path(folder, "junit.xml").read_bytes(), junit)
+            place(Path(folder, "junit.xml").read_bytes(), junit)
         if child.returncode not in (0, 1) and not result.interrupted and not any(o.records for o in asked):
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
 
@@ -232,7 +232,7 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def _place(data: bytes, path: Path) -> None:
+def place(data: bytes, path: Path) -> None:
     """Write a whole file or none: to a temporary beside it, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -243,6 +243,18 @@ def _place(data: bytes, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write(result: Result, html: Path | None, statement: Path | None) -> None:
+    """The page and the statement, each whole or not at all."""
+    if html is not None:
+        from .page import page
+
+        place(page(result).encode(), html)
+    if statement is not None:
+        from .statement import statement as stated
+
+        place((json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n").encode(), statement)
+
+
 def write_json(data: Any, path: Path) -> None:
     """A JSON report, whole or not at all."""
-    _place((json.dumps(data, indent=2) + "\n").encode(), path)
+    place((json.dumps(data, indent=2) + "\n").encode(), path)
