@@ -160,8 +160,9 @@ def gen(
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
 ) -> None:
     """Write operands as lines of text, for `refsim gen OP … | ./mine | refsim ver OP …`. Further options are the op's parameters."""
-    from .conformance.pipe import write
+    from .conformance.pipe import like_a_filter, write
 
+    like_a_filter()
     write(_planned(op, dialect, context.args), sys.stdout, count, seed, mask)
 
 
@@ -175,8 +176,10 @@ def ver(
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
 ) -> None:
     """Check lines of operands with a result behind each. Exit codes as for check; further options are the op's parameters."""
+    from .conformance.pipe import like_a_filter
     from .conformance.pipe import report as judged
 
+    like_a_filter()
     raise typer.Exit(judged(_planned(op, dialect, context.args), sys.stdin.buffer, sys.stdout, limit, mask, count))
 
 
@@ -319,6 +322,26 @@ def report(
 
 
 @app.command()
+def table(
+    files: Annotated[list[Path], typer.Argument(help="What `refsim check --json` wrote.")],
+    into: Annotated[Path | None, typer.Option(help="Put the table into this Markdown page, between its marks.", show_default=False)] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Change nothing; exit code 1 where the page has another table.")] = False,
+) -> None:
+    """Make the table of implementations and operations, as Markdown."""
+    from .conformance import matrix
+
+    made = matrix.markdown(matrix.reports(files))
+    if into is None:
+        print(made)
+    elif compare:
+        if matrix.placed(into, made) != into.read_text(encoding="utf-8"):
+            _ERRORS.print(f"{into} has another table than {' '.join(map(str, files))} make", markup=False)
+            raise typer.Exit(1)
+    else:
+        print(f"{into}: {'changed' if matrix.update(into, made) else 'unchanged'}")
+
+
+@app.command()
 def path(name: Annotated[str, typer.Argument(help="golden, implementations, properties or reports.")]) -> None:
     """Print where a shipped part of refsim stands."""
     from .content import PARTS, content
@@ -343,7 +366,8 @@ def _mount() -> None:
 def main() -> None:
     """Run the command line; a typed error becomes a message and exit code 2 (usage, plans) or 1."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # as an interrupt: what finished is reported, nothing is left running
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(ending, signal.default_int_handler)  # as an interrupt: what finished is reported, nothing is left running
     _mount()
     try:
         app()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIRST = 120.0
 """Seconds for the first launch of an op in a worker, which may compile; and for loading the target."""
 LAUNCH = 10.0
+"""Seconds for any other launch."""
 
 
 KINDS = {
@@ -120,6 +121,12 @@ class _Pipes:
         """Start the clock for one exchange."""
         self.deadline, self._begun = time.monotonic() + limit, False
 
+    def unasked(self) -> bool:
+        """Whether the process has written something since its last answer."""
+        if not self._data and not self._ended and select.select([self._from], [], [], 0)[0]:
+            self._receive()
+        return bool(self._data)
+
     def send(self, data: bytes) -> None:
         """All of `data`; what the process writes meanwhile is kept, lest both wait for each other. A dead process is silent."""
         rest = memoryview(data)
@@ -208,7 +215,7 @@ class Worker:
             raise Unloadable(f"{self._spec.text} could not be loaded: {broken}", False) from None
 
     def _greet(self) -> Description:
-        header, _ = self._exchange(b"", self._first, "loading")
+        header, _ = self._exchange(b"", FIRST, "loading")
         if header["status"] != "ready":
             self.close()
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
@@ -218,6 +225,9 @@ class Worker:
         """Send `data` and receive one frame."""
         pipes = self._pipes
         assert pipes is not None
+        if data and pipes.unasked():
+            self.close()
+            raise Broken("garbage", "it wrote something before it was asked", fatal=True, first=first)
         pipes.expect(limit)
         try:
             pipes.send(data)

@@ -16,7 +16,7 @@ from ..ops.base import Definition, Plan
 from ..ops.requantize import RULES
 from ..registry import definition, definitions, of
 from . import header
-from .worker import Fault
+from .targets import Fault
 
 GUARD = 4096
 """Bytes before and behind every buffer that must stay as they were."""
@@ -117,7 +117,7 @@ def _launch(function: Any, plan: Plan, operands: list[Any], poison: int) -> Any:
     if harm:
         raise Fault("out of bounds", harm)
     for x, part in zip(operands, arena.parts, strict=False):
-        if x is not None and x.shape == part.shape:
+        if x is not None and x.flags.writeable and x.shape == part.shape and not np.array_equal(x, part):
             x[...] = part  # a library that wrote to its operands is found out like any other target
     if status:
         raise Fault("raised", f"{header.symbol(d)} returned {status}")

@@ -111,9 +111,13 @@ def _words(x: Any) -> Iterable[str]:
     return map(str, map(int, values) if x.dtype.kind == "b" else values)
 
 
-def write(plan: Plan, stream: IO[str], count: int = 0, seed: int = 0, mask: bool = False) -> None:
-    """Write `count` lines of operands, or lines without end for 0; ends like any filter when nobody reads any more."""
+def like_a_filter() -> None:
+    """Let this process end as filters do, without a word, when nobody reads its output any more."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def write(plan: Plan, stream: IO[str], count: int = 0, seed: int = 0, mask: bool = False) -> None:
+    """Write `count` lines of operands, or lines without end for 0."""
     for line in islice(lines(plan, seed, mask), count or None):
         stream.write(line + "\n")
     stream.flush()
@@ -151,7 +155,6 @@ class Judgement:
 
 def report(plan: Plan, source: IO[bytes], stream: IO[str], limit: int, mask: bool, due: int) -> int:
     """Write the first `limit` failures of the lines of `source` (0: all) and the summary; the exit code."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for shown, item in enumerate(judge(plan, source, mask, due)):
         if isinstance(item, Judgement):
             if shown > limit > 0:

@@ -11,7 +11,7 @@ from ..ops.base import Plan
 from ..registry import dialects, names, of, run
 from ..vectors.corpus import plan_record
 from . import frames, guard
-from .client import Unloadable, Worker, as_handed
+from .client import FIRST, Unloadable, Worker, as_handed
 from .targets import Description, command, described
 
 PROTOCOL = 1
@@ -28,7 +28,7 @@ class Process(Worker):
         return dict(os.environ)
 
     def _greet(self) -> Description:
-        header, _ = self._exchange(frames.packed({"verb": "describe", "protocol": PROTOCOL}), self._first, "the verb describe")
+        header, _ = self._exchange(frames.packed({"verb": "describe", "protocol": PROTOCOL}), FIRST, "the verb describe")
         try:
             return described(_hello(header))
         except ValueError as error:

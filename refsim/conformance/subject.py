@@ -395,7 +395,8 @@ class Subject:
                 out, due, mask = least
                 raise Mismatch(_failure(plan, small, out, due, mask, where, "C", diagnosis, share))
         share += ", though not when launched alone" if small is not None else ""
-        operands, answer, expected, wrong = self._shortened(plan, operands, layout, (answer, expected, wrong))
+        if self.suite.worker.vectors is None:
+            operands, answer, expected, wrong = self._shortened(plan, operands, layout, (answer, expected, wrong))
         raise Mismatch(_failure(plan, operands, answer, expected, wrong, where, layout, diagnosis, share))
 
     def _shortened(self, plan: Plan, operands: Sequence[Any], layout: str, found: tuple[Any, Any, Any]) -> tuple[Any, ...]:

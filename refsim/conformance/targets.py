@@ -25,6 +25,14 @@ KINDS = ("mutant", "cmd", "lib", "results")
 """What may stand before the first colon; anything else there is a file, a module or a shipped name."""
 
 
+class Fault(Exception):
+    """What a loaded target found out about itself; `kind` is one of `client.KINDS`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """A target as it was named.

@@ -19,17 +19,9 @@ from ..ops.base import Plan
 from ..registry import freeze, trace, unproven
 from . import frames
 from .guard import bound
-from .targets import Spec, describe, load
+from .targets import Fault, Spec, describe, load
 
 LAYOUTS = ("C", "strided", "fortran", "broadcast")
-
-
-class Fault(Exception):
-    """What a loaded target found out about itself; `kind` is one of `client.KINDS`."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,729 @@
+"""Targets that are programs, libraries, files and filters: right ones are conformant, each way of misbehaving has a verdict of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import refsim
+from refsim.conformance import frames, header
+from refsim.conformance.client import KINDS, Broken, Unloadable, as_handed, connect
+from refsim.conformance.pipe import Judgement, judge, lines, report
+from refsim.conformance.runner import check
+from refsim.conformance.targets import parse, target
+from refsim.conformance.verdict import show
+from refsim.content import content
+from refsim.errors import UsageError
+from refsim.registry import definitions
+from refsim.vectors import form, load
+
+ROOT = Path(__file__).parents[1]
+TARGETS = Path(__file__).parent / "targets"
+CLIENTS = content("implementations") / "clients"
+C = content("implementations") / "c"
+PROGRAM = f"{sys.executable} {TARGETS / 'programs.py'}"
+COMPILER = shutil.which("cc") or "gcc"
+
+
+def run(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "refsim.cli", *words]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, env=environment, check=False)
+
+
+def checked(spec: str, *ops: str, dialects: tuple[str, ...] = (), timeout: float | None = None) -> tuple[int, dict[str, Any], str]:
+    """What `refsim check` comes to, at quick effort: exit code, found, what it shows."""
+    result = check(spec, ops=ops, only=dialects, effort="quick", timeout=timeout, jobs=1)
+    console = Console(record=True, width=200, file=io.StringIO())
+    show(result, console)
+    return result.exit_code, result.as_json(), console.export_text()
+
+
+def one(found: dict[str, Any], op: str, dialect: str = "paper") -> dict[str, Any]:
+    return next(o for o in found["ops"] if (o["op"], o["dialect"]) == (op, dialect))
+
+
+def small() -> tuple[Any, list[Any], Any]:
+    plan = refsim.plan("i_gelu", dialect="paper", scale=2.0**-5, input_bits=8)
+    q = np.array([-100, -1, 0, 1, 2, 100])
+    return plan, as_handed(plan, [q]), refsim.run(plan, q)
+
+
+# ------------------------------------------------------------------------------------------------------------------- Python
+
+
+@pytest.mark.parametrize(("mock", "kind"), [("garbage", "garbage"), ("partial", "partial output"), ("stalls", "stalled")])
+def test_python_target_that_answers_behind_its_worker(mock: str, kind: str) -> None:
+    code, found, text = checked(f"{TARGETS / 'mocks.py'}:{mock}", "i_gelu", "i_sqrt", timeout=4)
+    assert code == 3, text
+    assert one(found, "i_gelu")["broken"][0]["kind"] == kind
+    assert one(found, "i_sqrt")["verdict"] == "conformant"
+
+
+def test_mutant_is_a_target() -> None:
+    code, found, text = checked("mutant:requantize/paper/rounds-half-up")
+    assert code == 1, text
+    assert [(o["op"], o["dialect"]) for o in found["ops"]] == [("requantize", "paper")]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("mutant:i_gelu/ibert/none", "i_gelu/ibert/none"),
+        ("cmd:no-such-program --fast", "no-such-program"),
+        ("cmd:", "lacks the program"),
+        ("cmd:sh 'unended", "cannot be split"),
+        ("lib:nowhere.so", "nowhere.so"),
+        ("results:nowhere", "nowhere"),
+    ],
+)
+def test_what_is_not_there_is_wrong_usage(text: str, named: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(named)):
+        parse(text)
+    assert run("check", text).returncode == 2
+
+
+# ----------------------------------------------------------------------------------------------------------------- programs
+
+
+@pytest.fixture(scope="session")
+def c_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("client") / "client"
+    sources = [str(CLIENTS / "client.c"), *map(str, sorted(C.glob("*.c")))]
+    flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror", f"-I{C}"]
+    subprocess.run([COMPILER, *flags, *sources, "-o", str(made)], check=True, timeout=120)
+    return made
+
+
+def test_c_client_is_conformant(c_client: Path) -> None:
+    code, found, text = checked(f"cmd:{c_client}")
+    assert code == 0, text
+    assert {o["op"] for o in found["ops"]} == {"i_gelu", "i_softmax", "i_layernorm", "i_sqrt"}
+    assert {o["verdict"] for o in found["ops"]} == {"conformant"}
+
+
+def test_python_client_is_conformant_without_any_package() -> None:
+    code, found, text = checked(f"cmd:{sys.executable} -I -S {CLIENTS / 'client.py'}")
+    assert code == 0, text
+    assert {(o["op"], o["dialect"]) for o in found["ops"]} == {(op, d) for op in ("i_exp", "i_gelu", "i_sqrt") for d in ("ibert", "paper")}
+
+
+@pytest.mark.parametrize(
+    ("mock", "kind", "says"),
+    [
+        ("hangs", "timed out", "no answer to i_gelu (paper) within 4 s"),
+        ("stalls", "stalled", "was begun and did not end within 4 s"),
+        ("dies", "crashed", "SIGSEGV"),
+        ("exits", "exited", "exit code 7; it last said: no device"),
+        ("garbage", "garbage", "-7775"),
+        ("partial", "partial output", "ends before it is whole: the process ended with exit code 0"),
+        ("shapes", "wrong shape", "out has shape (3, 0)"),
+        ("nan", "not integers", "nan"),
+        ("raises", "raised", "the device is lost"),
+        ("malformed", "malformed", "0 arrays, named ['out', 'y']"),
+    ],
+)
+def test_program_that_misbehaves_has_a_verdict_of_its_own(mock: str, kind: str, says: str) -> None:
+    code, found, text = checked(f"cmd:{PROGRAM} {mock}", "i_gelu", "i_sqrt", dialects=("paper",), timeout=4)
+    assert code == 3, text
+    broken = one(found, "i_gelu")
+    assert broken["verdict"] == "broke"
+    assert {entry["kind"] for entry in broken["broken"]} == {kind}
+    assert kind in KINDS
+    assert says in broken["broken"][0]["text"]
+    assert one(found, "i_sqrt")["verdict"] == "conformant"
+    assert one(found, "i_sqrt")["vectors"] > 0
+
+
+def test_program_that_writes_unasked_is_told(tmp_path: Path) -> None:
+    """Two answers to one request: the second would be taken for the answer to the next."""
+    script = tmp_path / "twice.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(CLIENTS)!r})\nimport client\nonce = client.write\n"
+        "def twice(stream, header, *array):\n    once(stream, header, *array)\n    'protocol' in header or once(stream, header, *array)\n"
+        "client.write = twice\nclient.serve(client.run)\n"
+    )
+    worker = connect(parse(f"cmd:{sys.executable} {script}"))
+    plan, operands, due = small()
+    assert (worker.launch(plan, operands, due.shape).out == due).all()
+    time.sleep(0.2)
+    with pytest.raises(Broken, match="before it was asked"):
+        worker.launch(plan, operands, due.shape)
+    worker.close()
+
+
+def test_large_operands_cross_a_program_that_answers_while_it_reads() -> None:
+    """Both pipes full at once: a harness that only writes, then only reads, would wait for ever."""
+    script = (
+        "import os, sys, json, struct\n"
+        "def frame(h, data=b''):\n"
+        "    t = json.dumps(h).encode(); return struct.pack('<Q', len(t)) + t + data\n"
+        "def send(b):\n"
+        "    while b: b = b[os.write(1, b):]\n"
+        "r = sys.stdin.buffer\n"
+        "r.read(struct.unpack('<Q', r.read(8))[0])\n"
+        "send(frame({'status': 'ok', 'protocol': 1, 'ops': ['i_sqrt'], 'dialects': ['paper'], 'arrays': []}))\n"
+        "h = json.loads(r.read(struct.unpack('<Q', r.read(8))[0])); shape = h['arrays'][0]['shape']\n"
+        "send(frame({'status': 'ok', 'arrays': [{'dtype': 'int8', 'shape': shape}]}, bytes(shape[0])))\n"
+        "r.read()\n"
+    )
+    worker = connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}".replace("\\n", "\n")), launch=20, first=20)
+    plan = refsim.plan("i_sqrt", dialect="paper", input_bits=32)
+    n = np.zeros(1 << 20, dtype=np.int64)
+    assert not worker.launch(plan, as_handed(plan, [n]), n.shape).out.any()
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("hello", "says"),
+    [
+        ({"status": "ok", "protocol": 2, "ops": [], "dialects": []}, "protocol 2"),
+        ({"status": "ok", "protocol": 1, "ops": ["i_glue"], "dialects": ["ibert"]}, "i_glue"),
+        ({"status": "ok", "protocol": 1, "ops": ["i_gelu"], "dialects": "ibert"}, "dialects"),
+        ({"status": "ok", "protocol": 1, "ops": ["i_gelu"], "dialects": ["ibert"], "domain": {"i_gelu": 8}}, "domain"),
+        ({"status": "raised", "error": "no licence"}, "no licence"),
+    ],
+)
+def test_program_that_describes_itself_wrongly_is_refused(hello: dict[str, Any], says: str) -> None:
+    text = json.dumps({**hello, "arrays": []})
+    script = f"import os,struct,sys; t={text!r}.encode(); os.write(1, struct.pack('<Q', len(t)) + t); sys.stdin.read()"
+    with pytest.raises(Unloadable, match=says):
+        connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}"))
+
+
+def test_program_that_does_not_start_breaks() -> None:
+    code, found, _ = checked(f"cmd:{sys.executable} -c 'raise SystemExit(9)'")
+    assert code == 3
+    assert "exited: the process ended with exit code 9" in found["trouble"]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be noticed by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids: list[int], within: float = 10) -> bool:
+    until = time.monotonic() + within
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def test_time_out_ends_the_children_of_a_program_too(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    worker = connect(parse(f"cmd:{PROGRAM} breeds {note}"), launch=1, first=2)
+    plan, operands, due = small()
+    with pytest.raises(Broken) as caught:
+        worker.launch(plan, operands, due.shape)
+    assert caught.value.kind == "timed out"
+    pids = [int(pid) for pid in note.read_text().split()]
+    assert len(pids) == 2
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("spec", [f"cmd:{PROGRAM} hangs", f"{TARGETS / 'mocks.py'}:hangs"])
+def test_killed_harness_leaves_no_target_behind(spec: str) -> None:
+    script = (
+        "import sys, refsim\n"
+        "from refsim.conformance.client import connect, as_handed\n"
+        "from refsim.conformance.targets import parse\n"
+        f"worker = connect(parse({spec!r}))\n"
+        "print(worker._process.pid, flush=True)\n"
+        "plan = refsim.plan('i_gelu', dialect='paper', scale=0.03, input_bits=8)\n"
+        "worker.launch(plan, as_handed(plan, [[1]]), (1,))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    harness = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+    assert harness.stdout is not None
+    pid = int(harness.stdout.readline())
+    assert alive(pid)
+    time.sleep(0.3)
+    harness.send_signal(signal.SIGKILL)
+    harness.communicate()
+    assert gone([pid])
+
+
+def test_frames_are_what_the_document_says() -> None:
+    data = frames.packed({"verb": "run"}, [np.array([[1, -2]], dtype=np.int16), None])
+    text = b'{"verb":"run","arrays":[{"dtype":"int16","shape":[1,2]},null]}'
+    assert data == struct.pack("<Q", len(text)) + text + b"\x01\x00\xfe\xff"
+
+
+def test_plan_travels_with_its_integers() -> None:
+    """Those beyond 2**53, which many JSON readers would round, as strings."""
+    from refsim.conformance.process import Process
+
+    plan = refsim.plan("i_softmax", scale=2.0**-12, length=8)
+    sent = Process._request(Process.__new__(Process), "run", plan, "C")
+    assert sent["plan"]["integers"]["x_max"] == str(plan.x_max)
+    assert plan.x_max > 1 << 53
+    assert sent["plan"]["integers"]["q_c"] == plan.q_c
+    assert sent["operands"] == ["q", "mask"]
+    assert json.loads(json.dumps(sent)) == sent
+
+
+# ---------------------------------------------------------------------------------------------------------------- libraries
+
+
+@pytest.fixture(scope="session")
+def refsim_h(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("include") / "refsim.h"
+    done = run("header", "--out", str(made))
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def test_header_to_standard_output_is_the_same(refsim_h: Path) -> None:
+    assert run("header").stdout == refsim_h.read_text()
+
+
+@pytest.mark.parametrize(("compiler", "standard", "suffix"), [("cc", "c99", ".c"), ("g++", "c++17", ".cc")])
+def test_header_compiles_without_a_warning(tmp_path: Path, refsim_h: Path, compiler: str, standard: str, suffix: str) -> None:
+    source = tmp_path / f"unit{suffix}"
+    uses = "".join(
+        f"int use_{d.name}_{d.dialect}(void) {{ return {header.symbol(d)}(0, {'0, ' * len(d.operands)}0); }}\n" for d in definitions()
+    )
+    source.write_text('#include "refsim.h"\n#include "refsim.h"\n' + re.sub(r"(?m)^int (\w+)", r"int \1(void);\nint \1", uses))
+    flags = ["-Wall", "-Wextra", "-pedantic", "-Werror", f"-std={standard}", f"-I{refsim_h.parent}"]
+    done = subprocess.run(
+        [compiler, *flags, "-c", str(source), "-o", str(tmp_path / "unit.o")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_structures_lie_in_memory_as_the_compiler_lays_them(tmp_path: Path, refsim_h: Path) -> None:
+    from refsim.conformance.library import _structure_type
+
+    lines, expected = [], []
+    for d in definitions():
+        made = _structure_type(d.name, d.dialect)
+        for member, _ in made._fields_:
+            lines.append(f'printf("%zu\\n", offsetof({header.symbol(d)}_plan, {member}));')
+            expected.append(getattr(made, member).offset)
+    source = tmp_path / "offsets.c"
+    source.write_text(
+        '#include <stddef.h>\n#include <stdio.h>\n#include "refsim.h"\nint main(void) {\n' + "\n".join(lines) + "\nreturn 0;\n}\n"
+    )
+    subprocess.run([COMPILER, "-std=c99", f"-I{refsim_h.parent}", str(source), "-o", str(tmp_path / "offsets")], check=True)
+    done = subprocess.run([str(tmp_path / "offsets")], capture_output=True, text=True, check=True)
+    assert [int(word) for word in done.stdout.split()] == expected
+    assert len(expected) > 100
+
+
+def test_every_integer_of_a_plan_is_in_its_structure() -> None:
+    for case in load():
+        d = next(d for d in definitions() if d.key == (case.plan.op, case.plan.dialect))
+        named = {field.name for field in header.layout(d)}
+        for name, value in case.plan.integers().items():
+            whole = all(isinstance(v, int) for v in (value if isinstance(value, tuple) else (value,)))
+            assert name in named or not whole
+
+
+def test_numbers_of_the_rules_are_those_of_the_c_implementation(refsim_h: Path) -> None:
+    ours = re.findall(r"REFSIM_(\w+) = (\d+)", refsim_h.read_text())
+    block = re.search(r"enum requantize_rule \{(.*?)\}", (C / "ibert.h").read_text(), re.DOTALL)
+    assert block is not None
+    assert [name for name, _ in ours] == [word.strip() for word in block[1].split(",")]
+    assert [int(number) for _, number in ours] == list(range(len(ours)))
+
+
+def built(folder: Path, include: Path, *words: str, source: Path = TARGETS / "library.c") -> Path:
+    made = folder / f"lib{abs(hash((words, source)))}.so"
+    flags = ["-std=c99", "-O2", "-fPIC", "-shared", f"-I{include.parent}", f"-I{C}"]
+    subprocess.run([COMPILER, *flags, *words, str(source), *map(str, sorted(C.glob("*.c"))), "-o", str(made)], check=True, timeout=120)
+    return made
+
+
+def test_example_library_is_conformant_in_every_op(tmp_path: Path, refsim_h: Path) -> None:
+    library = built(tmp_path, refsim_h, "-Wall", "-Wextra", "-pedantic", "-Werror", source=CLIENTS / "library.c")
+    code, found, text = checked(f"lib:{library}")
+    assert code == 0, text
+    assert {(o["op"], o["dialect"]) for o in found["ops"]} == {d.key for d in definitions()}
+    assert {o["verdict"] for o in found["ops"]} == {"conformant"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "says"),
+    [
+        ("SEGFAULT", "crashed", "SIGSEGV"),
+        ("PAST_THE_END", "out of bounds", "behind out were written, the first 0 bytes past its end"),
+        ("BEFORE_THE_START", "out of bounds", "before out were written"),
+        ("TAIL_UNWRITTEN", "not written", "1 of "),
+        ("ADDS_UP", "unstable", "depends on what was not given"),
+        ("READS_PAST_THE_END", "unstable", "depends on what was not given"),
+        ("REFUSES", "raised", "refsim_i_gelu_paper returned 3"),
+    ],
+)
+def test_library_that_misbehaves_has_a_verdict_of_its_own(tmp_path: Path, refsim_h: Path, behaviour: str, kind: str, says: str) -> None:
+    library = built(tmp_path, refsim_h, f"-DBEHAVIOUR={behaviour}")
+    code, found, text = checked(f"lib:{library}")
+    assert code == 3, text
+    assert any(entry["kind"] == kind and says in entry["text"] for entry in one(found, "i_gelu")["broken"])
+    assert one(found, "i_sqrt")["verdict"] == "conformant"
+
+
+def test_library_with_wrong_numbers_or_modified_operands_differs(tmp_path: Path, refsim_h: Path) -> None:
+    code, found, _ = checked(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=DECREMENTS')}")
+    assert code == 1
+    assert "input" in one(found, "i_gelu")["failures"][0]
+    code, found, _ = checked(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=MODIFIES')}", "i_gelu")
+    assert code == 1
+    assert "modifies its operands" in one(found, "i_gelu")["failures"][0]["diagnosis"]
+
+
+def test_library_declares_its_domain(tmp_path: Path, refsim_h: Path) -> None:
+    domain = r'-DDOMAIN="{\"i_gelu\":{\"input_bits\":[4,9],\"per_channel\":false}}"'
+    description = connect(parse(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=RIGHT', domain)}")).description
+    assert description.ops == ("i_gelu", "i_sqrt")
+    assert description.domain["i_gelu"] == {"input_bits": (4, 9), "per_channel": False, "dialects": ("paper",)}
+    assert not description.implements("i_gelu", "ibert")
+
+
+def test_library_of_another_layout_or_none_is_refused(tmp_path: Path, refsim_h: Path) -> None:
+    with pytest.raises(Unloadable, match=r"compiled with another refsim\.h"):
+        connect(parse(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=RIGHT', '-DABI=1')}"))
+    bare = tmp_path / "bare.c"
+    bare.write_text("int answer(void) { return 42; }\n")
+    subprocess.run([COMPILER, "-fPIC", "-shared", str(bare), "-o", str(tmp_path / "bare.so")], check=True)
+    with pytest.raises(Unloadable, match="does not export refsim_abi"):
+        connect(parse(f"lib:{tmp_path / 'bare.so'}"))
+    with pytest.raises(Unloadable, match="cannot be loaded"):
+        connect(parse(f"lib:{bare}"))
+
+
+# ------------------------------------------------------------------------------------------------------------------ results
+
+
+KEYS = (("i_sqrt", "paper"), ("dequantize", "ibert"), ("requantize", "ibert"), ("i_layernorm", "paper"))
+
+
+def manifest(folder: Path, **changed: Any) -> None:
+    (folder / "results.json").write_text(json.dumps({"results": 1, "corpus": load().hash, **changed}))
+
+
+def written(case: Any, kind: str, folder: Path, out: Any = None) -> None:
+    """One result as somebody's machine would write it."""
+    out = case.out if out is None else out
+    path = folder / f"{case.id}.{kind}"
+    if kind == "jsonl":
+        path = folder / "all.jsonl"
+        record = {"id": case.id, "out": [form.scalar(v) for v in out.reshape(-1).tolist()]}
+        with path.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "npz":
+        path.write_bytes(form.archive({"out": out}))
+    elif kind == "bin":
+        path.write_bytes(out.astype(out.dtype.newbyteorder("<")).tobytes())
+    else:
+        bits = 8 * out.dtype.itemsize
+        words = [f"{v & ((1 << bits) - 1):0{bits // 4}x}" for v in out.reshape(-1).view(f"i{out.dtype.itemsize}").tolist()]
+        path.write_text("// 0x00000000\n" + "\n".join(words) + "\n")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "npz", "hex", "bin"])
+def test_right_results_are_conformant(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    manifest(folder)
+    for key in KEYS:
+        for case in load().cases(*key):
+            written(case, kind, folder)
+    code, found, text = checked(f"results:{folder}")
+    assert code == 0, text
+    assert {(o["op"], o["dialect"]): o["verdict"] for o in found["ops"]} == dict.fromkeys(KEYS, "conformant")
+    assert all(o["checks"] == ["golden"] and o["vectors"] == o["launches"] > 0 for o in found["ops"])
+    assert "no law and no search was run" in text
+
+
+def test_wrong_and_missing_results_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    manifest(folder)
+    cases = {key: list(load().cases(*key)) for key in KEYS}
+    wrong = next(c for c in cases["requantize", "ibert"] if c.out.size > 4)
+    for key, every in cases.items():
+        for i, case in enumerate(every):
+            out = case.out.copy()
+            if case is wrong:
+                out.reshape(-1)[3] += 1
+            if not (key == ("i_sqrt", "paper") and i == 2):
+                written(case, "jsonl", folder, out)
+    code, found, _ = checked(f"results:{folder}")
+    assert code == 1
+    (failure,) = one(found, "requantize", "ibert")["failures"]
+    assert failure["where"] == f"golden {wrong.id}"
+    assert failure["got"] == failure["expected"] + 1
+    assert one(found, "i_sqrt")["verdict"] == "incomplete"
+    assert one(found, "i_sqrt")["vectors"] == len(cases["i_sqrt", "paper"]) - 1
+    assert "cases without a result: 1" in one(found, "i_sqrt")["notes"][0]
+    code, found, _ = checked(f"results:{folder}", "i_sqrt")
+    assert code == 4
+
+
+def test_op_listed_without_results_is_incomplete(tmp_path: Path) -> None:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    manifest(folder, ops={"i_sqrt": ["paper"], "i_exp": ["ibert"]})
+    for case in load().cases("i_sqrt", "paper"):
+        written(case, "bin", folder)
+    code, found, _ = checked(f"results:{folder}")
+    assert code == 4
+    assert one(found, "i_exp", "ibert")["verdict"] == "incomplete"
+    assert one(found, "i_sqrt")["verdict"] == "conformant"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"id":"ID","out":[0.5]}', "not integers"),
+        ('{"id":"ID","out":[null]}', "not integers"),
+        ('{"id":"ID","out":["99999999999999999999"]}', "not integers"),
+        ('{"id":"ID","out":[]}', "wrong shape"),
+        ('{"id":"ID","out":[1],"steps":{"nonsense":[1]}}', "malformed"),
+    ],
+)
+def test_illegible_result_breaks_its_case(tmp_path: Path, text: str, kind: str) -> None:
+    case = next(c for c in load().cases("i_sqrt", "paper") if c.out.size > 1)
+    manifest(tmp_path)
+    (tmp_path / "all.jsonl").write_text(text.replace("ID", case.id) + "\n")
+    worker = connect(parse(f"results:{tmp_path}"))
+    worker.announce(case)
+    with pytest.raises(Broken) as caught:
+        worker.launch(case.plan, list(case.operands), case.out.shape)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [("0000xx01", "not integers", "undefined digits"), ("@0 00 @5 01", "malformed", "address"), ("1ffffffffffffffff", "malformed", "bits")],
+)
+def test_illegible_hex_breaks_its_case(tmp_path: Path, text: str, kind: str, says: str) -> None:
+    case = next(load().cases("i_sqrt", "paper"))
+    manifest(tmp_path)
+    path = tmp_path / f"{case.id}.hex"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    worker = connect(parse(f"results:{tmp_path}"))
+    worker.announce(case)
+    with pytest.raises(Broken, match=says) as caught:
+        worker.launch(case.plan, list(case.operands), case.out.shape)
+    assert caught.value.kind == kind
+
+
+def test_steps_of_results_name_the_first_that_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    manifest(folder)
+    for case in load().cases("i_gelu", "ibert"):
+        steps = {name: x.reshape(-1).tolist() for name, x in case.steps.items() if name != "out"}
+        steps["q_erf"] = [v + 1 for v in steps["q_erf"]]
+        record = {"id": case.id, "out": (case.out.reshape(-1) + 1).tolist(), "steps": steps}
+        with (folder / "all.jsonl").open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+    code, found, _ = checked(f"results:{folder}")
+    assert code == 1
+    assert one(found, "i_gelu", "ibert")["failures"][0]["step"]["name"] == "q_erf"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("results.json", None, "results.json is missing"),
+        ("results.json", '{"results":1,"corpus":"0"}', "of corpus '0', here is"),
+        ("results.json", '{"results":2}', "version"),
+        ("results.json", "[", "not JSON"),
+        ("all.jsonl", '{"id":"i_sqrt/paper/a/b","out":[1]}', "all.jsonl: the last line ends"),
+        ("all.jsonl", '{"id":"i_sqrt/paper/a/b"}\n', "all.jsonl: line 1: lacks"),
+        ("all.jsonl", '{"id":"i_glue/paper/a/b","out":[1]}\n', "no case of the corpus"),
+        ("all.jsonl", '{"id":"i_sqrt/paper/a/b","out":[1]}\n' * 2, "a second result"),
+    ],
+)
+def test_illegible_folder_is_refused(tmp_path: Path, name: str, text: str | None, says: str) -> None:
+    manifest(tmp_path)
+    if text is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(Unloadable, match=says):
+        connect(parse(f"results:{tmp_path}"))
+
+
+def test_results_answer_by_hand_too(tmp_path: Path) -> None:
+    manifest(tmp_path)
+    case = next(load().cases("i_sqrt", "paper"))
+    written(case, "jsonl", tmp_path)
+    found = target(f"results:{tmp_path}").i_sqrt(*case.operands, case.plan)
+    assert (found == case.out).all()
+
+
+# ------------------------------------------------------------------------------------------------------------------ filters
+
+
+PLANS: list[tuple[str, dict[str, Any], bool]] = [
+    ("i_gelu", {"scale": 2.0**-12, "input_bits": 17}, False),
+    ("i_gelu", {"scale": (2.0**-12, 3e-4, 1e-3), "input_bits": 15}, False),
+    ("requantize", {"scale_in": 0.01, "scale_out": 0.3, "input_bits": 32}, False),
+    ("residual_add", {"scale_in": 0.01, "scale_residual": 0.02, "scale_out": 0.03, "output_bits": 8}, False),
+    ("quantize", {"scale": 0.1}, False),
+    ("dequantize", {"scale": 0.1}, False),
+    ("i_exp", {"scale": 0.01}, False),
+    ("i_sqrt", {}, False),
+    ("i_softmax", {"scale": 0.01, "length": 16}, False),
+    ("i_softmax", {"scale": 0.01, "length": 16}, True),
+    ("i_layernorm", {"length": 12, "shift": 3}, False),
+    ("linear", {"in_features": 5, "out_features": 3}, False),
+    ("matmul", {"length": 6}, False),
+    ("embedding", {"num_embeddings": 7, "embedding_dim": 3}, False),
+]
+
+
+def answered(plan: Any, line: str, mask: bool) -> str:
+    """The line with the simulator's result behind it: what a right filter writes."""
+    words = line.split()
+    real = plan.op == "quantize"
+    values = np.array([float.fromhex(w) if real else int(w) for w in words], dtype=np.float32 if real else np.int64)
+    if plan.op == "linear":
+        n, m = plan.in_features, plan.out_features
+        operands = [values[:n], values[n : n + n * m].reshape(m, n), values[n + n * m :]]
+    elif plan.op == "matmul":
+        operands = [values[: plan.length][None], values[plan.length :].reshape(plan.length, -1)]
+    elif plan.op == "embedding":
+        operands = [values[:1], values[1:].reshape(plan.num_embeddings, -1)]
+    elif mask or plan.op == "residual_add":
+        first, second = np.split(values, 2)
+        operands = [first, second.astype(bool) if mask else second]
+    else:
+        operands = [values]
+    out = refsim.run(plan, *operands).reshape(-1).tolist()
+    return " ".join([line, *(float(v).hex() if plan.op == "dequantize" else str(v) for v in out)])
+
+
+@pytest.mark.parametrize(("op", "given", "mask"), PLANS, ids=lambda value: value if isinstance(value, str) else "")
+def test_pipe_of_every_op(op: str, given: dict[str, Any], mask: bool) -> None:
+    plan = refsim.plan(op, **given)
+    right = [answered(plan, line, mask) for line in islice(lines(plan, 3, mask), 300)]
+    assert len(set(right)) > 50 or op == "embedding"
+    *failures, end = judge(plan, io.BytesIO("".join(line + "\n" for line in right).encode()), mask, 300)
+    assert isinstance(end, Judgement)
+    assert (failures, end.exit_code, end.lines) == ([], 0, 300)
+    words = right[207].split()
+    words[-1] = (float.fromhex(words[-1]) + 1).hex() if op == "dequantize" else str(int(words[-1]) + 1)
+    spoiled = [*right[:207], " ".join(words), *right[208:]]
+    *failures, end = judge(plan, io.BytesIO("".join(line + "\n" for line in spoiled).encode()), mask, 300)
+    assert isinstance(end, Judgement)
+    assert (end.exit_code, end.differ, end.lines) == (1, 1, 300)
+    assert len(failures) == 1
+    assert str(failures[0]).startswith("line 208: ")
+
+
+GELU = ["i_gelu", "--scale", "2**-12", "--input-bits", "17"]
+
+
+def test_gen_into_ver_through_a_program(tmp_path: Path) -> None:
+    def piped(expression: str, count: int = 3000) -> subprocess.CompletedProcess[str]:
+        program = f"import sys, client\nfor line in sys.stdin:\n    q = int(line)\n    print(q, {expression})\n"
+        (tmp_path / "mine.py").write_text(program)
+        python, refsim_ = sys.executable, f"{sys.executable} -m refsim.cli"
+        words = " ".join(GELU)
+        command = f"{refsim_} gen {words} --count {count} | {python} {tmp_path / 'mine.py'} | {refsim_} ver {words} --count 3000 --limit 4"
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{CLIENTS}"}
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, env=environment, check=False)
+
+    right = "client.i_gelu(q, -10248, -116183478, -7092, 14)"
+    done = piped(right)
+    assert (done.returncode, done.stdout) == (0, "i_gelu (ibert): 3,000 lines, 0 differ, 0 illegible: conformant\n"), done.stderr
+    done = piped("client.i_gelu(q, -10248, -116183478, -7092, 14) - (q < -1000)")
+    assert done.returncode == 1
+    assert done.stdout.count("\n") == 6
+    assert re.fullmatch(r"line \d+: q = -\d+ => -?\d+, expected -?\d+", done.stdout.splitlines()[0])
+    assert "more failures" in done.stdout.splitlines()[4]
+    assert piped(right, 2999).returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        ("1 -7775\n", 0, "conformant"),
+        ("1 -7774\n", 1, "line 1: q = 1 => -7774, expected -7775"),
+        ("1 99999999999999999999999999\n", 1, "expected -7775"),
+        ("1 -7775", 3, "line 1: ends before it is whole"),
+        ("1\n", 3, "1 values, which is no line of i_gelu"),
+        ("1 nan\n", 3, "'nan' is not an integer"),
+        ("1 -7775.0\n", 3, "'-7775.0' is not an integer"),
+        ("99999999 1\n", 3, "99999999"),
+        ("", 4, "0 lines"),
+        ("1 -7774\nx 1\n", 1, "line 2"),
+    ],
+)
+def test_ver_tells_wrong_from_illegible_from_missing(text: str, code: int, says: str) -> None:
+    plan, shown = refsim.plan("i_gelu", scale=2.0**-12, input_bits=17), io.StringIO()
+    assert report(plan, io.BytesIO(text.encode()), shown, limit=20, mask=False, due=0) == code, shown.getvalue()
+    assert says in shown.getvalue()
+
+
+@pytest.mark.parametrize("words", [["gen", "i_glue"], ["gen", "i_gelu", "--skale", "1"], ["ver", "i_gelu"], ["ver", *GELU, "--count", "x"]])
+def test_wrong_usage_of_the_pipe_exits_2(words: list[str]) -> None:
+    assert run(*words, text="").returncode == 2
+
+
+def test_gen_ends_quietly_when_nobody_reads_and_needs_no_memory() -> None:
+    generator = f"{sys.executable} -m refsim.cli gen {' '.join(GELU)} --count 0"
+    script = f"ulimit -v 4000000; {generator} | head -n 200000 | tail -n 1; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, env=environment, check=False)
+    last, status = done.stdout.split()
+    assert -(1 << 16) <= int(last) < 1 << 16
+    assert (int(status), done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_gen_gives_the_same_lines_for_the_same_seed() -> None:
+    words = ["gen", *GELU, "--count", "3000", "--seed"]
+    first, again, other = (run(*words, seed).stdout for seed in ("5", "5", "6"))
+    assert first == again != other
+    assert first.count("\n") == 3000
+
+
+# --------------------------------------------------------------------------------------------------------------------- list
+
+
+def test_list_survives_any_implementation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from refsim import cli
+    from refsim.conformance import targets
+
+    adapters = {}
+    for name, text in {
+        "fine": "def i_sqrt(n, plan): ...\n",
+        "absent": "import no_such_package_at_all\n",
+        "broken": "raise RuntimeError('no device of compute capability 7')\n",
+        "dead": "import os\nos._exit(5)\n",
+    }.items():
+        adapters[name] = tmp_path / name / "adapter.py"
+        adapters[name].parent.mkdir()
+        adapters[name].write_text(text)
+    monkeypatch.setattr(targets, "shipped", lambda: adapters)
+    console = Console(record=True, width=200)
+    monkeypatch.setattr(cli, "_CONSOLE", console)
+    cli._list()
+    shown = console.export_text()
+    for words in ("no_such_package_at_all", "no device of compute capability 7", "exit code 5", "i_sqrt"):
+        assert words in shown
