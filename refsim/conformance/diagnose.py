@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetic import RULES
 from ..ops.base import Plan
 from ..registry import of
 from .mutants import Mutant, mutants
@@ -97,8 +98,7 @@ def _told(found: list[Mutant], plan: Plan) -> str:
 
 
 def _words(m: Mutant, plan: Plan) -> str:
-    instead = (
-        f" where {due(plan)} is due" if m.op == "requantize" and m.id.split("/")[2].startswith("rounds-") and "due" not in m.mistake else ""
-    )
+    rounds = m.op == "requantize" and m.id.split("/rounds-")[-1].replace("-", "_") in RULES
+    instead = f" where {due(plan)} is due" if rounds else ""
     where = "" if m.level == "kernel" else f" (in {m.step})"
     return f"{m.mistake}{instead}{where}"

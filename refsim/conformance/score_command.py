@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def score(
             at_least=at_least,
             progress=told,
         )
-    scoring.show(result, Console(highlight=False))
+    scoring.show(result, Console(highlight=False, width=None if sys.stdout.isatty() else 140))
     if json is not None:
         write_json(result.as_json(), json)
     if out is not None:

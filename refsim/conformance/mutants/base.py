@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...arithmetic import RULES
 from ...arithmetic.primitives import bit_length
 from ...carriers.tiles import decompose
 from ...errors import PlanError
@@ -18,6 +19,9 @@ from ...ops.base import DEFINITIONS, Definition, Plan, arrays
 from ...registry import unproven
 
 LEVELS = ("data", "arithmetic", "kernel")
+
+ROUNDINGS = dict(sorted(RULES.items(), key=lambda rule: not rule[0].startswith("half")))
+"""The rounding rules; those to nearest first, as the likelier ones where a launch does not tell them apart."""
 
 Steps: TypeAlias = dict[str, Any]
 Formula: TypeAlias = Callable[[Any], Any]

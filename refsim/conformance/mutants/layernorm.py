@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import divide, i_sqrt
 from ...ops.constants import floor_root
 from . import kernels
 from .base import (
+    ROUNDINGS,
     Book,
     Formula,
     carriers,

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import Signed, float32_multiply, round_quotient, scaled_quotient, wrap
 from . import kernels
-from .base import Book, Formula, first_channel
+from .base import ROUNDINGS, Book, Formula, first_channel
 
 _FAR = 1 << 40
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import Signed, divide, multiply_shift_round, saturate, shift_right, wrap
 from ...ops.requantize import _INT32, RULES, Narrow, _doubling_high
 from . import kernels
-from .base import Book, Formula, carriers, changed, first_channel, wrap32
+from .base import ROUNDINGS, Book, Formula, carriers, changed, first_channel, wrap32
 from .quantize import _rounded as rounded_float
 
 DIALECTS = ("ibert", "paper")

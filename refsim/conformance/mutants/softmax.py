@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...arithmetic import RULES as ROUNDINGS
 from ...arithmetic import Signed, multiply_shift_round, saturate, shift_right
 from ...ops.constants import dyadic
 from ...ops.exp import CONST
 from . import kernels
-from .base import Book, Formula, carriers, changed, wrap32
+from .base import ROUNDINGS, Book, Formula, carriers, changed, wrap32
 from .exp import code_constants, moved, paper_constants
 
 _16 = Signed(16)

@@ -1,0 +1,369 @@
+"""The catalogue of mutants, the score of the suite, and the diagnosis that rests on them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refsim
+from refsim import registry
+from refsim.conformance import runner, score
+from refsim.conformance.client import as_handed
+from refsim.conformance.diagnose import TOLD, candidates, diagnose
+from refsim.conformance.mutants import BOOKS, LEVELS, mutant, mutants
+from refsim.conformance.mutants.kernels import packed
+from refsim.conformance.subject import corpus
+from refsim.errors import PlanError, UsageError
+from refsim.vectors import readme
+from refsim.vectors.patterns import Words, draw_operands, draw_plan
+
+KEYS = sorted(BOOKS)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def vectors() -> score.Score:
+    """The golden vectors alone against every mutant."""
+    return score.score(effort=score.VECTORS)
+
+
+def same(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    if "f" in (a.dtype.kind, b.dtype.kind):
+        a, b = a.astype(np.float64).view(np.int64), b.astype(np.float64).view(np.int64)
+    return a.shape == b.shape and bool((a == b).all())
+
+
+# ----------------------------------------------------------------------------------------------------------- the catalogue
+
+
+def test_there_are_enough() -> None:
+    assert {key for key, book in BOOKS.items() if book.mutants} == {d.key for d in registry.definitions()}
+    assert len(mutants()) >= 800
+    assert min(len(mutants(op)) for op in registry.names()) >= 12
+    assert min(len(mutants(*key)) for key in KEYS) >= 8
+    assert all(mutants(op, level="kernel") and mutants(op, level="arithmetic") for op in registry.names())
+    assert sum(len(mutants(level=level)) for level in LEVELS) == len(mutants())
+
+
+def test_entries_are_well_formed() -> None:
+    assert len({m.id for m in mutants()}) == len(mutants())
+    for m in mutants():
+        op, dialect, slug = m.id.split("/")
+        assert (op, dialect) == (m.op, m.dialect)
+        assert slug == slug.lower() and " " not in slug
+        assert m.step in registry.definition(op, dialect).steps._fields, m.id
+        assert m.mistake[0].islower() and not m.mistake.endswith("."), m.id
+        assert not m.equivalent or m.equivalent.endswith("."), m.id
+
+
+def test_by_id() -> None:
+    for m in mutants("i_softmax"):
+        assert mutant(m.id) is m
+    with pytest.raises(UsageError, match="i_gelu/ibert/clip-late"):
+        mutant("i_gelu/ibert/clip")
+    with pytest.raises(UsageError, match="op/dialect/slug"):
+        mutant("gelu")
+
+
+@pytest.mark.parametrize("key", KEYS, ids="/".join)
+def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
+    """Its formulas, written a second time, give every intermediate of every golden vector."""
+    for case in score.cases(*key):
+        with np.errstate(all="ignore"):
+            steps = BOOKS[key].run(case.plan, *case.operands)
+        assert list(steps) == list(case.steps)
+        for name, due in case.steps.items():
+            assert same(steps[name], due), (case.id, name)
+
+
+@pytest.mark.parametrize("key", KEYS, ids="/".join)
+def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, str]) -> None:
+    """On the golden vectors; the three kinds of mistake that no launch of its own can show are shown below."""
+    for m in BOOKS[key].mutants:
+        m.forget()
+        wrong = False
+        for case in score.cases(*key):
+            steps = m.trace(case.plan, *as_handed(case.plan, case.operands))
+            assert list(steps) == list(case.steps), m.id
+            first = list(case.steps).index(m.step)
+            right = [same(steps[name], due) for name, due in case.steps.items()]
+            assert all(right[:first]), (m.id, case.id)
+            wrong = wrong or not all(right[first:])
+            assert not m.equivalent or same(steps["out"], case.out), (m.id, case.id)
+        hidden = m.id.endswith(("/wrong-stride", "/in-place", "/accumulates")) or (m.equivalent and m.step != "q_erf")
+        assert wrong or hidden, m.id
+
+
+def some_launch(key: tuple[str, str]) -> tuple[Any, list[Any]]:
+    """A golden vector of more than one dimension or lane, without zeros only."""
+    found = next(c for c in score.cases(*key) if c.operands[0].size > 4 and c.operands[0].shape[-1:] > (2,) and c.out.any())
+    return found.plan, as_handed(found.plan, found.operands)
+
+
+@pytest.mark.parametrize("m", [m for m in mutants() if m.id.endswith("/wrong-stride")], ids=lambda m: m.id)
+def test_wrong_strides_show_on_strided_operands(m: Any) -> None:
+    plan, operands = some_launch((m.op, m.dialect))
+    wide = np.zeros((*operands[0].shape[:-1], 2 * operands[0].shape[-1]), dtype=operands[0].dtype)
+    wide[..., ::2] = operands[0]
+    assert same(m.trace(plan, *operands)["out"], refsim.run(plan, *operands))
+    assert not same(m.trace(plan, wide[..., ::2], *operands[1:])["out"], refsim.run(plan, *operands))
+
+
+def test_packed_reads_memory_in_order() -> None:
+    x = np.arange(24).reshape(4, 6)
+    assert packed(x[:, ::2]).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert packed(np.asfortranarray(x)).reshape(-1).tolist() == x.T.reshape(-1).tolist()
+    assert packed(np.broadcast_to(x[:1], x.shape)).tolist() == np.broadcast_to(x[:1], x.shape).tolist()
+
+
+@pytest.mark.parametrize("m", [m for m in mutants() if m.id.endswith("/in-place")], ids=lambda m: m.id)
+def test_in_place_overwrites_its_operand(m: Any) -> None:
+    plan, operands = some_launch((m.op, m.dialect))
+    before = operands[0].copy()
+    assert same(m.trace(plan, *operands)["out"], refsim.run(plan, before, *operands[1:]))
+    assert not same(operands[0], before)
+
+
+@pytest.mark.parametrize("m", [m for m in mutants() if m.id.endswith("/accumulates")], ids=lambda m: m.id)
+def test_accumulating_shows_on_the_second_launch_and_is_forgotten(m: Any) -> None:
+    plan, operands = some_launch((m.op, m.dialect))
+    due = refsim.run(plan, *operands)
+    m.forget()
+    assert same(m.trace(plan, *operands)["out"], due)
+    assert same(m.trace(plan, *operands)["out"], due + due)
+    m.forget()
+    assert same(m.trace(plan, *operands)["out"], due)
+
+
+# ---------------------------------------------------------------------------------------------------------- equivalent ones
+
+
+def test_which_are_called_equivalent() -> None:
+    assert {m.id for m in mutants() if m.equivalent} == {
+        "i_exp/ibert/no-maximum",
+        "i_gelu/ibert/sign-of-zero",
+        "i_gelu/paper/sign-of-zero",
+        "quantize/paper/flushes-subnormals",
+        "requantize/ibert/even-m-halved",
+        "requantize/paper/even-m-halved",
+    }
+
+
+def test_the_polynomial_of_i_exp_is_never_negative() -> None:
+    """Exhaustive: every r of every scale of a grid up to the last one that has a plan, in all three ways to make the constants."""
+    last = 1.6709
+    with pytest.raises(PlanError):
+        refsim.plan("i_exp", scale=1.6711, input_bits=4)
+    for scale in [last * (1 - k / 997) for k in range(960)] + [last * 2.0**-k for k in range(13)]:
+        for constants in ("exact", "float32", "float64"):
+            plan: Any = refsim.plan("i_exp", scale=scale, input_bits=4, constants=constants)
+            r = np.arange(plan.x0 + 1, 1)
+            assert (r * (r + plan.q_b) + plan.q_c).min() >= 0, (scale, constants)
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_halving_an_even_multiplier_changes_nothing(dialect: str) -> None:
+    """Exhaustive over 16 bits, for even multipliers of both signs and every rounding."""
+    q = np.arange(-(1 << 15), 1 << 15)
+    for rule in ("half_even", "half_up", "half_away", "floor", "trunc"):
+        for scale in (0.75, -0.3125, 3 * 2.0**-40, 0.6180339887498949):
+            plan: Any = refsim.plan("requantize", dialect=dialect, rule=f"dyadic_{rule}", scale_in=scale, scale_out=1.0, input_bits=16)
+            assert same(mutant(f"requantize/{dialect}/even-m-halved").trace(plan, q)["out"], refsim.run(plan, q))
+    assert plan.multiplier % 2 == 0 or refsim.plan("requantize", scale_in=0.75, scale_out=1.0).multiplier % 2 == 0  # type: ignore[attr-defined]
+
+
+def test_subnormals_quantise_to_zero() -> None:
+    plan = refsim.plan("quantize", dialect="paper", scale=2.0**-126, output_bits=32)
+    tiny = np.finfo(np.float64).tiny
+    x = np.array([np.nextafter(tiny, 0), -np.nextafter(tiny, 0), tiny, 5e-324])
+    assert same(refsim.run(plan, x), np.zeros(4))
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_the_sign_of_zero_is_multiplied_away(dialect: str) -> None:
+    plan = refsim.plan("i_gelu", dialect=dialect, scale=2.0**-6, input_bits=16)
+    q = np.arange(-(1 << 15), 1 << 15)
+    steps = mutant(f"i_gelu/{dialect}/sign-of-zero").trace(plan, q)
+    assert same(steps["out"], refsim.run(plan, q))
+    assert not same(steps["q_erf"], refsim.trace(plan, q).q_erf)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the score
+
+
+def test_the_vectors_alone_notice_nine_in_ten_and_more(vectors: score.Score) -> None:
+    noticed = vectors.of()
+    assert len(vectors.fates) == len(mutants())
+    assert sum(f.killed for f in noticed) >= 0.97 * len(noticed)
+    hidden = {"wrong-stride"} | {"accumulates"}
+    assert {f.id.split("/")[2] for f in vectors.survivors} <= hidden
+    for op, dialect in KEYS:
+        own = vectors.of(op=op, dialect=dialect)
+        assert sum(f.killed for f in own) >= 0.85 * len(own), (op, dialect)
+
+
+def test_the_readme_states_the_score_of_this_corpus(vectors: score.Score) -> None:
+    """`refsim score --vectors-only --write-readme --at-least 90` brings it up to date."""
+    measured = json.loads(readme.STRENGTH.read_text())
+    assert measured["corpus"] == corpus().hash
+    counts = {f"{op}/{d}": [len(vectors.of(op=op, dialect=d)), sum(f.killed for f in vectors.of(op=op, dialect=d))] for op, d in KEYS}
+    assert measured["mutants"] == counts
+    assert measured["survivors"] == [f.id for f in vectors.survivors]
+    text = (ROOT / "golden" / "README.md").read_text()
+    assert f"| `i_gelu` | ibert | {counts['i_gelu/ibert'][0]} | {counts['i_gelu/ibert'][1]} |" in text
+    assert "Not measured" not in text
+
+
+def test_another_corpus_is_not_said_to_be_measured() -> None:
+    manifest = json.loads((ROOT / "golden" / "manifest.json").read_text())
+    assert b"Not measured for this corpus" in readme.readme({**manifest, "corpus": "0" * 64})
+
+
+def test_exit_codes(vectors: score.Score) -> None:
+    assert vectors.exit_code == 1  # wrong strides survive
+    assert dataclasses.replace(vectors, at_least=90).exit_code == 0
+    assert dataclasses.replace(vectors, interrupted=True).exit_code == 130
+    assert dataclasses.replace(vectors, fates=[]).exit_code == 1
+    killed = next(f for f in vectors.fates if f.killed)
+    wrong = dataclasses.replace(killed, equivalent="It is said to be.")
+    assert wrong.verdict == "killed although proven equivalent"
+    assert dataclasses.replace(vectors, fates=[wrong, killed], at_least=0).exit_code == 1
+
+
+def test_an_interrupted_score_keeps_what_finished() -> None:
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    result = score.score(ops=["i_sqrt"], effort=score.VECTORS, progress=stop)
+    assert result.interrupted
+    assert len(result.fates) == 7 < result.planned == len(mutants("i_sqrt"))
+    assert result.exit_code == 130
+
+
+def test_every_mutant_of_an_op_is_noticed_at_quick_effort() -> None:
+    result = score.score(ops=["i_sqrt", "embedding"], effort="quick", jobs=2)
+    assert [f.id for f in result.fates] == [m.id for m in mutants() if m.op in ("i_sqrt", "embedding")]
+    assert result.survivors == []
+    assert result.exit_code == 0
+
+
+@pytest.mark.slow
+def test_every_mutant_is_noticed_at_default_effort() -> None:
+    result = score.score(effort="default", jobs=2)
+    assert [f.id for f in result.survivors] == []
+
+
+@pytest.mark.parametrize("id", ["i_sqrt/paper/5-bodies", "i_erf/ibert/in-place"])
+def test_the_score_is_what_check_says(id: str) -> None:
+    """The same checks notice it, one by one, where it runs in a worker under pytest."""
+    m = mutant(id)
+    verdict = runner.check(f"mutant:{id}", effort="quick", jobs=1)
+    (found,) = verdict.ops
+    noticed = {r["check"]: bool(r["failures"]) for r in found.records if r["check"] != "exhaustive"}
+    assert verdict.exit_code == 1
+    assert noticed == score.fate(m, "quick").checks
+
+
+def test_files(tmp_path: Path, vectors: score.Score) -> None:
+    paths = score.write(vectors, tmp_path / "new")
+    assert sorted(p.name for p in paths) == [f"kill_matrix.{e}" for e in ("csv", "json", "png", "svg")]
+    rows = list(csv.DictReader((tmp_path / "new" / "kill_matrix.csv").open()))
+    assert [r["id"] for r in rows] == [m.id for m in mutants()]
+    clip = next(r for r in rows if r["id"] == "i_gelu/ibert/clip-late")
+    assert (clip["golden"], clip["first"], clip["verdict"], clip["step"]) == ("1", "golden", "killed", "t")
+    data = json.loads((tmp_path / "new" / "kill_matrix.json").read_text())
+    assert data["survivors"] == [f.id for f in vectors.survivors]
+    assert math.isclose(data["score"], 100 * sum(f.killed for f in vectors.of()) / len(vectors.of()))
+    assert (tmp_path / "new" / "kill_matrix.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_command_line(tmp_path: Path) -> None:
+    def refsim_score(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "refsim", "score", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    report = tmp_path / "score.json"
+    done = refsim_score("--vectors-only", "--op", "i_gelu", "--dialect", "ibert", "--json", str(report))
+    assert done.returncode == 1, done.stderr
+    assert "i_gelu/ibert/wrong-stride survived" in done.stdout
+    assert json.loads(report.read_text())["survivors"] == ["i_gelu/ibert/wrong-stride"]
+    assert refsim_score("--vectors-only", "--op", "i_gelu", "--at-least", "90").returncode == 0
+    assert refsim_score("--vectors-only", "--op", "gelu").returncode == 2
+    assert refsim_score("--write-readme").returncode == 2
+
+
+# ------------------------------------------------------------------------------------------------------------ the diagnosis
+
+
+@pytest.mark.parametrize("key", KEYS, ids="/".join)
+def test_a_mutant_is_told_by_its_answers(key: tuple[str, str]) -> None:
+    """Of each that a drawn launch shows, the mistake is among those told, within a second."""
+    plan = next(p for p in (draw_plan(Words(f"diagnosis/{i}"), registry.definition(*key)) for i in range(50)) if p is not None)
+    operands = draw_operands(Words("diagnosis"), plan)
+    due, told, shown = refsim.run(plan, *operands), 0, 0
+    for m in candidates(plan):
+        out = m.trace(plan, *(None if x is None else np.array(x) for x in operands))["out"]
+        if same(out, due):
+            continue
+        start = time.process_time()
+        words = diagnose(plan, operands, out, due)
+        assert time.process_time() - start < 1
+        alike = [n for n in candidates(plan) if same(n.trace(plan, *(None if x is None else np.array(x) for x in operands))["out"], out)]
+        assert m.mistake in words or len(alike) > TOLD, (m.id, words)
+        shown += 1
+        told += m.mistake in words
+    assert told >= 0.6 * shown > 0
+
+
+def test_rounding_is_told_with_what_is_due_and_where() -> None:
+    plan = refsim.plan("requantize", scale_in=0.5, scale_out=1.0, input_bits=12)
+    q = np.arange(-300, 300)
+    words = diagnose(plan, [q], mutant("requantize/ibert/rounds-half-up").trace(plan, q)["out"], refsim.run(plan, q))
+    assert words.startswith("rounds half up (to nearest, ties towards plus infinity) where half even is due (in rounded)")
+
+
+def test_stale_memory_behind_a_tile_is_told_whatever_it_holds() -> None:
+    plan = refsim.plan("i_sqrt")
+    n = np.arange(1000, 1077)
+    due = refsim.run(plan, n)
+    out = due.copy()
+    out[64:] = np.arange(13) - 7000
+    assert diagnose(plan, [n], out, due) == "does not write the lanes behind the last whole tile of 32"
+
+
+def test_two_mistakes_at_once_are_told_by_the_lanes_that_differ() -> None:
+    plan = refsim.plan("i_gelu", scale=2.0**-10, input_bits=16)
+    q = np.arange(-4000, 4000)
+    due, out = refsim.run(plan, q), mutant("i_gelu/ibert/shift-trunc").trace(plan, q)["out"].copy()
+    out[::2] = due[::2]
+    words = diagnose(plan, [q], out, due)
+    assert words.startswith("on the lanes that differ, truncates negatives towards zero in a shift to the right")
+
+
+def test_what_nobody_knows_is_not_guessed() -> None:
+    plan = refsim.plan("i_gelu", scale=2.0**-10, input_bits=16)
+    q = np.arange(-4000, 4000)
+    due = refsim.run(plan, q)
+    assert diagnose(plan, [q], due ^ 5, due) == ""
+    assert diagnose(plan, [q], due + 1, due) == "is off by one on every lane"
+    assert diagnose(plan, [q], due, due) == ""
+
+
+def test_operands_are_left_as_they_are() -> None:
+    plan = refsim.plan("residual_add", scale_in=0.5, scale_residual=0.25, scale_out=1.0, input_bits=12, residual_bits=12)
+    q, residual = np.arange(-500, 500), np.arange(500, -500, -1)
+    due = refsim.run(plan, q, residual)
+    diagnose(plan, [q, residual], due ^ 3, due)
+    assert q.tolist() == list(range(-500, 500))
