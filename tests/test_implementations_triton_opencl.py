@@ -235,13 +235,13 @@ def fusions(dialect: str, channels: int | None) -> Iterator[tuple[str, tuple[Any
         yield "i_gelu", (q, gelu, rescale), refsim.run(rescale, plain)
     own = {"shift": 3} if dialect == "ibert" else {"fraction_bits": 8}
     norm = refsim.plan("i_layernorm", dialect=dialect, length=5, beta=(0.5, -1.0, 0.0, 2.0, -0.25), **own)
-    rows = np.append(np.arange(35) ** 3 % 1999 - 1000, np.full(5, 7)).reshape(8, 5)
+    rows = np.append(np.arange(135) ** 3 % 1999 - 1000, np.full(5, 7)).reshape(28, 5)
     plain = refsim.run(norm, rows)
     rescale = rescaling(plain, channels, zero_point=3)
     yield "i_layernorm", (rows, norm, rescale), refsim.run(rescale, plain)
     linear = refsim.plan("linear", dialect=dialect, in_features=33, out_features=5)
-    a = (np.arange(9 * 33) * 37 % 255 - 127).reshape(9, 33).astype(np.int8)
-    weight = (np.arange(5 * 33) * 91 % 253 - 126).reshape(5, 33).astype(np.int8)
+    a = (np.arange(40 * 33) ** 3 % 251 - 125).reshape(40, 33).astype(np.int8)
+    weight = (np.arange(5 * 33) ** 3 % 241 - 120).reshape(5, 33).astype(np.int8)
     for bias in (None, np.arange(5, dtype=np.int32) * 1000):
         plain = refsim.run(linear, a, weight, bias)
         rescale = rescaling(plain, channels)
