@@ -1,0 +1,90 @@
+"""The table of implementations and operations, made of what `refsim check --json` wrote, for a page of documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ContentError, UsageError
+from ..registry import dialects, names
+from .runner import place
+from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE
+
+BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
+MARKS = {CONFORMANT: "✓", DIFFERS: "✗", BROKE: "!", INCOMPLETE: "…", ABSENT: "–"}
+MAX_REPORT = 1 << 28
+
+
+def reports(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The results in files that ``refsim check --json`` wrote, in order; of one target met again, the last."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        try:
+            if path.stat().st_size > MAX_REPORT:
+                raise ContentError(f"{path}: larger than {MAX_REPORT} bytes, which no report is")
+            content = json.loads(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise ContentError(f"{path}: no JSON: {error}") from None
+        for result in content if isinstance(content, list) else [content]:
+            try:
+                found[result["target"]] = {
+                    "target": str(result["target"]),
+                    "effort": str(result["effort"]),
+                    "verdict": str(result["verdict"]),
+                    "ops": {(o["op"], o["dialect"]): (MARKS[o["verdict"]], len(o["deviations"])) for o in result["ops"]},
+                }
+            except (KeyError, TypeError) as error:
+                raise ContentError(f"{path}: no report of refsim check ({type(error).__name__}: {error})") from None
+    return list(found.values())
+
+
+def markdown(results: Sequence[dict[str, Any]]) -> str:
+    """A row per op, a column per implementation; a cell has a mark for each dialect."""
+    spoken = dialects()
+    lines = [
+        "| | " + " | ".join(r["target"] for r in results) + " |",
+        "|---" * (len(results) + 1) + "|",
+    ]
+    for op in names():
+        lines.append(f"| {op} | " + " | ".join(" ".join(_mark(r, op, d) for d in spoken) for r in results) + " |")
+    efforts = ", ".join(dict.fromkeys(r["effort"] for r in results))
+    legend = "; ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict != ABSENT)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Two marks a cell, for {' and '.join(spoken)}, at {efforts} effort: {legend}; – not declared. "
+            "A small number counts the known deviations that occurred.",
+        ]
+    )
+
+
+def _mark(result: dict[str, Any], op: str, dialect: str) -> str:
+    mark, deviations = result["ops"].get((op, dialect), (MARKS[ABSENT], 0))
+    return f"{mark}<sup>{deviations}</sup>" if deviations else str(mark)
+
+
+def placed(page: Path, table: str) -> str:
+    """The text of `page` with the table between its two marks."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{page}: {error.strerror}") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"{page}: lacks the lines {BEGIN} and {END} that the table stands between")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def update(page: Path, table: str) -> bool:
+    """Write the table into `page`; whether that changed anything."""
+    text = placed(page, table)
+    if text == page.read_text(encoding="utf-8"):
+        return False
+    place(text.encode(), page)
+    return True

@@ -1,0 +1,79 @@
+"""`refsim table`: the table of verdicts in a page, from reports and from nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refsim.conformance import matrix
+from refsim.errors import ContentError, UsageError
+from refsim.registry import dialects
+
+
+def report(target: str, *ops: tuple[str, str, str, int]) -> dict[str, Any]:
+    return {
+        "target": target,
+        "effort": "default",
+        "verdict": "conformant",
+        "ops": [{"op": o, "dialect": d, "verdict": v, "deviations": {str(i): {} for i in range(n)}} for o, d, v, n in ops],
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(
+        json.dumps([report("c", ("i_gelu", "ibert", "conformant", 0), ("i_gelu", "paper", "conformant", 0)), report("old")]),
+        encoding="utf-8",
+    )
+    second.write_text(
+        json.dumps(report("huggingface", ("i_gelu", "ibert", "conformant", 2), ("i_exp", "ibert", "broke", 0))), encoding="utf-8"
+    )
+    return [first, second]
+
+
+def test_cells(files: list[Path]) -> None:
+    rows = {line.split("|")[1].strip(): line for line in matrix.markdown(matrix.reports(files)).splitlines() if line.startswith("|")}
+    assert rows[""] == "| | c | old | huggingface |"
+    first, absent, other = (c.strip() for c in rows["i_gelu"].split("|")[2:-1])
+    assert (first, absent) == ("✓ ✓", "– –")
+    assert other == " ".join({"ibert": "✓<sup>2</sup>", "paper": "–"}[d] for d in dialects())
+    assert "!" in rows["i_exp"]
+    assert rows["i_sqrt"].count("–") == 6
+
+
+def test_page_is_updated_between_its_marks_only(files: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{matrix.BEGIN}\nold\n{matrix.END}\nafter\n", encoding="utf-8")
+    words = [sys.executable, "-m", "refsim.cli", "table", *map(str, files), "--into", str(page)]
+    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 1
+    assert "old" in page.read_text(encoding="utf-8")
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old\n" not in text.replace("| old |", "")
+    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 0
+    page.write_text(text.replace("✓", "✗"), encoding="utf-8")
+    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 1
+
+
+def test_bad_files_are_named(tmp_path: Path, files: list[Path]) -> None:
+    broken, page = tmp_path / "broken.json", tmp_path / "page.md"
+    broken.write_text('{"target": "c"}', encoding="utf-8")
+    page.write_text("no marks", encoding="utf-8")
+    with pytest.raises(ContentError, match=r"broken\.json: no report"):
+        matrix.reports([broken])
+    broken.write_text("{", encoding="utf-8")
+    with pytest.raises(ContentError, match="no JSON"):
+        matrix.reports([broken])
+    with pytest.raises(UsageError, match=r"absent\.json"):
+        matrix.reports([tmp_path / "absent.json"])
+    with pytest.raises(UsageError, match="lacks the lines"):
+        matrix.update(page, "table")
+    assert page.read_text(encoding="utf-8") == "no marks"
