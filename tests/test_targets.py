@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -548,24 +549,97 @@ def test_steps_of_results_name_the_first_that_differs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("results.json", None, "results.json is missing"),
         ("results.json", '{"results":1,"corpus":"0"}', "of corpus '0', here is"),
+        ("results.json", '{"results":1}', "names the corpus"),
         ("results.json", '{"results":2}', "version"),
+        ("all.jsonl", '{"id":"i_sqrt/paper/a/b","out":[1],"corpus":"0"}\n', "of corpus '0', here is"),
+        ("about.json", '{"format":"refsim vectors 1","corpus":"0","launches":[]}', "of corpus '0', here is"),
+        ("about.json", '{"format":"refsim vectors 9"}', "format"),
+        ("about.json", '{"format":"refsim vectors 1","launches":[{}]}', "no list of launches"),
         ("results.json", "[", "not JSON"),
         ("all.jsonl", '{"id":"i_sqrt/paper/a/b","out":[1]}', "all.jsonl: the last line ends"),
         ("all.jsonl", '{"id":"i_sqrt/paper/a/b"}\n', "all.jsonl: line 1: lacks"),
-        ("all.jsonl", '{"id":"i_glue/paper/a/b","out":[1]}\n', "no case of the corpus"),
+        ("all.jsonl", '{"id":"i_glue/paper/a/b","out":[1]}\n', "no case of these vectors"),
         ("all.jsonl", '{"id":"i_sqrt/paper/a/b","out":[1]}\n' * 2, "a second result"),
     ],
 )
-def test_illegible_folder_is_refused(tmp_path: Path, name: str, text: str | None, says: str) -> None:
+def test_illegible_folder_is_refused(tmp_path: Path, name: str, text: str, says: str) -> None:
     manifest(tmp_path)
-    if text is None:
-        (tmp_path / name).unlink()
-    else:
-        (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text)
     with pytest.raises(Unloadable, match=says):
         connect(parse(f"results:{tmp_path}"))
+
+
+def test_results_without_a_corpus_are_refused(tmp_path: Path) -> None:
+    written(next(load().cases("i_sqrt", "paper")), "jsonl", tmp_path)
+    with pytest.raises(Unloadable, match=r"line 1: neither it nor results\.json names the corpus"):
+        connect(parse(f"results:{tmp_path}"))
+
+
+def rendered(tmp_path: Path, format: str) -> Path:
+    out = tmp_path / f"vectors{'.' + format if format in ('npz', 'jsonl') else ''}"
+    done = run("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_results_beside_rendered_hex_vectors(tmp_path: Path) -> None:
+    """A test bench writes result.hex into the folder of each launch."""
+    folder = rendered(tmp_path, "hex")
+    code, found, _ = checked(f"results:{folder}")
+    assert (code, found["ops"]) == (4, [])
+    places = [path for path in folder.iterdir() if path.is_dir()]
+    for place in places:
+        (place / "result.hex").write_bytes((place / "out.hex").read_bytes())
+    code, found, text = checked(f"results:{folder}")
+    assert code == 0, text
+    assert one(found, "i_sqrt")["vectors"] == len(places) == len(list(load().cases("i_sqrt", "paper")))
+    least = min(places)
+    lines = (least / "result.hex").read_text().splitlines()
+    (least / "result.hex").write_text("\n".join([*lines[:-1], f"{int(lines[-1], 16) ^ 1:x}"]) + "\n")
+    assert checked(f"results:{folder}")[0] == 1
+
+
+def test_results_in_the_archive_of_rendered_vectors(tmp_path: Path) -> None:
+    archive = dict(np.load(rendered(tmp_path, "npz")))
+    results = {name: x.astype(np.int64) for name, x in archive.items() if name.endswith("/out")}
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    np.savez(folder / "results.npz", about=archive["about"], **results)
+    code, found, text = checked(f"results:{folder}")
+    assert code == 0, text
+    assert one(found, "i_sqrt")["vectors"] == len(results) > 0
+    results.pop(min(results))
+    np.savez(folder / "results.npz", about=archive["about"], **results)
+    assert checked(f"results:{folder}")[0] == 4
+
+
+def test_results_in_the_lines_of_rendered_vectors(tmp_path: Path) -> None:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    records = [json.loads(line) for line in rendered(tmp_path, "jsonl").read_text().splitlines()]
+    (folder / "mine.jsonl").write_text("".join(json.dumps({k: r[k] for k in ("id", "out", "corpus")}) + "\n" for r in records))
+    code, found, text = checked(f"results:{folder}")
+    assert code == 0, text
+    assert one(found, "i_sqrt")["vectors"] == len(records)
+
+
+def test_results_of_vectors_made_to_order(tmp_path: Path) -> None:
+    vectors = tmp_path / "mine.jsonl"
+    words = ["golden", "make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "3e-4", "--bits", "20", "--count", "700"]
+    done = run(*words, "--format", "jsonl", "--out", str(vectors))
+    assert done.returncode == 0, done.stderr
+    manifest(tmp_path, vectors="mine.jsonl", corpus=hashlib.sha256(vectors.read_bytes()).hexdigest())
+    records = [json.loads(line) for line in vectors.read_text().splitlines()]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps({"id": r["id"], "out": r["out"]["data"]}) + "\n" for r in records))
+    code, found, text = checked(f"results:{tmp_path}")
+    assert code == 0, text
+    assert one(found, "i_gelu", "ibert")["lanes"] == 700
+    with vectors.open("a") as stream:
+        stream.write(json.dumps(records[0]) + "\n")
+    code, found, _ = checked(f"results:{tmp_path}")
+    assert code == 3
+    assert "here is" in found["trouble"]
 
 
 def test_results_answer_by_hand_too(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from .targets import Description, Spec, described, smallest_dtype
 
 if TYPE_CHECKING:
     from ..vectors.corpus import Case, Corpus
+    from .results import Made
 
 FIRST = 120.0
 """Seconds for the first launch of an op in a worker, which may compile; and for loading the target."""
@@ -176,7 +177,7 @@ class Worker:
     """
 
     description: Description
-    vectors: Corpus | None = None
+    vectors: Corpus | Made | None = None
 
     def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
         self._spec, self._launch, self._first = spec, launch, first

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import numpy as np
 from ..errors import ContentError
 from ..ops.base import Plan
 from ..vectors import form
-from ..vectors.corpus import Case, Corpus, load
+from ..vectors.corpus import Case, Corpus, lines_of, load
+from ..vectors.render import ABOUT
+from ..vectors.render import FORMAT as VECTORS
 from .client import Answer, Broken, Unloadable, Worker, usable
 from .targets import Description, Spec
 
@@ -21,8 +25,30 @@ MANIFEST = "results.json"
 FORMAT = 1
 LARGEST = 1 << 28
 """Bytes of one file of results."""
+RESULT = "result"
+"""Stem of the file with a launch's result, in a folder that `refsim golden render` wrote."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _HEX = re.compile(r"[0-9a-fA-F_]{1,24}")
+
+
+class Made:
+    """Vectors made to order, from a file of JSON Lines: answers as a corpus does.
+
+    Attributes
+    ----------
+    hash : str
+        SHA-256 of the file.
+    keys : list of (op, dialect)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._cases = list(lines_of(path))
+        self.hash = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.keys = sorted({(case.plan.op, case.plan.dialect) for case in self._cases})
+
+    def cases(self, op: str, dialect: str) -> Iterator[Case]:
+        """Those of one op in one dialect."""
+        return (case for case in self._cases if (case.plan.op, case.plan.dialect) == (op, dialect))
 
 
 class Offline(Worker):
@@ -31,17 +57,22 @@ class Offline(Worker):
     Raises
     ------
     Unloadable
-        No manifest, results of another corpus, or a file that is not in the format; names the file and the line.
+        Results of another corpus or of none, or a file that is not in the format; names the file and the line.
     """
+
+    vectors: Corpus | Made
 
     def __init__(self, spec: Spec) -> None:
         self._spec, self._process = spec, None
         self._folder = Path(spec.attribute)
         self._case: Case | None = None
+        self._ids: dict[str, str] = {}
+        self._lines: dict[str, dict[str, Any]] = {}
+        self._members: dict[str, tuple[Path, str]] = {}
         try:
-            self.vectors: Corpus = self._named_corpus()
-            self._ids: dict[str, str] = {}
-            self._lines: dict[str, dict[str, Any]] = {}
+            path = self._folder / MANIFEST
+            self._manifest = _object(path.read_bytes(), MANIFEST) if path.is_file() else None
+            self.vectors = self._corpus()
             self._scan()
             self.description = self._claims()
         except ContentError as error:
@@ -49,31 +80,80 @@ class Offline(Worker):
 
     # -------------------------------------------------------------------------------------------------------------- loading
 
-    def _named_corpus(self) -> Corpus:
-        path = self._folder / MANIFEST
-        if not path.is_file():
-            raise ContentError(f"{MANIFEST} is missing: it names the corpus that the results are of")
-        self._manifest = _object(path.read_bytes(), MANIFEST)
-        if self._manifest.get("results") != FORMAT:
-            raise ContentError(f'{MANIFEST}: "results" is {self._manifest.get("results")!r:.40}, not {FORMAT}, the version of the format')
-        vectors = self._manifest.get("vectors")
-        corpus = load(None if vectors is None else self._folder / str(vectors))
-        if self._manifest.get("corpus") != corpus.hash:
-            raise ContentError(f"the results are of corpus {self._manifest.get('corpus')!r:.80}, here is {corpus.hash}")
-        return corpus
+    def _corpus(self) -> Corpus | Made:
+        """The vectors that the manifest names; the shipped ones where it names none."""
+        manifest = self._manifest or {"results": FORMAT}
+        if manifest.get("results") != FORMAT:
+            raise ContentError(f'{MANIFEST}: "results" is {manifest.get("results")!r:.40}, not {FORMAT}, the version of the format')
+        named = manifest.get("vectors")
+        if named is None:
+            return load()
+        path = self._folder / str(named)
+        return Made(path) if path.is_file() else load(path)
+
+    def _of_corpus(self, named: Any, where: str) -> None:
+        """Refuse results of other vectors, and those that do not say of which they are."""
+        if named is None and self._manifest is not None:
+            named, where = self._manifest.get("corpus"), MANIFEST
+        if named is None:
+            raise ContentError(f"{where}: neither it nor {MANIFEST} names the corpus that the results are of")
+        if named != self.vectors.hash:
+            raise ContentError(f"{where}: results of corpus {named!r:.80}, here is {self.vectors.hash}")
 
     def _scan(self) -> None:
         """Which case's result stands where."""
+        if self._manifest is not None:
+            self._of_corpus(None, MANIFEST)
+        rendered = [path.parent for path in sorted(self._folder.rglob(ABOUT))]
+        for folder in rendered:
+            self._scan_rendered(folder)
         for path in sorted(self._folder.rglob("*")):
-            name = path.relative_to(self._folder).as_posix()
-            if path.suffix not in (".jsonl", ".npz", ".hex", ".bin") or not path.is_file():
+            if path.suffix not in (".jsonl", ".npz", ".hex", ".bin") or not path.is_file() or any(f in path.parents for f in rendered):
                 continue
+            name = path.relative_to(self._folder).as_posix()
             if path.stat().st_size > LARGEST:
                 raise ContentError(f"{name}: more than {LARGEST} bytes")
+            if isinstance(self.vectors, Made) and path.resolve() == (self._folder / str((self._manifest or {})["vectors"])).resolve():
+                continue
             if path.suffix == ".jsonl":
                 self._scan_lines(path, name)
-            else:
+            elif path.suffix != ".npz" or not self._scan_archive(path, name):
+                self._of_corpus(None, name)
                 self._found(name.removesuffix(path.suffix), name)
+
+    def _scan_rendered(self, folder: Path) -> None:
+        """A folder as ``refsim golden render`` wrote it, with a file of results beside the vectors of each launch."""
+        name = (folder / ABOUT).relative_to(self._folder).as_posix()
+        for prefix, id in self._launches(_object((folder / ABOUT).read_bytes(), name), name):
+            for suffix in (".hex", ".bin"):
+                path = folder / prefix / f"{RESULT}{suffix}"
+                if path.is_file():
+                    self._found(id, path.relative_to(self._folder).as_posix())
+
+    def _scan_archive(self, path: Path, name: str) -> bool:
+        """Whether an archive has a member ``about``, as those of ``refsim golden render``: then it holds results of many launches."""
+        try:
+            members = form.unarchive(path.read_bytes())
+        except form.Malformed as error:
+            raise ContentError(f"{name}: {error}") from None
+        if "about" not in members:
+            return False
+        for prefix, id in self._launches(_object(members["about"].tobytes(), f"{name}: about"), f"{name}: about"):
+            if f"{prefix}/out" in members:
+                self._found(id, name)
+                self._members[id] = path, f"{prefix}/"
+        return True
+
+    def _launches(self, about: dict[str, Any], where: str) -> Iterator[tuple[str, str]]:
+        """(prefix, id of the case) of each launch that a rendering holds."""
+        if about.get("format") != VECTORS:
+            raise ContentError(f"{where}: its format is {about.get('format')!r:.40}, not {VECTORS!r}")
+        self._of_corpus(about.get("corpus"), where)
+        try:
+            for entry in about["launches"]:
+                yield str(entry["prefix"]).rstrip("/"), str(entry["launch"]["id"])
+        except (KeyError, TypeError) as error:
+            raise ContentError(f"{where}: no list of launches: {error}") from None
 
     def _scan_lines(self, path: Path, name: str) -> None:
         data = path.read_bytes()
@@ -82,8 +162,9 @@ class Offline(Worker):
         for number, line in enumerate(data.splitlines(), 1):
             where = f"{name}: line {number}"
             record = _object(line, where)
-            if not isinstance(record.get("id"), str) or not isinstance(record.get("out"), list):
-                raise ContentError(f'{where}: lacks an "id", a string, or an "out", a list')
+            if not isinstance(record.get("id"), str) or not isinstance(record.get("out"), (list, dict)):
+                raise ContentError(f'{where}: lacks an "id", a string, or an "out", a list or a tensor')
+            self._of_corpus(record.get("corpus"), where)
             self._found(record["id"], where)
             self._lines[record["id"]] = record
 
@@ -91,12 +172,12 @@ class Offline(Worker):
         if id in self._ids:
             raise ContentError(f"{where}: a second result of {id}, which {self._ids[id]} has too")
         if tuple(id.split("/")[:2]) not in self.vectors.keys:
-            raise ContentError(f"{where}: {id!r:.80} is no case of the corpus")
+            raise ContentError(f"{where}: {id!r:.80} is no case of these vectors")
         self._ids[id] = where
 
     def _claims(self) -> Description:
         """The ops of the manifest, or those of which there is any result."""
-        listed = self._manifest.get("ops")
+        listed = (self._manifest or {}).get("ops")
         keys = Counter(tuple(id.split("/")[:2]) for id in self._ids)
         if listed is None:
             claimed = sorted(keys)
@@ -143,12 +224,17 @@ class Offline(Worker):
     def _lined(self, case: Case) -> dict[str, Any]:
         record = self._lines[case.id]
         steps = record.get("steps", {})
-        if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, list) for name, x in steps.items()):
-            raise ContentError(f"steps are to be lists by names out of {', '.join(case.steps)}")
+        if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, (list, dict)) for name, x in steps.items()):
+            raise ContentError(f"steps are to be lists or tensors by names out of {', '.join(case.steps)}")
         return {**{name: _values(x, case.steps[name].dtype) for name, x in steps.items()}, "out": _values(record["out"], case.out.dtype)}
 
     def _filed(self, case: Case, path: Path) -> dict[str, Any]:
         data, dtype = path.read_bytes(), case.out.dtype
+        if case.id in self._members:
+            path, prefix = self._members[case.id]
+            members = form.unarchive(path.read_bytes())
+            own = {name.removeprefix(prefix).removeprefix("steps."): x for name, x in members.items() if name.startswith(prefix)}
+            return {name: x for name, x in own.items() if name in case.steps}
         if path.suffix == ".npz":
             return {name: x for name, x in form.unarchive(data).items() if name in case.steps}
         if path.suffix == ".hex":
@@ -171,8 +257,18 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     return record
 
 
-def _values(values: list[Any], dtype: Any) -> Any:
-    """The numbers of a JSON list: integers, those beyond 2**53 as strings too; reals as hexadecimal strings or numbers."""
+def _values(values: Any, dtype: Any) -> Any:
+    """The numbers of a JSON list: integers, those beyond 2**53 as strings too; reals as hexadecimal strings or numbers.
+
+    Or of a tensor as the corpus writes it, with a shape.
+    """
+    if isinstance(values, dict):
+        shape, data = values.get("shape"), values.get("data")
+        if not isinstance(data, list) or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ContentError("a tensor lacks its shape or its data")
+        if math.prod(shape) != len(data):
+            raise ContentError(f"{len(data)} values where the shape {shape} has another number")
+        return _values(data, dtype).reshape(shape)
     if dtype.kind == "f":
         reals = [float.fromhex(v) if isinstance(v, str) else v for v in values]
         if any(type(v) not in (int, float) for v in reals):
