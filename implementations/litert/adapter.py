@@ -87,6 +87,10 @@ _Int8.DEVIATIONS = [  # type: ignore[attr-defined]
         "reason": "the size % 16 last elements of a tensor go through a scalar loop that follows gemmlowp_double: -0.5 becomes -1, not 0",
         "reference": "measured with ai-edge-litert 2.3.0 on x86-64: every size from 1 to 100, see README.md",
         "applies": _Int8._left_over,
+        "witness": {
+            "parameters": {"scale_in": 1.0, "scale_out": 4.0, "rule": "neon_sqrdmulh_srshl", "input_bits": 8},
+            "operands": [[-2] * 17],
+        },
     }
 ]
 int8 = _Int8()
