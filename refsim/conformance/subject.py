@@ -147,12 +147,11 @@ class Subject:
             if not covers(self.domain, d, case.plan):
                 self.record.outside += 1
                 continue
-            self._golden(case)
-            self.record.vectors += 1
-            count.add(case)
+            if self._golden(case):
+                self.record.vectors += 1
+                count.add(case)
         self.record.bins = count.bins
         if self.suite.worker.vectors is not None:
-            self.record.vectors -= self.record.missing
             self.record.note = "results of golden vectors only: no law and no search was run" + (
                 f"; cases without a result: {self.record.missing}" if self.record.missing else ""
             )
@@ -320,10 +319,10 @@ class Subject:
             except Broken as broken:
                 self._broke(broken)
 
-    def _golden(self, case: Any) -> None:
-        """One golden launch; after too many broken ones the op is abandoned."""
+    def _golden(self, case: Any) -> bool:
+        """One golden launch, and whether it was answered; after too many broken ones the op is abandoned."""
         if self.suite.broken.get(self.definition.key, 0) >= MOST_BROKEN:
-            return
+            return False
         self.suite.worker.announce(case)
         try:
             self.compare(case.plan, case.operands, case.steps["out"], "C", f"golden {case.id}")
@@ -331,6 +330,8 @@ class Subject:
             self._fail(mismatch)
         except Broken as broken:
             self._broke(broken)
+            return False
+        return True
 
     def _broke(self, broken: Broken) -> None:
         if broken.kind == "no result":
