@@ -466,6 +466,23 @@ def rules(key: Key) -> Draft:
     )
 
 
+@family("tensors", ("requantize",), lambda d: [f"{rule}.{bits}" for rule in RULES for bits in (8, 16)], ["requantize-rule"])
+def tensors(key: Key) -> Draft:
+    """Every rounding rule as the operators of other runtimes apply it: two binary32 scales of whole tensors, 8 or 16 bits to int8."""
+    rule, bits = key.name.split(".")
+    words = raw_words(f"{key.op}/{key.family}/{key.name}", 2)
+    scales = [float(np.float32(math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -k))) for w, k in zip(words, (8, 5), strict=True)]
+    if rule == "half_even_shift":
+        scales = [math.ldexp(0.5, math.frexp(scale)[1]) for scale in scales]
+    plan = _fitting(key, range(int(bits), 1, -1), rule=rule, scale_in=scales[0], scale_out=scales[1], output_bits=8)
+    values = (
+        _domain(plan)
+        if plan.input_range[1] < 1 << 8
+        else np.unique(np.concatenate([_rule_lanes(plan, key.id, "any"), np.arange(-999, 999, 7)]))
+    )
+    return plan, [_shuffled(values, key.id)], ()
+
+
 def _rule_lanes(plan: Any, seed: str, kind: str) -> NDArray[np.int64]:
     """Small integers, ties of the plan, the ends of the range, and raw words, each for all channels."""
     ends = [*range(-12, 13)] if kind == "ties" else [*range(-3, 4)]
