@@ -285,3 +285,21 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
     while alive(child.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert alive(child.pid) == []
+
+
+def test_missing_package_is_skipped_when_asked_and_never_in_ci(tmp_path: Path) -> None:
+    """A shipped implementation whose package is not there: 4, or nothing beside others that ran; REFSIM_REQUIRE_ALL overrules."""
+    hidden = tmp_path / "apytypes.py"
+    hidden.write_text("raise ImportError('hidden')")
+    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}", "REFSIM_REQUIRE_ALL": ""}
+    words = ["check", "apytypes", "--effort", "quick", "--jobs", "1"]
+    alone = refsim(*words, env=env)
+    assert alone.returncode == 4
+    assert "cannot run here" in alone.stdout
+    assert refsim(*words, "--skip-missing", env=env).returncode == 4
+    both = [*words, f"{MOCKS}:right"]
+    assert refsim(*both, env=env).returncode == 4
+    skipped = refsim(*both, "--skip-missing", env=env)
+    assert skipped.returncode == 0, skipped.stdout
+    assert "cannot run here" in skipped.stdout
+    assert refsim(*both, "--skip-missing", env={**env, "REFSIM_REQUIRE_ALL": "1"}).returncode == 4
