@@ -235,7 +235,7 @@ def product(
     high = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
     for start in range(0, inner, BLOCK_K):
         k_a = start + tl.arange(0, BLOCK_K)[None, :]
-        k_b = start + tl.arange(0, BLOCK_K)[:, None]
+        k_b = start + tl.arange(0, BLOCK_K)[:, None].to(tl.int64)  # a large matrix has more than 2**31 elements
         a = tl.load(a_ptr + row * inner + k_a, mask=(row < rows) & (k_a < inner), other=0)
         b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
         a_low = (a & 127).to(tl.int8) if WIDE_A else a
