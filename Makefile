@@ -1,9 +1,11 @@
 # Every goal sets up what it needs, in an environment of its own under .venvs/. Prerequisites: Python >= 3.11, git, build-essential.
 #
 #   make conformance      check the shipped C and CUDA kernels and two libraries, then draw the figures (light: no torch)
-#   make conformance-all  the same and Hugging Face's I-BERT (installs torch)
+#   make conformance-all  the same and every other implementation there is here: Hugging Face's I-BERT, Triton, OpenCL, ONNX, LiteRT, … (installs torch)
+#   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
+#   make nightly          what takes longer: all mutants at default effort, fuzzing, races, mutation of the simulator's own source
 #   make clean            remove environments, builds and caches
 #
 # Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS (what it runs).
@@ -23,16 +25,16 @@ TORCH := torch==2.13.0
 JOBS := 2
 TESTS := tests
 LIGHT_TARGETS := c cuda apytypes onnxruntime
-HEAVY_TARGETS := huggingface huggingface:float32
+HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
 
 LIGHT := .venvs/light
 HEAVY := .venvs/heavy
 TEST := .venvs/test
 LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,test]'
+HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,rules,reports]'
 
-.PHONY: help conformance conformance-all test bench clean
+.PHONY: help conformance conformance-all verdicts test bench nightly clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -60,8 +62,14 @@ conformance: $(LIGHT)/.installed
 	$(LIGHT)/bin/refsim report --out out/report
 
 conformance-all: $(HEAVY)/.installed
-	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS)
+	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS) --skip-missing --json out/conformance.json
 	$(HEAVY)/bin/refsim report --out out/report
+
+verdicts: out/conformance.json
+	$(HEAVY)/bin/refsim table out/conformance.json --into README.md
+
+out/conformance.json:
+	$(MAKE) conformance-all
 
 # pytest fails where it finds no test (exit code 5).
 test: $(TEST)/.installed
