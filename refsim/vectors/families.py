@@ -115,6 +115,7 @@ TAGS = {
     "row-kind": "a row maximum started at 0, a sum started wrong, an order of summation that matters",
     "saturation": "a missing clamp, a clamp to the symmetric range, or a wrap where saturation is due",
     "segment": "a segment count z that is off by one, not clamped, or clamped too early; a shift by z beyond the register",
+    "shift": "a shift by the width of the register or more, which C, GPUs and RTL leave undefined or take modulo the width",
     "shift-floor": "a shift of negative numbers that truncates towards 0 instead of flooring",
     "sigma": "the shift s of the sum of squares, sigma = 0 with s > 0, sigma = 1, the 32-bit condition on the sum of squares",
     "sqrt-bodies": "a square root with a fixed number of iterations, or by a binary32 root",
@@ -534,6 +535,23 @@ def dyadic(key: Key) -> Draft:
     plan: Any = key.plan(scale_in=scales[0], scale_out=scales[1], output_bits=(16, 8, 32, 8, 8, 8, 32, 16)[key.index], input_bits=bits)
     extra = [8971541, 235938099, -235938099]
     return plan, [_cut(plan, _ints([*extra, *patterns.lanes(plan, key.id, 240)]))], ("extreme",)
+
+
+@family("shifts", ("requantize", "residual_add"), ["small", "wide"], ["shift"])
+def shifts(key: Key) -> Draft:
+    """Every dyadic shift that a plan may have, a channel each, from two to the left to far beyond the register: tiny and extreme inputs."""
+    exponents, bits = {"small": (range(-1, 34), 24), "wide": (range(-100, -1), 64)}[key.name]
+    factors = tuple((1.0, -1.5, 2.0 - 2.0**-40)[i % 3] * 2.0**k for i, k in enumerate(exponents))
+    given: dict[str, Any] = {"scale_in": factors, "scale_out": 1.0, "input_bits": bits, "output_bits": 32}
+    if key.op == "residual_add":
+        given |= {"scale_residual": factors[::-1], "residual_bits": 24, "input_bits": min(bits, 32)}
+    plan: Any = key.plan(**given)
+    sizes = [0, 1, 3, *((1 << k) + step for k in (22, 31, 62) for step in (-1, 0, 1)), (1 << 63) - 1]
+    q = _columns(plan, _cut(plan, _ints([*sizes, *(-v for v in sizes)])))
+    if key.op == "requantize":
+        return plan, [q], ()
+    lo, hi = plan.residual_range
+    return plan, [q, np.clip(q[::-1], lo, hi)], ()
 
 
 @family("ties", ("residual_add",), range(6), ["tie", "saturation"])
