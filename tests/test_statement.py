@@ -260,7 +260,7 @@ def test_page_stands_alone_and_holds_everything(made: Path) -> None:
 
 def result(**changes: Any) -> Result:
     record = {"check": "golden", "vectors": 62, "outside": 0, "launches": 62, "lanes": 999, "differing": 0, "finished": True}
-    record |= {"failures": [], "broken": [], "deviations": {}, "declared": [], "bins": {"a-bin": 5, "b-bin": 0}, "note": ""}
+    record |= {"failures": [], "broken": [], "deviations": {}, "declared": {}, "bins": {"a-bin": 5, "b-bin": 0}, "note": ""}
     record |= changes.pop("record", {})
     o = OpVerdict("i_gelu", "ibert", [record])
     made = Result("<b>evil</b>.py", "default", 0, [o], corpus=load().hash, spoken={"i_gelu": ("ibert",)}, date="2026-01-01T00:00:00+00:00")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "refsim(op, dialect): a check of one op in one dialect")
+    if config.getoption("--refsim-target"):
+        from refsim.registry import dialects, names
+
+        for name in (*names(), *dialects()):
+            config.addinivalue_line("markers", f"{name}: refsim's checks of {name}")
 
 
 def suite(config: pytest.Config) -> Any:
@@ -49,29 +55,41 @@ def suite(config: pytest.Config) -> Any:
         except RefsimError as error:
             raise pytest.UsageError(str(error)) from None
         _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"))
+        if not config.getoption("--refsim-events"):
+            from refsim.conformance.runner import stale
+
+            if stale(worker.description):
+                names = ", ".join(stale(worker.description))
+                raise pytest.UsageError(f"known deviations of what the target does not implement: {names}; remove them from DEVIATIONS")
     return _SUITE["suite"]
 
 
+def _ours(path: Any) -> bool:
+    """Whether a file is one of the suite's; a project may have fixtures and modules of the same names."""
+    from refsim.content import content
+
+    return Path(path).resolve().is_relative_to(content("properties").resolve())
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "subject" not in metafunc.fixturenames:
+    if "subject" not in metafunc.fixturenames or not _ours(metafunc.definition.path):
         return
     op = metafunc.module.OP
     wanted, selected = metafunc.config.getoption("--refsim-op"), metafunc.config.getoption("--refsim-dialect")
     chosen = [] if wanted and op not in wanted else [d for d in suite(metafunc.config).claims(op) if not selected or d in selected]
     only = getattr(metafunc.function, "dialects", None)
     chosen = [d for d in chosen if only is None or d in only]
-    metafunc.parametrize(
-        "subject", [pytest.param((op, d), id=f"{op}-{d}", marks=pytest.mark.refsim(op=op, dialect=d)) for d in chosen], indirect=True
-    )
+    marks = {d: [pytest.mark.refsim(op=op, dialect=d), getattr(pytest.mark, op), getattr(pytest.mark, d)] for d in chosen}
+    metafunc.parametrize("subject", [pytest.param((op, d), id=f"{op}-{d}", marks=marks[d]) for d in chosen], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the target does not claim, instead of reporting it as skipped."""
-    empty = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and not hasattr(item, "callspec")]
-    empty += [item for item in items if hasattr(item, "callspec") and "NOTSET" in item.callspec.id]
+    ours = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and _ours(item.path)]
+    empty = [item for item in ours if not hasattr(item, "callspec") or "NOTSET" in item.callspec.id]
     made = _SUITE.get("suite")
     if made is not None and made.worker.vectors is not None:  # results answer to golden vectors only
-        empty += [item for item in items if item not in empty and getattr(item, "originalname", "") != "test_golden"]
+        empty += [item for item in ours if item not in empty and getattr(item, "originalname", "") != "test_golden"]
     if empty:
         config.hook.pytest_deselected(items=empty)
         items[:] = [item for item in items if item not in empty]
@@ -121,11 +139,41 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     record = getattr(report, "refsim", None)
     if record is not None and "config" in _SUITE:
+        _SUITE.setdefault("records", []).append(record)
         _event(_SUITE["config"], {"record": record, "seconds": report.duration})
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     _SUITE["config"] = session.config
+
+
+def _needless(config: pytest.Config) -> list[str]:
+    """Known deviations that did not occur where they are certain to: at their witness, or in a whole search of default effort."""
+    records = _SUITE.get("records", [])
+    if config.getoption("--refsim-events") or hasattr(config, "workerinput"):
+        return []
+    occurred = {name for r in records for name in r["deviations"]}
+    ran = {(r["op"], r["dialect"], r["check"]) for r in records if r["finished"]}
+    made = {}
+    for r in records:
+        for name, entry in r["declared"].items():
+            searched = all((r["op"], d, c) in ran for d in entry["dialects"] for c in ("golden", "differential"))
+            certain = entry["witness"] or (searched and config.getoption("--refsim-effort") != "quick")
+            if name not in occurred and certain and (r["op"], r["dialect"], "golden") in ran:
+                made[name] = f"deviation {name} of {r['op']} does not occur: remove it from DEVIATIONS" + (
+                    "" if entry["witness"] else ", or give it a witness"
+                )
+    return list(made.values())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == 0 and _needless(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in _needless(config):
+        terminalreporter.write_line(f"refsim: {line}", red=True, bold=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

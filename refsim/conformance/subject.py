@@ -70,7 +70,7 @@ class Record:
     differing: int = 0
     broken: list[dict[str, str]] = field(default_factory=list)
     deviations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    declared: list[str] = field(default_factory=list)
+    declared: dict[str, dict[str, Any]] = field(default_factory=dict)
     bins: dict[str, int] = field(default_factory=dict)
     note: str = ""
 
@@ -298,7 +298,7 @@ class Subject:
         for entry in self.suite.worker.description.deviations:
             if entry["op"] != op or dialect not in entry["dialects"]:
                 continue
-            self.record.declared.append(entry["id"])
+            self.record.declared[entry["id"]] = {"dialects": list(entry["dialects"]), "witness": "witness" in entry}
             if "witness" not in entry:
                 continue
             where = f"the witness of deviation {entry['id']}"
