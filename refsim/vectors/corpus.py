@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .. import __version__, registry
 from ..content import content
-from ..errors import ContentError, PlanError, RefsimError
+from ..errors import ContentError, PlanError, RefsimError, WidthError
 from ..ops.base import DEFINITIONS, Definition, Plan
 from . import bins, form, schema
 from .form import Malformed
@@ -34,6 +34,8 @@ SUITE = 1
 """Version of the format: another one is refused, not guessed at."""
 MAX_FILE = 1 << 26
 MAX_MANIFEST = 1 << 22
+MAX_WORK = 1 << 20
+"""Elements, or multiplications of a product, that verifying one case may take: Python ints are slow and large."""
 OURS = ("README.md", "manifest.json")
 """Files of a corpus that no hash covers."""
 
@@ -119,7 +121,7 @@ def load(folder: Path | str | None = None) -> Corpus:
     if not root.is_dir():
         raise ContentError(f"{root}: no folder")
     try:
-        manifest = form.parse(_read(root, "manifest.json", MAX_MANIFEST))
+        manifest = form.parse(_read(root, "manifest.json", MAX_MANIFEST), integers_only=True)
         schema.conforms("manifest", manifest)
     except Malformed as error:
         raise ContentError(f"manifest.json: {error}") from None
@@ -236,7 +238,7 @@ def _records(
         try:
             if len(text) > form.MAX_LINE:
                 raise Malformed(f"{len(text)} bytes are more than the {form.MAX_LINE} of a line")
-            record = form.parse(text)
+            record = form.parse(text, integers_only=True)
             schema.conforms("case", record)
             where = f"{name}: {record['id']}"
             if record["id"].split("/")[:2] != [record["plan"]["op"], record["plan"]["dialect"]]:
@@ -294,8 +296,10 @@ def _plan(record: dict[str, Any], remake: Callable[[str, str, dict[str, Any]], P
     given = {name: form.unscalar(value) for name, value in record["parameters"].items()}
     try:
         plan = remake(record["op"], record["dialect"], given)
+    except WidthError as error:  # said without its remedy, which takes a search
+        raise Malformed(f"no plan: {error.intermediate} does not fit {error.declared}") from None
     except PlanError as error:
-        raise Malformed(f"no plan: {error}") from None
+        raise Malformed(f"no plan: {error!s:.300}") from None
     if plan_record(plan) != record:
         expected = plan_record(plan)
         wrong = [k for k in expected if expected[k] != record[k]]
@@ -553,8 +557,29 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
     return Verified(corpus.hash, len(listed), len(ids), values)
 
 
+def _bounded(case: Case) -> None:
+    """Refuse operands that do not go together, or that make more work than a golden case is worth: a product grows with its square."""
+    d = registry.of(case.plan)
+    try:
+        first, *others = registry.check_operands(case.plan, tuple(case.operands))
+    except RefsimError as error:
+        raise Malformed(f"{error!s:.300}") from None
+    shape, work = first.shape, max(first.size, 1)
+    if d.name == "linear":
+        shape, work = (*first.shape[:-1], len(others[0])), work * len(others[0])
+    elif d.name == "matmul":
+        shape, work = (*first.shape[:-1], others[0].shape[-1]), work * others[0].shape[-1]
+    elif d.layout == "gather":
+        shape, work = (*first.shape, others[0].shape[-1]), work * others[0].shape[-1]
+    if case.out.shape != shape:
+        raise Malformed(f"out has shape {case.out.shape}, not {shape}")
+    if work > MAX_WORK:
+        raise Malformed(f"{work} products or elements are more than the {MAX_WORK} that a case may take")
+
+
 def _recompute(case: Case) -> int:
     """Run the case on int64 and on Python ints and compare every intermediate; returns how many values there were."""
+    _bounded(case)
     kinds = [o.kind for o in registry.of(case.plan).operands]
     exact = [x.astype(object) if x is not None and kind == "int" else x for x, kind in zip(case.operands, kinds, strict=True)]
     total = 0

@@ -29,6 +29,7 @@ EXACT = 1 << 53
 MAX_LINE = 1 << 23
 MAX_ELEMENTS = 1 << 24
 MAX_AXES = 8
+MAX_MEMBERS = 64
 
 DTYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
 _HEX = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
@@ -178,10 +179,15 @@ def _no_constant(text: str) -> Any:
     raise Malformed(f"{text} is no JSON")
 
 
-def parse(text: bytes) -> Any:
-    """Strict JSON: no NaN, no repeated keys."""
+def _no_fraction(text: str) -> Any:
+    raise Malformed(f"{text:.40} is no integer")
+
+
+def parse(text: bytes, integers_only: bool = False) -> Any:
+    """Strict JSON: no NaN, no repeated keys, and, in files of ours, no number with a fraction or an exponent."""
+    real = _no_fraction if integers_only else None
     try:
-        return json.loads(text.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=real)
     except RecursionError:
         raise Malformed("nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of thousands of digits
@@ -212,8 +218,12 @@ def member(name: str) -> zipfile.ZipInfo:
 def unarchive(data: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of a stored ``.npz``; nothing is inflated, and nothing unpickled."""
     arrays: dict[str, NDArray[Any]] = {}
+    if data.count(b"PK\x01\x02") > MAX_MEMBERS:  # before an entry is made of each
+        raise Malformed(f"more than {MAX_MEMBERS} members")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
+            if sum(info.file_size for info in members.infolist()) > len(data):
+                raise Malformed("members that overlap")
             for info in members.infolist():
                 if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) or info.flag_bits & 1:
                     raise Malformed(f"{info.filename!r:.80} is not stored plainly")

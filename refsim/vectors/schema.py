@@ -14,6 +14,9 @@ from typing import Any
 
 from .form import DTYPES, EXACT, INLINE, MAX_AXES, MAX_ELEMENTS, Malformed
 
+MAX_SLOW = 1 << 14
+"""Values of a record that the library looks at; a well-formed one never needs it."""
+
 
 def text() -> bytes:
     """The schema as it stands in every corpus."""
@@ -36,12 +39,27 @@ def validator(name: str) -> Any:
 
 def conforms(name: str, record: Any) -> None:
     """Raise `Malformed` with what is wrong unless `record` is a `name` ("case", "manifest") of the schema."""
-    if _PLAINLY[name](record) or validator(name).is_valid(record):
+    if _PLAINLY[name](record):
+        return
+    if _larger(record, MAX_SLOW):  # the library would take minutes, and a gigabyte for what it finds
+        raise Malformed("not as the schema asks, and too long to say where")
+    if validator(name).is_valid(record):
         return
     from jsonschema.exceptions import best_match
 
     error = best_match(validator(name).iter_errors(record))
     raise Malformed(f"not as the schema asks, at {error.json_path:.80}: {error.message:.160}")
+
+
+def _larger(record: Any, most: int) -> bool:
+    """Whether a JSON value consists of more than `most` values."""
+    waiting, seen = [record], 1
+    while waiting and seen <= most:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            seen += len(value)
+            waiting += value.values() if isinstance(value, dict) else value
+    return seen > most
 
 
 @cache
