@@ -61,3 +61,17 @@ def test_layouts_keep_the_values(layout: str) -> None:
     assert laid_out(x, layout).tolist() == x.tolist()
     assert laid_out(x, layout).strides != x.strides
     assert laid_out(x, layout).dtype == x.dtype
+
+
+def test_a_wrong_channel_is_shown_alone_where_it_is_wrong_alone(tmp_path: Path) -> None:
+    """A per-channel plan of 99 scales is nothing to read: the plan of the one channel is shown if it fails too."""
+    (failure,) = [f for f in failures(tmp_path, f"{KERNELS}:tiny") if f["where"].endswith("shifts/wide")]
+    assert failure["operands"][0]["data"] == [-1]
+    assert isinstance(failure["parameters"]["scale_in"], float)
+    assert (failure["got"], failure["expected"]) == (-1, 0)
+
+
+def test_a_channel_that_is_wrong_beside_others_only_is_shown_with_them(tmp_path: Path) -> None:
+    for failure in failures(tmp_path, f"{KERNELS}:channel"):
+        assert isinstance(failure["parameters"]["scale"], list)
+        assert failure["index"][-1] == 2

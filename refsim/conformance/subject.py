@@ -393,12 +393,30 @@ class Subject:
         if small is not None:
             small, least = self._lessened(plan, small)
             if least is not None:
-                out, due, mask = least
+                plan, small, (out, due, mask) = self._one_channel(plan, small, least)
                 raise Mismatch(_failure(plan, small, out, due, mask, where, "C", diagnosis, share))
         share += ", though not when launched alone" if small is not None else ""
         if self.suite.worker.vectors is None:
             operands, answer, expected, wrong = self._shortened(plan, operands, layout, (answer, expected, wrong))
         raise Mismatch(_failure(plan, operands, answer, expected, wrong, where, layout, diagnosis, share))
+
+    def _one_channel(self, plan: Plan, operands: list[Any], found: tuple[Any, Any, Any]) -> tuple[Plan, list[Any], tuple[Any, Any, Any]]:
+        """A plan of the differing channel alone, if the target has it and still differs."""
+        _, _, wrong = found
+        if plan.channels is None or self.definition.layout != "element" or not wrong.ndim:
+            return plan, operands, found
+        channel = int(np.argwhere(wrong)[0][-1])
+        own = {name: v[channel] if isinstance(v, tuple) and len(v) == plan.channels else v for name, v in plan.parameters}
+        try:
+            alone = make_plan(plan.op, dialect=plan.dialect, **own)
+        except RefsimError:
+            return plan, operands, found
+        if not covers(self.domain, self.definition, alone):
+            return plan, operands, found
+        cut = [x if x is None or not x.ndim else x[..., channel : channel + 1] for x in operands]
+        due = run(alone, *cut)
+        answer, wrong = self._differing(alone, cut, due, "C")
+        return (alone, cut, (answer, due, wrong)) if wrong.any() else (plan, operands, found)
 
     def _shortened(self, plan: Plan, operands: Sequence[Any], layout: str, found: tuple[Any, Any, Any]) -> tuple[Any, ...]:
         """(operands, answer, expected, mask) of as short a launch as still differs: cut along the batch, and along the lanes."""

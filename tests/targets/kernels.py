@@ -26,3 +26,26 @@ class tail:
         if len(out) > 32:
             out[len(out) // 32 * 32 :] = 0
         return out.reshape(q.shape)
+
+
+class channel:
+    """Wrong in the third channel only, where it takes the constants of the second."""
+
+    DIALECTS = ("ibert",)
+
+    @staticmethod
+    def i_gelu(q, plan):
+        if not plan.channels or plan.channels < 3 or q.size == 0:
+            return refsim.run(plan, q)
+        given = {k: v[:2] + v[1:2] + v[3:] if isinstance(v, tuple) else v for k, v in plan.parameters}
+        return refsim.run(refsim.plan(plan.op, dialect=plan.dialect, **given), q)
+
+
+class tiny:
+    """Wrong where the shift of a channel passes 90: a product that overflows before it is shifted out."""
+
+    DIALECTS = ("ibert",)
+
+    @staticmethod
+    def requantize(q, plan):
+        return refsim.run(plan, q) - ((np.asarray(plan.shift) > 90) & (q == -1))
