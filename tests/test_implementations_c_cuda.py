@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 
 import refsim
 from refsim.arithmetic import raw_integers
+from refsim.conformance.targets import covers
 from refsim.content import content
 from refsim.ops.requantize import RULES
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
@@ -50,6 +52,11 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("i_softmax", {"scale": 2.0**-6, "length": 4096}),
     ("i_softmax", {"scale": 0.01, "length": 257, "output_bits": 16}),
     ("i_layernorm", {"length": 768, "beta": 1e5, "gamma": -0.001}),
+    ("i_layernorm", {"length": 5000, "shift": 4}),
+    ("linear", {"in_features": 130, "out_features": 70}),  # several tiles and steps of the CUDA kernel
+    ("linear", {"in_features": 67, "out_features": 3, "input_range": (0, 255), "weight_bits": 4}),
+    ("matmul", {"length": 200, "input_range": (0, 255)}),
+    ("matmul", {"length": 67, "input_range": (0, 256), "b_bits": 9}),
     ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3), "output_bits": 32}),
 ]
 
@@ -88,6 +95,8 @@ def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterat
     for name, given in DIRECTED:
         if name == op and (op != "requantize" or given.get("rule", rules[0]) in rules):
             plan = refsim.plan(op, dialect=dialect, **given)
+            if not covers(domain, d, plan):
+                continue
             source = Words(f"directed/{op}/{dialect}/{given}")
             yield plan, draw_operands(source, plan, 600)
             if op == "i_softmax":
@@ -433,6 +442,48 @@ def test_nvcc_compiles_the_kernels(compile_all: Any, monkeypatch: pytest.MonkeyP
         assert [line.split(",")[0] for line in lines] == ["sm_75: ok", "sm_120: ok"]
     else:
         assert lines[0].startswith("nvcc not found: skipped")
+
+
+@pytest.mark.slow
+def test_build_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same adapter with nvcc: equal to the simulator on a GPU; without one, or without nvcc, it says what is missing."""
+    monkeypatch.setenv("REFSIM_CUDA_DEVICE", "gpu")
+    if shutil.which("nvcc") is None:
+        with pytest.raises(ImportError, match="install the CUDA toolkit"):
+            load(FOLDERS["cuda"] / "adapter.py")
+        return
+    target = load(FOLDERS["cuda"] / "adapter.py")
+    if Path("/dev/nvidiactl").exists():
+        assert {key: text for key in ops(target) if (text := difference(target, *key))} == {}
+    else:
+        with pytest.raises(RuntimeError, match=r"i_gelu: .*(driver|device)"):
+            target.i_gelu(np.arange(3), refsim.plan("i_gelu", scale=2**-12))
+
+
+def test_adapter_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel and adapter that README.md prints, around a kernel of one's own."""
+    text = (FOLDERS["cuda"] / "README.md").read_text()
+    (source,) = re.findall(r"```cpp\n(.*?)```", text, re.DOTALL)
+    (adapter,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert source.count("\n") + adapter.count("\n") <= 30
+    for name in ("on_cpu.h", "fibers.h"):
+        shutil.copy(FOLDERS["cuda"] / name, tmp_path)
+    (tmp_path / "mine.cu").write_text(source)
+    (tmp_path / "mine.py").write_text(adapter)
+    (tmp_path / "my_kernels.cuh").write_text("""
+__global__ void my_gelu(const int32_t *q, int64_t n, int64_t b, int64_t c, int64_t one, int64_t *out) {
+    const int64_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    const int64_t size = q[i] < 0 ? -int64_t{q[i]} : q[i], t = (size < -b ? size : -b) + b;
+    const int64_t y = (q[i] > 0 ? 1 : q[i] < 0 ? -1 : 0) * (t * t + c);
+    out[i] = q[i] * ((y >> 14) + one);
+}
+""")
+    (command,) = re.findall(r"after: (g\+\+ .*)", text)
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    target = load(tmp_path / "mine.py")
+    assert difference(target, "i_gelu", "ibert") == ""
 
 
 def test_nvcc_absent_or_failing(compile_all: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

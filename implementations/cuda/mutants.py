@@ -64,7 +64,7 @@ MUTANTS = (
     _barrier("tile-reads-early", "product.cuh", "__syncthreads();\n        for (int w = 0", "for (int w = 0", "linear"),
     _barrier("tile-overwrites", "product.cuh", "__syncthreads();  // the next step", "// the next step", "matmul"),
     _tail("elements", "arithmetic.cuh", "return i < n;", "return i < (n + 255) / 256 * 256;", "i_gelu"),
-    _tail("rows-of-warps", "rows.cuh", "if (Team::row() >= rows) return;  // for", "if (rows < 0) return;  // for", "i_softmax"),
+    _tail("rows-of-warps", "rows.cuh", "if (Team::row() >= rows) length", "if (rows < 0) length", "i_softmax"),
     _tail(
         "row-maximum",
         "rows.cuh",
@@ -75,8 +75,8 @@ MUTANTS = (
     _tail(
         "row-sum",
         "rows.cuh",
-        "i < length; i += Team::step()) sum +=",
-        "i < (length + 31) / 32 * 32; i += Team::step()) sum +=",
+        "i < mine; i += Team::step()) sum +=",
+        "i < (mine + 31) / 32 * 32; i += Team::step()) sum +=",
         "i_layernorm",
     ),
     _tail("inner-dimension", "product.cuh", "1, s.k - k) : 0", "1, PER_WORD<A>) : 0", "matmul", "memory"),
@@ -90,7 +90,7 @@ MUTANTS = (
     _stride("row-of-a", "product.cuh", "static_cast<int64_t>(row) * s.k + k", "static_cast<int64_t>(row) * s.n + k", "linear"),
     _stride("batch-of-b", "product.cuh", "b += item * s.k * s.n", "b += item * s.m * s.k", "matmul"),
     _stride("row-of-result", "product.cuh", "* s.n + column, column", "* s.m + column, column", "matmul"),
-    _stride("row-of-softmax", "rows.cuh", "Team::row() * length;\n    Staged", "Team::row() * Team::step();\n    Staged", "i_softmax"),
+    _stride("row-of-softmax", "rows.cuh", "Team::row() * length;\n    if", "Team::row() * Team::step();\n    if", "i_softmax"),
     _stride("rows-share-memory", "rows.cuh", "% Team::ROWS * Team::LONGEST;", "% Team::ROWS * 32;", "i_softmax", "thread"),
     _stride("row-of-table", "elementwise.cuh", "table[ids[e.i / dim] * dim + e.channel]", "table[ids[e.i / dim] + e.channel]", "embedding"),
     _int32(

@@ -6,14 +6,18 @@
 namespace {
 
 // Calls work(team, blocks, threads) for rows of this length.
+template <int LANES, class Work>
+void with_lanes(int64_t rows, Work work) {
+    constexpr int ROWS = Lanes<LANES>::ROWS;
+    work(Lanes<LANES>(), static_cast<unsigned>((rows + ROWS - 1) / ROWS), static_cast<unsigned>(LANES * ROWS));
+}
+
 template <class Work>
 void with_team(int64_t rows, int64_t length, Work work) {
     const unsigned threads = 32 * static_cast<unsigned>((length + 31) / 32);
-    if (length <= Warp::LONGEST) {
-        work(Warp(), static_cast<unsigned>((rows + Warp::ROWS - 1) / Warp::ROWS), 32u * Warp::ROWS);
-    } else {
-        work(Block(), static_cast<unsigned>(rows), threads < THREADS ? threads : THREADS);
-    }
+    if (length <= Lanes<8>::LONGEST) return with_lanes<8>(rows, work);
+    if (length <= Lanes<32>::LONGEST) return with_lanes<32>(rows, work);
+    work(Block(), static_cast<unsigned>(rows), threads < THREADS ? threads : THREADS);
 }
 
 template <Dialect dialect, class Out>

@@ -1,4 +1,4 @@
-// i-softmax and i-LayerNorm: a row by a warp where it is short, by a block where it is long.
+// i-softmax and i-LayerNorm: a row by a few lanes, by a warp, or by a block, as it is long.
 #pragma once
 
 #include <type_traits>
@@ -15,17 +15,17 @@ struct Sum {
     __device__ int64_t operator()(int64_t a, int64_t b) const { return a + b; }
 };
 
-// One value per thread to one for all of them: within a warp by shuffles, beyond it through shared memory.
-template <class Combine>
-static __device__ int64_t of_warp(int64_t value, Combine combine) {
-    for (int lanes = 16; lanes > 0; lanes /= 2) value = combine(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));
+// One value per thread to one for all of them: among lanes of a warp by shuffles, beyond it through shared memory.
+template <int LANES, class Combine>
+static __device__ int64_t of_lanes(int64_t value, Combine combine) {
+    for (int lanes = LANES / 2; lanes > 0; lanes /= 2) value = combine(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));
     return value;
 }
 
 template <class Combine>
 static __device__ int64_t of_block(int64_t value, Combine combine) {
     __shared__ int64_t partial[32];
-    value = of_warp(value, combine);
+    value = of_lanes<32>(value, combine);
     __syncthreads();  // others may still be reading the partial values of an earlier reduction
     if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
     __syncthreads();
@@ -35,14 +35,15 @@ static __device__ int64_t of_block(int64_t value, Combine combine) {
 }
 
 // Who works on a row: ROWS of them share a block, of LONGEST elements at most where they are staged.
-struct Warp {
-    static constexpr int ROWS = 4, LONGEST = 128;
-    static __device__ int64_t row() { return static_cast<int64_t>(blockIdx.x) * ROWS + threadIdx.x / 32; }
-    static __device__ int first() { return threadIdx.x % 32; }
-    static __device__ int step() { return 32; }
+template <int LANES>
+struct Lanes {
+    static constexpr int ROWS = 128 / LANES, LONGEST = 4 * LANES;
+    static __device__ int64_t row() { return static_cast<int64_t>(blockIdx.x) * ROWS + threadIdx.x / LANES; }
+    static __device__ int first() { return threadIdx.x % LANES; }
+    static __device__ int step() { return LANES; }
     template <class Combine>
     static __device__ int64_t all(int64_t value, Combine combine) {
-        return of_warp(value, combine);
+        return of_lanes<LANES>(value, combine);
     }
 };
 
@@ -79,8 +80,8 @@ __global__ void i_softmax_kernel(const int32_t *__restrict__ q, const uint8_t *_
                                  SoftmaxConstants<dialect> k, Out *__restrict__ out) {
     using Staged = std::conditional_t<dialect == Dialect::ibert, int32_t, int64_t>;
     __shared__ Staged staged[Team::ROWS * Team::LONGEST];
-    if (Team::row() >= rows) return;  // for a whole warp, or not at all
     const int64_t start = Team::row() * length;
+    if (Team::row() >= rows) length = 0;  // not a return: every lane of a warp must reach its shuffles
     Staged *e = staged + Team::row() % Team::ROWS * Team::LONGEST;  // each thread reads only what it wrote: no barrier needed
 
     int64_t greatest = INT64_MIN;
@@ -116,15 +117,15 @@ struct LayerNormConstants {
 // The row is read three times, from the cache after the first: so any length will do.
 template <Dialect dialect, class Team, class Store>
 __global__ void i_layernorm_kernel(const int32_t *__restrict__ q, int64_t rows, int length, LayerNormConstants k, Store store) {
-    if (Team::row() >= rows) return;
     const int64_t start = Team::row() * length;
+    const int mine = Team::row() < rows ? length : 0;  // every lane of a warp must reach its shuffles
 
     int64_t sum = 0;
-    for (int i = Team::first(); i < length; i += Team::step()) sum += q[start + i];
+    for (int i = Team::first(); i < mine; i += Team::step()) sum += q[start + i];
     const int64_t mean = divide_half_even(Team::all(sum, Sum()), length);
 
     int64_t squares = 0;
-    for (int i = Team::first(); i < length; i += Team::step()) {
+    for (int i = Team::first(); i < mine; i += Team::step()) {
         const int64_t y = dialect == Dialect::ibert ? (q[start + i] - mean) >> k.bits : q[start + i] - mean;
         squares += y * y;
     }
@@ -133,7 +134,7 @@ __global__ void i_layernorm_kernel(const int32_t *__restrict__ q, int64_t rows, 
     // sigma = 0, a row without spread: only the bias is left.
     const int64_t sigma = dialect == Dialect::ibert ? integer_sqrt(squares) << k.bits : integer_sqrt(squares / length);
     const int64_t factor = sigma > 0 ? (int64_t{1} << 31) / sigma : 0;
-    for (int i = Team::first(); i < length; i += Team::step()) {
+    for (int i = Team::first(); i < mine; i += Team::step()) {
         const int64_t y = q[start + i] - mean;
         int64_t normal = 0;
         if (dialect == Dialect::ibert) {

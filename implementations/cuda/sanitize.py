@@ -40,7 +40,7 @@ SANITIZERS = {
 def launches() -> Iterator[tuple[Any, list[Any]]]:
     """A plan and operands for every kernel: small, but of more than one warp, tile, step or block."""
     wide, narrow = (raw_integers(f"sanitize/{name}", 2640, -128, 127) for name in ("wide", "narrow"))
-    for length, rows in ((130, 2), (40, 5)):  # a row for a block of five warps; rows for a warp each, more than a block has warps
+    for length, rows in ((130, 2), (40, 5), (10, 20)):  # rows for a block of five warps, for a warp, for a quarter of one
         q = wide[: rows * length].reshape(rows, length)
         for dialect, scale in (("ibert", 2.0**-6), ("paper", 2.0**-16)):  # paper: one exponential fills more than 32 bits
             yield refsim.plan("i_softmax", dialect=dialect, scale=scale, length=length, input_bits=8), [q, q % 7 > 0]
