@@ -36,9 +36,16 @@ from .worker import laid_out
 
 VECTORS = "vectors"
 """The effort that consists of the golden vectors alone."""
-COMMON = ("golden", "differential", "exhaustive", "batch", "repeat")
+COMMON = ("golden", "differential", "exhaustive", "batch", "repeat", "layouts")
 """Checks that every op has; the others are its own laws."""
-COLUMNS = {"golden": "golden vectors", "differential": "search", "batch": "batch law", "repeat": "repeat law", "laws": "own laws"}
+COLUMNS = {
+    "golden": "golden vectors",
+    "differential": "search",
+    "batch": "batch law",
+    "repeat": "repeat law",
+    "layouts": "layout law",
+    "laws": "own laws",
+}
 
 Progress = Callable[[int, int, str], None]
 
