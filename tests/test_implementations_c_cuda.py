@@ -52,7 +52,7 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("i_softmax", {"scale": 2.0**-6, "length": 4096}),
     ("i_softmax", {"scale": 0.01, "length": 257, "output_bits": 16}),
     ("i_layernorm", {"length": 768, "beta": 1e5, "gamma": -0.001}),
-    ("i_layernorm", {"length": 5000, "shift": 4}),
+    ("i_layernorm", {"length": 5000, "input_bits": 12}),
     ("linear", {"in_features": 130, "out_features": 70}),  # several tiles and steps of the CUDA kernel
     ("linear", {"in_features": 67, "out_features": 3, "input_range": (0, 255), "weight_bits": 4}),
     ("matmul", {"length": 200, "input_range": (0, 255)}),
