@@ -159,6 +159,7 @@ def test_families_declare_what_they_make_and_tags_are_used(shipped):
         declared = [f"{d.name}/{d.dialect}/{f.name}/{key}" for f in families.families(d) for key in f.keys(d)]
         assert [case.id for case in shipped[d.key]] == declared
     assert set(manifest["tags"]) == set(families.TAGS)
+    assert manifest["notes"] == families.TAGS
     assert all(f.doc for f in families.FAMILIES.values())
 
 
@@ -193,16 +194,42 @@ def test_directed_cases_of_the_specification(shipped):
 # ------------------------------------------------------------------------------------------------------------------ stability
 
 
-def test_adding_a_family_or_a_key_changes_no_other_case(monkeypatch):
-    d = registry.definition("i_sqrt", "ibert")
-    before = [corpus.encode(case)[0] for case in corpus.drawn(d)]
-    old = families.FAMILIES["bodies"]
-    grown = families.Family(old.name, old.ops, lambda d: ("b04", *old.keys(d)), old.tags, old.make)
-    extra = families.Family("extra", ("i_sqrt",), lambda d: ("0", "1"), ("points",), families.FAMILIES["points"].make)
-    monkeypatch.setattr(families, "FAMILIES", {"extra": extra, **families.FAMILIES, "bodies": grown})
-    after = [corpus.encode(case)[0] for case in corpus.drawn(d)]
+@pytest.mark.parametrize("op", registry.names())
+def test_adding_a_family_or_a_key_changes_no_other_case(monkeypatch, op):
+    d = registry.definition(op, "ibert")
+    before = list(map(corpus.encode, corpus.drawn(d)))
+    old = families.FAMILIES["random"]
+    grown = families.Family(old.name, old.ops, lambda d: ("99", *old.keys(d)), old.tags, old.make)
+    extra = families.Family("extra", (op,), lambda d: ("0", "1"), ("points",), old.make)
+    monkeypatch.setattr(families, "FAMILIES", {"extra": extra, **families.FAMILIES, "random": grown})
+    after = list(map(corpus.encode, corpus.drawn(d)))
     assert len(after) == len(before) + 3
-    assert [line for line in after if line in set(before)] == before
+    assert [encoded for encoded in after if encoded in before] == before
+
+
+def test_family_may_read_recorded_data(monkeypatch, tmp_path):
+    """Room for recorded activations: keys and operands come from a file, the rest is as for any family."""
+    np.savez(tmp_path / "activations.npz", first=np.array([3, -70, 5000]), second=np.array([[1, 2], [3, 4]]))
+
+    def make(key):
+        with np.load(tmp_path / "activations.npz") as recorded:
+            return key.plan(scale=2**-12, input_bits=17), [recorded[key.name]], ()
+
+    family = families.Family("recorded", ("i_gelu",), lambda d: ("first", "second"), ("points",), make)
+    monkeypatch.setattr(families, "FAMILIES", {"recorded": family})
+    cases = list(corpus.drawn(registry.definition("i_gelu", "paper")))
+    assert [case.id for case in cases] == ["i_gelu/paper/recorded/first", "i_gelu/paper/recorded/second"]
+    assert cases[0].operands[0].tolist() == [3, -70, 5000] and cases[1].out.shape == (2, 2)
+
+
+def test_empty_bin_is_refused(small, monkeypatch):
+    """Without the families that fill them, generating fails, names the bins, and leaves the old corpus."""
+    before = {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()}
+    only(monkeypatch, ("i_sqrt", "ibert"))
+    monkeypatch.setattr(families, "FAMILIES", {"random": families.FAMILIES["random"]})
+    with pytest.raises(ContentError, match=r"ibert/i_sqrt\.jsonl: no case falls into launch-empty"):
+        generate(small)
+    assert {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()} == before
 
 
 def test_kill_while_generating_leaves_the_old_corpus(small):
@@ -318,6 +345,7 @@ def test_missing_manifest_and_folder_are_refused(small, tmp_path):
         (lambda m: m["files"]["schema.json"].update(bytes=1 << 40), "bytes"),
         (lambda m: m["files"]["schema.json"].update(bytes=True), "bytes"),
         (lambda m: m["files"]["schema.json"].update(sha256="0" * 64), "corpus hash"),
+        (lambda m: m["notes"].update(spare="x"), "notes"),
         (lambda m: m.update(suite=2), "suite"),
         (lambda m: m.update(extra=1), "extra"),
         (lambda m: m.pop("tags"), "tags"),
@@ -644,6 +672,23 @@ def test_coverage_of_a_single_file(tmp_path):
     assert result.exit_code == 1 and "i_exp" in result.output
     (tmp_path / "bad.jsonl").write_text("{}\n")
     assert CliRunner().invoke(app, ["coverage", str(tmp_path / "bad.jsonl")]).exit_code == 1
+
+
+def test_verify_of_a_single_file(tmp_path):
+    lines = (GOLDEN / "paper" / "i_exp.jsonl").read_bytes().splitlines(keepends=True)
+    path, run = tmp_path / "mine.jsonl", CliRunner().invoke
+    path.write_bytes(b"".join(lines[:3]))
+    result = run(app, ["verify", str(path)])
+    assert result.exit_code == 0 and "3 cases in 1 files" in result.output
+    record = json.loads(lines[1])
+    bump(record, "out", "data", 2)
+    path.write_bytes(lines[0] + form.line(record))
+    result = run(app, ["verify", str(path)])
+    assert result.exit_code == 1 and record["id"] in result.output and "out[" in result.output
+    path.write_bytes(lines[0][:-1])
+    assert run(app, ["verify", str(path)]).exit_code == 1  # its end is missing
+    path.write_bytes(b"")
+    assert run(app, ["verify", str(path)]).exit_code == 1
 
 
 def test_diff_names_case_and_field(small, pattern):

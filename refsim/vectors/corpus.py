@@ -206,14 +206,19 @@ class Corpus:
             yield from self.cases(op, dialect)
 
 
-def lines_of(path: Path) -> Iterator[Case]:
+def _proven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
+    """A plan whose widths are proven."""
+    return registry.plan(op, dialect=dialect, **given)
+
+
+def lines_of(path: Path, remake: Callable[..., Plan] | None = None) -> Iterator[Case]:
     """The cases of a single ``.jsonl`` file in this format, of whatever ops, without a manifest; ``.npz`` files stand beside it.
 
     It is read a line at a time, and may be of any length.
     """
     for record, _, large in _records(path.name, _lines(path), lambda file: _read(path.parent, file, MAX_FILE)):
         try:
-            yield _case(record, large)
+            yield _case(record, large, remake)
         except Malformed as error:
             raise ContentError(f"{path.name}: {record['id']}: {error}") from None
 
@@ -493,6 +498,7 @@ class Verified:
     """What `verify` went through."""
 
     hash: str
+    """That of the corpus; empty for a single file."""
     files: int
     cases: int
     values: int
@@ -532,7 +538,7 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
                     raise Malformed("not in canonical form")
                 if record["id"] in ids:
                     raise Malformed("there twice")
-                case = _case(record, large, lambda op, dialect, given: registry.plan(op, dialect=dialect, **given))
+                case = _case(record, large, _proven)
                 named = {t["member"] for _, t in form.tensors(record) if t and "member" in t}
                 if named != set(large):
                     raise Malformed(f"its .npz file has {', '.join(sorted(set(large) ^ named))} besides what it names")
@@ -555,6 +561,27 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
         raise ContentError("manifest.json: its notes are not of the tags that there are")
     progress(len(corpus.keys), len(corpus.keys), "done")
     return Verified(corpus.hash, len(listed), len(ids), values)
+
+
+def verify_lines(path: Path, progress: Progress = silent) -> Verified:
+    """Prove the cases of a single ``.jsonl`` file: schema, plans, and every intermediate and output, on two carriers.
+
+    Raises
+    ------
+    ContentError
+        The first thing that is wrong: file, case, and what it is.
+    """
+    cases = values = 0
+    for case in lines_of(path, _proven):
+        try:
+            values += _recompute(case)
+        except Malformed as error:
+            raise ContentError(f"{path.name}: {case.id}: {error}") from None
+        cases += 1
+        progress(cases, 0, path.name)
+    if not cases:
+        raise ContentError(f"{path.name}: no case")
+    return Verified("", 1, cases, values)
 
 
 def _bounded(case: Case) -> None:
