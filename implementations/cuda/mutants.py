@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -170,7 +171,7 @@ def noticed(mutant: Mutant, folder: Path) -> str:
     if done.returncode != sanitize.FOUND:
         return ""
     reports = [line.removeprefix("SUMMARY: ") for line in done.stderr.splitlines() if line.startswith("SUMMARY: ")]
-    return reports[0].replace(str(adapter.parent) + os.sep, "") if reports else ""
+    return re.sub(r"/\S*/", "", reports[0]) if reports else ""
 
 
 def main() -> int:
