@@ -111,6 +111,7 @@ def c_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_c_client_is_conformant(c_client: Path) -> None:
     code, found, text = checked(f"cmd:{c_client}")
     assert code == 0, text
@@ -353,6 +354,7 @@ def built(folder: Path, include: Path, *words: str, source: Path = TARGETS / "li
     return made
 
 
+@pytest.mark.slow
 def test_example_library_is_conformant_in_every_op(tmp_path: Path, refsim_h: Path) -> None:
     library = built(tmp_path, refsim_h, "-Wall", "-Wextra", "-pedantic", "-Werror", source=CLIENTS / "library.c")
     code, found, text = checked(f"lib:{library}")
@@ -361,6 +363,7 @@ def test_example_library_is_conformant_in_every_op(tmp_path: Path, refsim_h: Pat
     assert {o["verdict"] for o in found["ops"]} == {"conformant"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "kind", "says"),
     [
@@ -381,6 +384,7 @@ def test_library_that_misbehaves_has_a_verdict_of_its_own(tmp_path: Path, refsim
     assert one(found, "i_sqrt")["verdict"] == "conformant"
 
 
+@pytest.mark.slow
 def test_library_with_wrong_numbers_or_modified_operands_differs(tmp_path: Path, refsim_h: Path) -> None:
     code, found, _ = checked(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=DECREMENTS')}")
     assert code == 1
@@ -441,6 +445,7 @@ def written(case: Any, kind: str, folder: Path, out: Any = None) -> None:
         path.write_text("// 0x00000000\n" + "\n".join(words) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "npz", "hex", "bin"])
 def test_right_results_are_conformant(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "farm"
@@ -713,6 +718,7 @@ def test_pipe_of_every_op(op: str, given: dict[str, Any], mask: bool) -> None:
 GELU = ["i_gelu", "--scale", "2**-12", "--input-bits", "17"]
 
 
+@pytest.mark.slow
 def test_gen_into_ver_through_a_program(tmp_path: Path) -> None:
     def piped(expression: str, count: int = 3000) -> subprocess.CompletedProcess[str]:
         program = f"import sys, client\nfor line in sys.stdin:\n    q = int(line)\n    print(q, {expression})\n"
