@@ -165,6 +165,37 @@ def test_broken_target_exits_3_and_the_rest_is_asked(mock: str, kind: str) -> No
     assert all(made.due for made in result.made)
 
 
+def test_known_deviations_prove_nothing() -> None:
+    result = fingerprint(f"{TARGETS / 'mocks.py'}:deviates", ops=["i_gelu"])
+    (made,) = result.made  # its predicates leave nothing but q = 0
+    assert (made.found, made.void) == (SIMULATOR, 0)
+    assert len(made.equal) > 10
+
+    def ask(plan: Any, operands: list[Any]) -> Any:
+        return run(plan, *operands) - (operands[0] < 0)
+
+    assert identify(ask, "i_gelu", "paper", known=lambda plan, operands: operands[0] < 0).found == SIMULATOR
+    assert identify(ask, "i_gelu", "paper").found == ""
+
+
+def test_probes_that_fall_to_a_deviation_after_all_prove_nothing() -> None:
+    def ask(plan: Any, operands: list[Any]) -> Any:
+        out = run(plan, *operands)
+        out[-1:] += 1
+        return out
+
+    def last(plan: Any, operands: list[Any]) -> Any:
+        return (np.arange(len(operands[0])) == len(operands[0]) - 1).reshape(-1, *[1] * (operands[0].ndim - 1))
+
+    made = identify(ask, "i_gelu", "paper", known=last)
+    assert made.found == SIMULATOR
+    assert 0 < made.void < made.probes
+    made = identify(ask, "i_gelu", "paper", known=lambda plan, operands: np.array(len(operands[0]) < 30))
+    assert made.void == made.probes
+    assert made.found == ""
+    assert {f.found for f in made.findings} == {NONE}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

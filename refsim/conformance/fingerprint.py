@@ -50,6 +50,8 @@ _WEIGHED = 1200
 
 Ask: TypeAlias = Callable[[Plan, list[Any]], Any]
 """Launches the implementation: (plan, operands) to ``out``."""
+Known: TypeAlias = Callable[[Plan, list[Any]], Any]
+"""Says on which lanes of ``out`` a known deviation of the implementation applies."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Fingerprint:
     ----------
     asked : str
         What is due: the rule of the plans, or "the simulator".
+    void : int
+        Probes that say nothing, since a known deviation applies to them.
     found : str
         Name of the hypothesis that explains every answer; "" where none of the known ones does.
     equal : dict of str to str
@@ -135,6 +139,7 @@ class Fingerprint:
     asked: str
     probes: int
     hypotheses: int
+    void: int = 0
     found: str = ""
     equal: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -153,7 +158,9 @@ class Fingerprint:
 # ------------------------------------------------------------------------------------------------------------------ identify
 
 
-def identify(ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None) -> Fingerprint:
+def identify(
+    ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None, known: Known | None = None
+) -> Fingerprint:
     """Find out which of the known ways an implementation computes `op`.
 
     Parameters
@@ -164,6 +171,9 @@ def identify(ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None =
         The plan parameters that it declares, as in a target's ``DOMAIN``.
     rule : str, optional
         Of requantisation: the rule that the plans name; by default dyadic_half_even, or the first that the domain has.
+    known : callable, optional
+        Candidates with a lane on which it says so are passed over. What depends on a lane's place in the launch may still turn up
+        among the probes: these prove nothing.
 
     Raises
     ------
@@ -177,23 +187,30 @@ def identify(ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None =
         domain["rule"] = rule
     elif rule is not None:
         raise UsageError(f"{op} has no rounding rules; --rule belongs to requantize")
-    chosen = probes(op, dialect, domain)
+    chosen = probes(op, dialect, domain) if known is None else _chosen(d, domain, known)
     if not chosen.launches:
-        raise UsageError(f"the declared domain of {op} ({dialect}) admits no plan to probe it with")
+        raise UsageError(f"the declared domain of {op} ({dialect}) admits no probe, or known deviations apply to all")
     due = rule or SIMULATOR
     made = Fingerprint(op, dialect, due, sum(map(len, chosen.launches)), len(chosen.hypotheses), alike=chosen.alike)
     answers = [np.asarray(ask(launch.plan, launch.operands)) for launch in chosen.launches]
     tokens = [_tokens(answer, launch) for answer, launch in zip(answers, chosen.launches, strict=True)]
-    wrong = {h.name: _contradictions(p, tokens) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
+    void = {(i, j) for i, launch in enumerate(chosen.launches) if known is not None for j in _touched(known, launch)}
+    made.void = len(void)
+    wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     standing = sorted((h for h in chosen.hypotheses if not wrong[h.name]), key=lambda h: (h.name != due, not h.known))
-    if standing:
+    if standing and made.void < made.probes:
         made.found = standing[0].name
         others = [h for h in standing[1:] if h.known]
-        made.equal = {h.name: _why(standing[0].name, h.name, chosen.candidates) for h in others}
+        alike = {frozenset((a, b)): why for a, b, why in made.alike}
+        apart = "only probes to which a known deviation applies tell them apart"
+        made.equal = {h.name: alike.get(frozenset((made.found, h.name)), apart) for h in others}
+    elif standing:
+        made.nearest, standing = "known deviations apply to every probe", []
     else:
         best = min(chosen.hypotheses, key=lambda h: (len(wrong[h.name]), not h.known))
-        agreed = made.probes - len(wrong[best.name])
-        made.nearest = f"{best.name} explains {agreed} of {made.probes}; {_evidence(d, chosen, answers, best, wrong[best.name])}"
+        spoken = made.probes - made.void
+        shown = _evidence(d, chosen, answers, best, wrong[best.name])
+        made.nearest = f"{best.name} explains {spoken - len(wrong[best.name])} of {spoken}; {shown}"
     for name in dict.fromkeys(p for h in chosen.hypotheses for p in h.properties):
         made.findings.append(_finding(d, name, chosen, answers, standing, wrong))
     return made
@@ -213,14 +230,28 @@ def _declared(domain: Mapping[str, Any]) -> tuple[str, ...]:
     return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
-def _contradictions(predicted: list[Any], tokens: list[list[Any]]) -> list[tuple[int, int]]:
+def _touched(known: Known, launch: Launch) -> list[int]:
+    """Probes of a launch on which a known deviation applies."""
+    mask = np.broadcast_to(known(launch.plan, launch.operands), run(launch.plan, *launch.operands).shape)
+    lanes = mask.reshape(len(launch), -1).any(axis=1)
+    return [int(j) for j in np.flatnonzero(lanes)]
+
+
+def _untouched(known: Known, launch: Launch) -> Launch | None:
+    """The probes of a launch that no known deviation applies to; None where there are none."""
+    touched = set(_touched(known, launch))
+    kept = [j for j in range(len(launch)) if j not in touched]
+    return launch.pick(kept) if kept else None
+
+
+def _contradictions(predicted: list[Any], tokens: list[list[Any]], void: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """(launch, probe) on which a hypothesis would have answered otherwise."""
     return [
         (i, j)
         for i, (theirs, ours) in enumerate(zip(tokens, predicted, strict=True))
         if ours is not None
         for j, (a, b) in enumerate(zip(theirs, ours, strict=True))
-        if a != b
+        if a != b and (i, j) not in void
     ]
 
 
@@ -399,7 +430,7 @@ def fingerprint(
         for done, (d, rule) in enumerate(asked):
             progress(done, len(asked), f"{d.name} {d.dialect} {rule or ''}".strip())
             try:
-                result.made.append(identify(_asking(worker), d.name, d.dialect, claims.domain.get(d.name), rule))
+                result.made.append(identify(_asking(worker), d.name, d.dialect, claims.domain.get(d.name), rule, _knowing(worker)))
             except Broken as broken:
                 result.broken.append((d.name, d.dialect, broken.kind, broken.text))
     finally:
@@ -414,11 +445,20 @@ def _asking(worker: Any) -> Ask:
     return ask
 
 
+def _knowing(worker: Any) -> Known:
+    def known(plan: Plan, operands: list[Any]) -> Any:
+        masks = worker.deviating(plan, as_handed(plan, operands))
+        return np.logical_or.reduce(list(masks.values())) if masks else np.False_
+
+    return known
+
+
 def show(result: Fingerprints, console: Console) -> None:
     """A table per op and dialect: property, what was found, the probe that shows it."""
     for made in result.made:
         asked = f" asked for {made.asked}" if made.op == "requantize" else ""
         title = f"{result.target}: {made.op} ({made.dialect}){asked}, {made.probes} probes, {made.hypotheses} hypotheses"
+        title += f"; known deviations apply to {made.void} of the probes" if made.void else ""
         table = Table(title=Text(title), title_justify="left", header_style="bold")
         table.add_column("property", no_wrap=True)
         table.add_column("found")
@@ -474,16 +514,21 @@ class Chosen:
 
 def probes(op: str, dialect: str, domain: Mapping[str, Any] | None = None) -> Chosen:
     """The probes of an op within a declared domain (of requantize with a single ``rule``), with all answers; kept for the next time."""
-    return _chosen(op, dialect, json.dumps(dict(domain or {}), sort_keys=True))
+    return _kept(op, dialect, json.dumps(dict(domain or {}), sort_keys=True))
 
 
 @lru_cache(maxsize=64)
-def _chosen(op: str, dialect: str, domain_text: str) -> Chosen:
+def _kept(op: str, dialect: str, domain_text: str) -> Chosen:
+    return _chosen(definition(op, dialect), {name: freeze(value) for name, value in json.loads(domain_text).items()})
+
+
+def _chosen(d: Definition, domain: dict[str, Any], known: Known | None = None) -> Chosen:
     """The probes for a domain: chosen greedily, each the candidate that tells most of the pairs apart that are not yet."""
-    domain = {name: freeze(value) for name, value in json.loads(domain_text).items()}
-    d = definition(op, dialect)
+    op, dialect = d.key
     hypotheses = _requantize_hypotheses(dialect) if op == "requantize" else _mutant_hypotheses(d)
     launches = list(_requantize_launches(d, domain) if op == "requantize" else _drawn_launches(d, domain))
+    if known is not None:
+        launches = [rest for launch in launches if (rest := _untouched(known, launch)) is not None]
     owner, columns, weights, weighed = [], [np.zeros((len(hypotheses), 0), dtype=np.int16)], [], 0
     for i, launch in enumerate(launches):
         coded, weight = _coded(launch, hypotheses), _weights(launch)
