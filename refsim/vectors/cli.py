@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,11 +166,6 @@ def _parameters(context: typer.Context) -> dict[str, Any]:
 @contextmanager
 def _all_or_nothing(out: Path) -> Iterator[None]:
     """Nothing stands at `out` before all of it does: said where the user, the system or the disk ends it early."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt:
@@ -180,8 +174,6 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
         raise _fail(USAGE, error) from None
     except OSError as error:
         raise _fail(FAILED, f"{error.strerror or error}: nothing was written to {out}") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _format(format: str) -> str:
