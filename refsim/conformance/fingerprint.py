@@ -212,7 +212,7 @@ def identify(
         shown = _evidence(d, chosen, answers, best, wrong[best.name])
         made.nearest = f"{best.name} explains {spoken - len(wrong[best.name])} of {spoken}; {shown}"
     for name in dict.fromkeys(p for h in chosen.hypotheses for p in h.properties):
-        made.findings.append(_finding(d, name, chosen, answers, standing, wrong))
+        made.findings.append(_finding(d, name, chosen, answers, standing, wrong, due))
     return made
 
 
@@ -255,7 +255,9 @@ def _contradictions(predicted: list[Any], tokens: list[list[Any]], void: set[tup
     ]
 
 
-def _finding(d: Definition, name: str, chosen: Chosen, answers: list[Any], standing: list[Hypothesis], wrong: dict[str, Any]) -> Finding:
+def _finding(
+    d: Definition, name: str, chosen: Chosen, answers: list[Any], standing: list[Hypothesis], wrong: dict[str, Any], asked: str
+) -> Finding:
     """A property: what all hypotheses left have in common, with the probe that refuted the nearest one that has it otherwise."""
     if not standing:
         return Finding(name, NONE, None)
@@ -264,8 +266,14 @@ def _finding(d: Definition, name: str, chosen: Chosen, answers: list[Any], stand
     values = list(dict.fromkeys(h.properties[name] for h in full if name in h.properties))
     mine = standing[0].properties
     others = [h for h in chosen.hypotheses if wrong[h.name] and h.properties.get(name) not in (*values, None)]
-    others.sort(key=lambda h: (sum(h.properties.get(p) != v for p, v in mine.items()), len(wrong[h.name])))
-    evidence = _evidence(d, chosen, answers, others[0], wrong[others[0].name], others[0].properties[name]) if others else None
+    others.sort(key=lambda h: (sum(h.properties.get(p) != v for p, v in mine.items()), h.name != asked, len(wrong[h.name])))
+    if not others:
+        return Finding(name, " or ".join(values) or NONE, None)
+    where, first = wrong[others[0].name], chosen.hypotheses[0]
+    if first.name == SIMULATOR:  # where the mutant's own mistake shows, if it does on any of them
+        odd, due = (chosen.predictions[chosen.hypotheses.index(h)] for h in (others[0], first))
+        where = [(i, j) for i, j in where if odd[i][j] != due[i][j]] or where
+    evidence = _evidence(d, chosen, answers, others[0], where, others[0].properties[name])
     return Finding(name, " or ".join(values) or NONE, evidence)
 
 
@@ -717,8 +725,9 @@ def _requantize_hypotheses(dialect: str) -> list[Hypothesis]:
         if tuple(words.values()) not in known:
             name = f"{mode.replace('_', ' ')} with a {constants}" + (f", {ends}" if ends != _SATURATES else "")
             made.append(Hypothesis(name, words, _of_parts(constants, mode, ends), False))
-    words = _properties("dyadic_half_even", _SATURATES) | {"arithmetic": "multiplies by m / 2**e in binary64"}
-    made.append(Hypothesis("dyadic_half_even with the product in binary64", words, _in_binary64, False))
+    for mode in rounding.RULES:
+        words = _properties("dyadic_" + mode, _SATURATES) | {"arithmetic": "multiplies by m / 2**e in binary64"}
+        made.append(Hypothesis(f"{mode.replace('_', ' ')} with the product in binary64", words, _in_binary64(mode), False))
     return made
 
 
@@ -768,12 +777,16 @@ def _of_parts(constants: str, mode: str, ends: str) -> Callable[[Plan, list[Any]
     return answer
 
 
-def _in_binary64(plan: Any, operands: list[Any]) -> Any:
-    if plan.addend:
-        return None
-    m, e = dyadic(_ratio(plan))
-    product_ = np.asarray(operands[0]).astype(np.float64) * float(m)
-    return _ended(np.clip(np.rint(np.ldexp(product_, -e)), -(2.0**62), 2.0**62).astype(np.int64), plan, _SATURATES)
+def _in_binary64(mode: str) -> Callable[[Plan, list[Any]], Any]:
+    def answer(plan: Any, operands: list[Any]) -> Any:
+        if plan.addend:
+            return None
+        m, e = dyadic(_ratio(plan))
+        carried = np.asarray(operands[0]).astype(np.float64) * float(m)
+        exact = np.asarray(np.frompyfunc(int, 1, 1)(carried), dtype=object)
+        return _ended(multiply_shift_round(exact, np.asarray(1), np.asarray(e), mode), plan, _SATURATES)
+
+    return answer
 
 
 _RATIOS = (
