@@ -539,7 +539,8 @@ def dyadic(key: Key) -> Draft:
 
 @family("shifts", ("requantize", "residual_add"), ["small", "wide"], ["shift"])
 def shifts(key: Key) -> Draft:
-    """Every dyadic shift that a plan may have, a channel each, from three to the left to far beyond the register: tiny and extreme inputs."""
+    """Every dyadic shift that a plan may have, a channel each, from three to the left to far beyond the register: tiny
+    and extreme inputs."""
     exponents, bits = {"small": (range(-1, 34), 24), "wide": (range(-100, -1), 64)}[key.name]
     factors = tuple((1.0, -1.5, 2.0 - 2.0**-40)[i % 3] * 2.0**k for i, k in enumerate(exponents))
     given: dict[str, Any] = {"scale_in": factors, "scale_out": 1.0, "input_bits": bits, "output_bits": 32}
