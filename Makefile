@@ -3,12 +3,12 @@
 #   make conformance      check the shipped C and CUDA kernels and two libraries, then draw the figures (light: no torch)
 #   make conformance-all  the same and every other implementation there is here: Hugging Face's I-BERT, Triton, OpenCL, ONNX, LiteRT, … (installs torch)
 #   make verdicts         put what conformance-all found into the README's table
-#   make test             the tests of refsim itself, linters, types
+#   make test             the tests of refsim itself, linters, types; without the slow ones: MARKS= runs these too
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, mutation of the simulator's own source
 #   make clean            remove environments, builds and caches
 #
-# Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS (what it runs).
+# Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS and MARKS (what it runs).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -24,6 +24,7 @@ HEAVY_PYTHON := $(call usable,$(or $(PYTHON),python3.11 python3.12 python3.13 py
 TORCH := torch==2.13.0
 JOBS := 2
 TESTS := tests
+MARKS := not slow
 LIGHT_TARGETS := c cuda apytypes onnxruntime
 HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
 
@@ -76,10 +77,22 @@ test: $(TEST)/.installed
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
-	$(TEST)/bin/python -m pytest -n $(JOBS) $(TESTS)
+	$(TEST)/bin/python -m pytest -n $(JOBS) -m '$(MARKS)' $(TESTS)
 
 bench: $(HEAVY)/.installed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
+
+nightly: export REFSIM_REQUIRE_ALL := 1
+nightly: export REFSIM_FUZZ_SECONDS := 60
+nightly: $(HEAVY)/.installed $(TEST)/.installed
+	$(HEAVY)/bin/refsim score --effort default --out out/score
+	$(TEST)/bin/python -m pytest tests/fuzz
+	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
+	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick
+	$(HEAVY)/bin/python implementations/opencl/races.py
+	$(HEAVY)/bin/python implementations/cuda/mutants.py
+	$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[nightly]'
+	$(TEST)/bin/python tests/mutation/run.py out/mutation
 
 clean:
 	rm -rf .venvs .tox build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

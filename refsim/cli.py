@@ -200,7 +200,8 @@ def header(
 @app.command()
 def check(
     targets: Annotated[
-        list[str] | None, typer.Argument(help="file.py[:object], package.module[:object] or a shipped name[:object].")
+        list[str] | None,
+        typer.Argument(help="file.py[:object], package.module[:object], a shipped name[:object], lib:FILE, cmd:COMMAND or results:DIR."),
     ] = None,
     op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
     dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
@@ -372,7 +373,7 @@ def _mount() -> None:
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
     app.command()(score)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")
-    app.add_typer(golden, name="golden", help="Generate and verify the golden vectors.")
+    app.add_typer(golden, name="golden", help="Golden vectors: generate, verify, render, make.")
 
 
 def main() -> None:
