@@ -201,7 +201,7 @@ def header(
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="file.py[:object], package.module[:object], a shipped name[:object], lib:FILE, cmd:COMMAND or results:DIR."),
+        typer.Argument(help="file.py, package.module or a shipped name (each with :object), lib:FILE, cmd:COMMAND, results:DIR."),
     ] = None,
     op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
     dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
