@@ -47,6 +47,8 @@ def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
 
         made = identify(ask, "requantize", dialect)
         assert h.name in named(made) or (not h.known and made.found), (h.name, made.found)
+        if h.name == "half even with the product in binary64":
+            assert made.found == h.name, "a product beyond 53 bits beside a tie is among the probes"
         if h.name in RULES:
             assert made.found == h.name or frozenset({made.found, h.name}) in EQUAL
             assert all(frozenset({made.found, other}) in EQUAL for other in made.equal)
@@ -120,7 +122,7 @@ def test_every_mutant_is_named_itself_or_an_equal(op: str, dialect: str) -> None
         assert made.due == (SIMULATOR in named(made))
     with_it = {b for a, b, _ in chosen.alike if a == SIMULATOR}
     proven = {h.name for h in chosen.hypotheses if h.name != SIMULATOR and mutant(h.name).equivalent}
-    assert proven <= with_it
+    assert proven == with_it, "every mutant that is not proven equivalent is told from the simulator"
 
 
 def test_square_root_of_too_few_steps_is_told() -> None:

@@ -197,7 +197,9 @@ def identify(
     void = {(i, j) for i, launch in enumerate(chosen.launches) if known is not None for j in _touched(known, launch)}
     made.void = len(void)
     wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
-    standing = sorted((h for h in chosen.hypotheses if not wrong[h.name]), key=lambda h: (h.name != due, not h.known))
+    silent = {h.name: sum(p is None for p in said) for h, said in zip(chosen.hypotheses, chosen.predictions, strict=True)}
+    standing = [h for h in chosen.hypotheses if not wrong[h.name]]
+    standing.sort(key=lambda h: (silent[h.name], h.name != due, not h.known))  # what says nothing somewhere explains less
     if standing and made.void < made.probes:
         made.found = standing[0].name
         others = [h for h in standing[1:] if h.known]
