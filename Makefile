@@ -86,6 +86,7 @@ nightly: export REFSIM_REQUIRE_ALL := 1
 nightly: export REFSIM_FUZZ_SECONDS := 60
 nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/refsim score --effort default --out out/score
+	$(HEAVY)/bin/python -m pytest -n $(JOBS) -m nightly tests
 	$(TEST)/bin/python -m pytest tests/fuzz
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick

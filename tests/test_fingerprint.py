@@ -55,6 +55,7 @@ def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
 def test_every_rule_names_itself_when_asked_for_itself(rule: str, dialect: str) -> None:
