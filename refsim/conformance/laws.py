@@ -2,8 +2,8 @@
 
 A law is a function `check(evaluate, plan, operands)` with the formula as its docstring: it asserts something of what
 `evaluate(*operands)` returns, the int64 array (float64 for `dequantize`) that the implementation under test answers with.
-`evaluate(*operands, plan=other)` launches it under another plan of the same op, `layout=` with operands that lie in memory otherwise. No tolerances: where the arithmetic itself breaks a
-law, its formula says by how much.
+`evaluate(*operands, plan=other)` launches it under another plan of the same op, `layout=` with operands that lie in memory otherwise.
+No tolerances: where the arithmetic itself breaks a law, its formula says by how much.
 """
 
 from __future__ import annotations
