@@ -172,7 +172,7 @@ def _deviations(result: Result) -> str:
         words = f"{escape(entry['reason'])} <span class=soft>{escape(entry['reference'])}</span>{example}"
         rows.append([escape(entry["id"]), escape(where), f"{lanes:,}", words])
     table = _table([("deviation", False), ("operation", False), ("lanes", True), ("why", False)], rows)
-    return _section("Known deviations", (f'<ul class="plain bad">{complaints}</ul>' if complaints else "") + table)
+    return _section("Known deviations", (f'<div class="card bad"><ul class="plain">{complaints}</ul></div>' if complaints else "") + table)
 
 
 def _bins(result: Result) -> str:
