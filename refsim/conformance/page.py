@@ -55,11 +55,9 @@ def _table(head: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> s
             c if c.startswith("<td") else f"<td{' class=number' if n else ''}>{c}</td>" for c, (_, n) in zip(row[1:], head[1:], strict=True)
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{"".join(columns)}</tr></thead>\n<tbody>\n'
-        + "\n".join(lines)
-        + "\n</tbody></table></div>"
-    )
+    titles = f"<thead><tr>{''.join(columns)}</tr></thead>\n" if any(name for name, _ in head) else ""
+    body = "\n".join(lines)
+    return f'<div class="scroll"><table>\n{titles}<tbody>\n{body}\n</tbody></table></div>'
 
 
 def _bar(share: float) -> str:
