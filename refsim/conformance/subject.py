@@ -211,7 +211,8 @@ class Subject:
         examples = EFFORTS[self.suite.effort] // 5
         try:
             held = sum(1 for _ in islice(self._obeying(checked, 10 * examples), examples))
-            self.record.note = "" if held else "no plan of the declared domain that the law speaks of"
+            abandoned = self.suite.broken.get(self.definition.key, 0) >= MOST_BROKEN
+            self.record.note = "" if held or abandoned else "no plan of the declared domain that the law speaks of"
         except Broken as broken:
             self._broke(broken)
         except Mismatch as mismatch:

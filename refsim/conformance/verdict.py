@@ -341,6 +341,8 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
         failure = next((f for f in failures if f.get("where") == "search"), failures[0])
         _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}", "bold red")
         _say(console, describe_failure(failure).split("\n", 1)[-1], indent="  ")
+        if failure.get("where", "").startswith("golden "):
+            _say(console, f"vector {failure['where'].removeprefix('golden ')}", indent="  ")
         others = sum(r["differing"] for r in o.records) - 1
         if others > 0:
             _say(console, f"{others} more launches differ", "dim", "  ")
