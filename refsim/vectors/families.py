@@ -1110,3 +1110,28 @@ def wide_sums(key: Key) -> Draft:
     )
     q = patterns.magnitudes(key.id, 100, *plan.input_range)
     return plan, [q, _shuffled(patterns.magnitudes(f"{key.id}/residual", 100, *plan.input_range), f"{key.id}/pair")], ()
+
+
+_ROUNDED = ("half_even", "half_up", "half_away", "floor", "trunc")
+
+
+@family("two-words", ("requantize",), [f"{rule}.{far}" for rule in _ROUNDED for far in ("near", "far", "mixed")], ["tie", "extreme"])
+def two_words(key: Key) -> Draft:
+    """Products z*M of more than 63 bits under every dyadic rule: short shifts, long ones, and one beyond the product beside a short one,
+    which leaves 0 or one integer next to it."""
+    rounding, far = key.name.split(".")
+    scales = {"near": (0.8359375, -0.8359375), "far": (0.7 * 2.0**-33, -0.5 * 2.0**-33), "mixed": (-0.8359375, 0.7 * 2.0**-66)}[far]
+    bits = 34 if far == "near" else 64
+    plan: Any = key.plan(rule=f"dyadic_{rounding}", scale_in=scales, scale_out=1.0, input_bits=bits, output_bits=32)
+    lo, hi = plan.input_range
+    values = [
+        lo,
+        lo + 1,
+        -1,
+        0,
+        1,
+        hi - 1,
+        hi,
+        *(side * (odd << k) for odd in (1, 3, 7) for k in range(26, bits - 3, 4) for side in (1, -1)),
+    ]
+    return plan, [_columns(plan, _cut(plan, _ints(values)))], ("negative-scale",)
