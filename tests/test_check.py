@@ -264,14 +264,7 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "refsim.cli", "check", f"{MOCKS}:slow", "--effort", "nightly", "--json", str(report)]
     environment = {**os.environ, "CI": "true", "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
-    child = subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background jobs ignore it
-    )
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any('"record"' in events.read_text() for events in tmp_path.glob("refsim-*/events.jsonl")):
         time.sleep(0.1)

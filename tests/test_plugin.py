@@ -6,12 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from refsim.content import content
 from refsim.registry import dialects, names
+
+INSTALLED = any(entry.name == "refsim" for entry in entry_points(group="pytest11"))
+PLUGIN = [] if INSTALLED else ["-p", "refsim.conformance.plugin"]
 
 KERNELS = """
 import refsim
@@ -44,7 +48,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def pytested(project: Path, *words: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "refsim.conformance.plugin", *words]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN, *words]
     environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, cwd=project, env=environment, timeout=300, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -1112,26 +1112,50 @@ def wide_sums(key: Key) -> Draft:
     return plan, [q, _shuffled(patterns.magnitudes(f"{key.id}/residual", 100, *plan.input_range), f"{key.id}/pair")], ()
 
 
-_ROUNDED = ("half_even", "half_up", "half_away", "floor", "trunc")
+_WIDE = {
+    # rule, scales, bits of the input, places from which the shifted lanes stand
+    "near": ("", (0.8359375, -0.8359374995), 34, 26),
+    "far": ("", (0.7 * 2.0**-33, -0.5 * 2.0**-33), 64, 26),
+    "mixed": ("", (-0.8359375, 0.7 * 2.0**-66), 64, 42),
+    "beyond": ("", (0.7 * 2.0**-64, -0.7 * 2.0**-66), 64, 58),
+    "negative": ("dyadic_half_even", -0.8359375, 34, 30),
+    "positive": ("dyadic_half_even", 0.8359375, 34, 30),
+    "left": ("dyadic_half_even", (1.5 * 2.0**30, 0.8), 32, 26),
+    "left-by-one": ("dyadic_half_even", (1.5 * 2.0**30, 1.5 * 2.0**29), 32, 26),
+    "edge": ("dyadic_half_up", 2.0**-34, 33, 30),
+    "shift": ("half_even_shift", 0.5, 64, 60),
+    "float": ("float_scale", 16777213.0 * 2**5, 4, 1),
+}
 
 
-@family("two-words", ("requantize",), [f"{rule}.{far}" for rule in _ROUNDED for far in ("near", "far", "mixed")], ["tie", "extreme"])
-def two_words(key: Key) -> Draft:
-    """Products z*M of more than 63 bits under every dyadic rule: short shifts, long ones, and one beyond the product beside a short one,
-    which leaves 0 or one integer next to it."""
-    rounding, far = key.name.split(".")
-    scales = {"near": (0.8359375, -0.8359375), "far": (0.7 * 2.0**-33, -0.5 * 2.0**-33), "mixed": (-0.8359375, 0.7 * 2.0**-66)}[far]
-    bits = 34 if far == "near" else 64
-    plan: Any = key.plan(rule=f"dyadic_{rounding}", scale_in=scales, scale_out=1.0, input_bits=bits, output_bits=32)
-    lo, hi = plan.input_range
-    values = [
-        lo,
-        lo + 1,
-        -1,
-        0,
-        1,
-        hi - 1,
-        hi,
-        *(side * (odd << k) for odd in (1, 3, 7) for k in range(26, bits - 3, 4) for side in (1, -1)),
+def _wide_keys(d: Definition) -> list[str]:
+    every = [
+        f"{rule}.{far}" for rule in ("half_even", "half_up", "half_away", "floor", "trunc") for far in ("near", "far", "mixed", "beyond")
     ]
-    return plan, [_columns(plan, _cut(plan, _ints(values)))], ("negative-scale",)
+    return [*every, *(name for name, facts in _WIDE.items() if facts[0])]
+
+
+@family("two-words", ("requantize",), _wide_keys, ["tie", "extreme"])
+def two_words(key: Key) -> Draft:
+    """Products z*M of more than 63 bits under every dyadic rule: short shifts, long ones, and shifts beyond the product, alone and beside
+    short ones; large operands of one sign only; shifts to the left; products and operands at the very end of 61 and of 63 bits."""
+    rounding, _, far = key.name.rpartition(".")
+    rule, scales, bits, low = _WIDE[far]
+    given = {"input_range": (-(1 << 31), 1 << 31)} if far == "edge" else {"input_bits": bits}
+    plan: Any = key.plan(rule=rule or f"dyadic_{rounding}", scale_in=scales, scale_out=1.0, output_bits=32, **given)
+    lo, hi = plan.input_range
+    values = [lo, lo + 1, -1, 0, 1, hi - 2, hi - 1, hi, *(s * (n << k) for n in (1, 3, 7) for k in range(low, bits, 4) for s in (1, -1))]
+    if far == "near":  # M of the second channel is odd: one unit beside a tie, of which the last bit of the product tells
+        m, unit = plan.multiplier[1], 1 << plan.shift[1]
+        values += [(unit // 2 + side) * pow(m, -1, unit) % unit + turn * unit for side in (-1, 0, 1) for turn in (-3, -2, 1, 2)]
+    if far in ("negative", "positive"):
+        values = [v for v in values if (v < 0) == (far == "negative")]
+    return plan, [_columns(plan, _cut(plan, _ints(values)))], ()
+
+
+@family("one-size", ("quantize",), [2, 700, 350000], ["tie"])
+def one_size(key: Key) -> Draft:
+    """Floats of one magnitude, so many steps of the scale, without an extreme among them."""
+    plan = key.plan(scale=0.0473217, output_bits=32)
+    steps = key.index + np.arange(-8, 8) / 16
+    return plan, [(np.concatenate([steps, -steps]) * 0.0473217).astype(key.d.operands[0].kind)], ()
