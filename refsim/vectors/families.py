@@ -1150,7 +1150,7 @@ def two_words(key: Key) -> Draft:
         values += [(unit // 2 + side) * pow(m, -1, unit) % unit + turn * unit for side in (-1, 0, 1) for turn in (-3, -2, 1, 2)]
     if far in ("negative", "positive"):
         values = [v for v in values if (v < 0) == (far == "negative")]
-    return plan, [_columns(plan, _cut(plan, _ints(values)))], ()
+    return plan, [_columns(plan, patterns.within(values, lo, hi))], ()
 
 
 @family("one-size", ("quantize",), [2, 700, 350000], ["tie"])
