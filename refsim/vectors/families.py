@@ -1122,6 +1122,8 @@ _WIDE = {
     "positive": ("dyadic_half_even", 0.8359375, 34, 30),
     "left": ("dyadic_half_even", (1.5 * 2.0**30, 0.8), 32, 26),
     "left-by-one": ("dyadic_half_even", (1.5 * 2.0**30, 1.5 * 2.0**29), 32, 26),
+    "lone": ("dyadic_half_up", 0.7 * 2.0**-64, 64, 61),
+    "apart": ("dyadic_half_up", (0.7 * 2.0**-33, 0.7 * 2.0**-66), 64, 61),
     "edge": ("dyadic_half_up", 2.0**-34, 33, 30),
     "shift": ("half_even_shift", 0.5, 64, 60),
     "float": ("float_scale", 16777213.0 * 2**5, 4, 1),
@@ -1148,7 +1150,7 @@ def two_words(key: Key) -> Draft:
     if far == "near":  # M of the second channel is odd: one unit beside a tie, of which the last bit of the product tells
         m, unit = plan.multiplier[1], 1 << plan.shift[1]
         values += [(unit // 2 + side) * pow(m, -1, unit) % unit + turn * unit for side in (-1, 0, 1) for turn in (-3, -2, 1, 2)]
-    if far in ("negative", "positive"):
+    if far in ("negative", "positive", "shift"):
         values = [v for v in values if (v < 0) == (far == "negative")]
     return plan, [_columns(plan, patterns.within(values, lo, hi))], ()
 
