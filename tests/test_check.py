@@ -280,6 +280,7 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
     assert alive(child.pid) == []
 
 
+@pytest.mark.slow
 def test_missing_package_is_skipped_when_asked_and_never_in_ci(tmp_path: Path) -> None:
     """A shipped implementation whose package is not there: 4, or nothing beside others that ran; REFSIM_REQUIRE_ALL overrules."""
     hidden = tmp_path / "apytypes.py"

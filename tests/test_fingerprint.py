@@ -33,6 +33,7 @@ def named(made: Any) -> set[str]:
     return {made.found, *made.equal}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
 def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
     chosen = probes("requantize", dialect, {"rule": "dyadic_half_even"})
@@ -111,6 +112,7 @@ def test_unknown_arithmetic_is_called_unknown(op: str, dialect: str) -> None:
     assert "=>" in made.nearest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op", "dialect"), OTHERS)
 def test_every_mutant_is_named_itself_or_an_equal(op: str, dialect: str) -> None:
     chosen = probes(op, dialect)
@@ -224,6 +226,7 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
     assert said in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "rules", "expected"),
     [
