@@ -187,7 +187,7 @@ class Subject:
         """A law of the op: `check(evaluate, plan, operands)` asserts it of what `evaluate(*operands)` launches, see `laws`."""
 
         def checked(plan: Plan, operands: list[Any], layout: str) -> None:
-            differing: list[dict[str, Any]] = []
+            differing: list[tuple[Plan, list[Any], str, tuple[Any, Any, Any]]] = []
 
             def evaluate(*changed: Any, plan: Plan = plan, layout: str = "C") -> Any:
                 if not covers(self.domain, self.definition, plan):
@@ -195,9 +195,7 @@ class Subject:
                 due = run(plan, *changed)
                 answer, wrong = self._differing(plan, list(changed), due, layout, count=True)
                 if wrong.any() and not differing:
-                    share = f"{int(wrong.sum())} of {wrong.size} lanes of the launch differ"
-                    kept, short, right, lanes = self._shortened(plan, changed, layout, (answer, due, wrong))
-                    differing.append(_failure(plan, kept, short, right, lanes, "law", layout, "", share))
+                    differing.append((plan, list(changed), layout, (answer, due, wrong)))
                 out = np.where((answer.out != due) & ~wrong, due, answer.out)  # no law forbids what a known deviation permits
                 return out if out.dtype.kind == "f" else out.astype(np.int64)
 
@@ -205,7 +203,7 @@ class Subject:
                 check(evaluate, plan, operands)
             except AssertionError as error:
                 text = f"{' '.join((check.__doc__ or check.__name__).split()).rstrip('.')}: {error}"
-                shown = differing[0] if differing else {**_plan_json(plan), "operands": [], "diagnosis": ""}
+                shown = self._shown(*differing[0]) if differing else {**_plan_json(plan), "operands": [], "diagnosis": ""}
                 raise Mismatch({**shown, "where": "law", "law": text}) from None
 
         examples = EFFORTS[self.suite.effort] // 5
@@ -220,6 +218,12 @@ class Subject:
             if not self.record.failures:
                 self._fail(mismatch)
         self._finish()
+
+    def _shown(self, plan: Plan, operands: list[Any], layout: str, found: tuple[Any, Any, Any]) -> dict[str, Any]:
+        """A launch of a law that differs from the simulator, shortened now that launching cannot disturb the law any more."""
+        share = f"{int(found[2].sum())} of {found[2].size} lanes of the launch differ"
+        kept, answer, due, wrong = self._shortened(plan, operands, layout, found)
+        return _failure(plan, kept, answer, due, wrong, "law", layout, "", share)
 
     def _obeying(self, check: Callable[[Plan, list[Any], str], None], most: int) -> Iterator[None]:
         """Up to `most` drawn launches, one step for each that `check` speaks of; drawn once for all laws of the op."""
