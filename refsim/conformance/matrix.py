@@ -50,7 +50,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
         "|---" * (len(results) + 1) + "|",
     ]
     for op in names():
-        lines.append(f"| {op} | " + " | ".join(" ".join(_mark(r, op, d) for d in spoken) for r in results) + " |")
+        lines.append(f"| {op} | " + " | ".join(_cell(r, op, spoken) for r in results) + " |")
     efforts = ", ".join(dict.fromkeys(r["effort"] for r in results))
     legend = "; ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict != ABSENT)
     return "\n".join(
@@ -61,6 +61,12 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
             "A small number counts the known deviations that occurred.",
         ]
     )
+
+
+def _cell(result: dict[str, Any], op: str, spoken: Sequence[str]) -> str:
+    if not any((op, d) in result["ops"] for d in spoken):
+        return MARKS[ABSENT]
+    return " ".join(_mark(result, op, d) for d in spoken)
 
 
 def _mark(result: dict[str, Any], op: str, dialect: str) -> str:
