@@ -91,7 +91,6 @@ nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick
 	$(HEAVY)/bin/python implementations/opencl/races.py
-	$(HEAVY)/bin/python implementations/cuda/mutants.py
 	$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[nightly]'
 	$(TEST)/bin/python tests/mutation/run.py out/mutation
 

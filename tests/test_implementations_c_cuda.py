@@ -360,6 +360,7 @@ KERNEL_MUTANTS = load(FOLDERS["cuda"] / "mutants.py").MUTANTS
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("mutant", KERNEL_MUTANTS, ids=lambda m: m.slug)
 def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> None:
     how = mutants.noticed(mutant, tmp_path)
