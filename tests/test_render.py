@@ -572,33 +572,28 @@ def test_made_softmax_rows_cover_what_matters():
     assert edges[1::4].sum() > 8 * edges[::4].sum() > 0
 
 
-SPEED = """
-import resource, sys, time
+MEMORY = """
+import re, sys
 from pathlib import Path
 import refsim
 from refsim.vectors.make import launch
 from refsim.vectors.render import WRITERS, whole
 format, count, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 plan = refsim.plan("i_gelu", dialect="ibert", scale=2**-12, input_bits=17)
-start = time.process_time()
 with whole(out) as place:
     WRITERS[format]([launch(plan, count)], place, "x", None)
-print(count / (time.process_time() - start), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format,count,least", [("npz", 6_000_000, 2_000_000), ("jsonl", 1_000_000, 200_000)])
-def test_speed_and_memory(tmp_path, format, count, least):
-    """Cases of i-GELU per second of one core, all intermediates written; memory that does not grow with their number."""
+@pytest.mark.parametrize("format,count", [("npz", 6_000_000), ("jsonl", 1_000_000)])
+def test_memory_does_not_grow_with_the_number_of_cases(tmp_path, format, count):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     memory = []
     for rows in (count // 4, count):
-        command = [sys.executable, "-c", SPEED, format, str(rows), str(tmp_path / str(rows))]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-        speed, megabytes = map(float, ran.stdout.split())
-        memory.append(megabytes)
-    assert speed >= least, f"{speed:,.0f} cases/s"
+        command = [sys.executable, "-c", MEMORY, format, str(rows), str(tmp_path / str(rows))]
+        memory.append(float(subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True).stdout))
     assert memory[1] < 300 and memory[1] < memory[0] + 20, memory
 
 
