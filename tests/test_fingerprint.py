@@ -113,6 +113,7 @@ def test_unknown_arithmetic_is_called_unknown(op: str, dialect: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("op", "dialect"), OTHERS)
 def test_every_mutant_is_named_itself_or_an_equal(op: str, dialect: str) -> None:
     chosen = probes(op, dialect)
