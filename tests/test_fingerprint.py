@@ -18,6 +18,8 @@ from refsim.conformance.mutants import mutant
 from refsim.ops.requantize import RULES
 from refsim.registry import definitions, run
 
+pytestmark = pytest.mark.slow
+
 TARGETS = Path(__file__).parent / "targets"
 EQUAL = {
     # Two names of the same integers, wherever both have a plan: see why in refsim.conformance.fingerprint.
@@ -33,7 +35,6 @@ def named(made: Any) -> set[str]:
     return {made.found, *made.equal}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
 def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
     chosen = probes("requantize", dialect, {"rule": "dyadic_half_even"})
@@ -55,7 +56,6 @@ def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
             assert all(frozenset({made.found, other}) in EQUAL for other in made.equal)
 
 
-@pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
@@ -112,7 +112,6 @@ def test_unknown_arithmetic_is_called_unknown(op: str, dialect: str) -> None:
     assert "=>" in made.nearest
 
 
-@pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.parametrize(("op", "dialect"), OTHERS)
 def test_every_mutant_is_named_itself_or_an_equal(op: str, dialect: str) -> None:
@@ -227,7 +226,6 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
     assert said in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "rules", "expected"),
     [

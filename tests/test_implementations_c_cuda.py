@@ -389,6 +389,7 @@ def as_script(adapter: Path, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, __file__, str(adapter)], env=environ, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c", "cuda"])
 def test_no_undefined_behaviour(name: str) -> None:
     done = as_script(FOLDERS[name] / "adapter.py", **{f"REFSIM_{name.upper()}_FLAGS": SANITIZE})

@@ -14,6 +14,8 @@ import pytest
 from refsim.content import content
 from refsim.registry import dialects, names
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = any(entry.name == "refsim" for entry in entry_points(group="pytest11"))
 PLUGIN = [] if INSTALLED else ["-p", "refsim.conformance.plugin"]
 
