@@ -108,7 +108,7 @@ def _parsed(name: str, text: str) -> Any:
     return text
 
 
-def _given(arguments: list[str]) -> dict[str, Any]:
+def plan_parameters(arguments: list[str]) -> dict[str, Any]:
     """``--name value`` and ``--name=value`` pairs as plan parameters."""
     given: dict[str, Any] = {}
     words = iter(arguments)
@@ -143,7 +143,7 @@ def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
     """The plan of `op` from the options that are its parameters."""
     from . import registry
 
-    given = _given(arguments)
+    given = plan_parameters(arguments)
     d = registry.definition(op, dialect)
     for name in given:
         if name not in registry.parameters(d):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -288,9 +289,10 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
         if found is not None:
             advice.append(f"the smallest scale that fits is about {found:.4g}")
     if d.input is not None:
-        fitting = [b for b in range(d.input.legal[0], d.input.legal[1]) if works(input_bits=b, input_range=None)]
+        bits = range(*d.input.legal)
+        fitting = bisect_right(bits, False, key=lambda b: not works(input_bits=b, input_range=None))  # what fits, fits a narrower input
         if fitting:
-            advice.append(f"input_bits up to {max(fitting)} fit")
+            advice.append(f"input_bits up to {bits[fitting - 1]} fit")
     if "length" in given and isinstance(given["length"], int):
         half = given["length"]
         while half > 1 and not works(length=half):

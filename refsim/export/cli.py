@@ -32,9 +32,9 @@ def onnx(
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
     from .. import registry
-    from ..cli import _given
+    from ..cli import plan_parameters
 
-    plan = registry.plan(op, dialect=dialect, **_given(context.args))
+    plan = registry.plan(op, dialect=dialect, **plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
     print(out)
 

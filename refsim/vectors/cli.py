@@ -155,9 +155,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 def _parameters(context: typer.Context) -> dict[str, Any]:
-    from ..cli import _given
+    from ..cli import plan_parameters
 
-    given = _given(context.args)
+    given = plan_parameters(context.args)
     if "bits" in given:
         given["input_bits"] = given.pop("bits")
     return given
