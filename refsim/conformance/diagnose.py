@@ -17,6 +17,8 @@ LANES = 4096
 """Of a larger launch whose lanes stand alone so many are compared first; what repeats them is tried on all."""
 TOLD = 3
 """Mistakes told at most, where the launch does not tell them apart."""
+OR = "; or: it "
+"""Between the mistakes told."""
 _LIKELY = ("arithmetic", "data", "kernel")
 
 
@@ -94,7 +96,7 @@ def _some(plan: Plan, wrong: Any) -> Any:
 
 
 def _told(found: list[Mutant], plan: Plan) -> str:
-    return "; or: it ".join(_words(m, plan) for m in found[:TOLD])
+    return OR.join(_words(m, plan) for m in found[:TOLD])
 
 
 def _words(m: Mutant, plan: Plan) -> str:

@@ -145,6 +145,8 @@ def _failure(o: OpVerdict, failure: dict[str, Any], target: str, others: int) ->
         )
     if failure.get("diagnosis"):
         lines.append(f"<p><b>Looks like:</b> {escape(failure['diagnosis'])}</p>")
+    if failure.get("fingerprint"):
+        lines.append(f"<p><b>Fingerprint:</b> {escape(failure['fingerprint'])}</p>")
     more = f"{others} more launches differ" if others > 0 else ""
     lines.append(f'<p class="soft">{escape("; ".join(filter(None, [failure.get("share", ""), _found_by(failure), more])))}</p>')
     if "input" in failure:

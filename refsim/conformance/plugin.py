@@ -54,7 +54,7 @@ def suite(config: pytest.Config) -> Any:
             worker = connect(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
         except RefsimError as error:
             raise pytest.UsageError(str(error)) from None
-        _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"))
+        _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"), curious=True)
         if not config.getoption("--refsim-events"):
             from refsim.conformance.runner import stale
 

@@ -25,7 +25,8 @@ from ..vectors.bins import Histogram
 from ..vectors.patterns import Words, draw_operands, draw_plan
 from . import worker as worker_module
 from .client import Answer, Broken, Worker, as_handed
-from .diagnose import diagnose
+from .diagnose import OR, diagnose
+from .fingerprint import in_words
 from .laws import Check, Vacuous
 from .targets import Spec, covers
 
@@ -77,12 +78,19 @@ class Record:
 
 @dataclass
 class Suite:
-    """A target with the effort to spend on it; one per test process."""
+    """A target with the effort to spend on it; one per test process.
+
+    Attributes
+    ----------
+    curious : bool
+        Whether an op on which the search found a difference is asked for its fingerprint.
+    """
 
     spec: Spec
     worker: Worker
     effort: str
     seed: int
+    curious: bool = False
     broken: dict[tuple[str, str], int] = field(default_factory=dict)
     drawn: dict[tuple[str, str], list[tuple[Plan, list[Any]] | None]] = field(default_factory=dict)
 
@@ -164,6 +172,7 @@ class Subject:
             self.compare(plan, operands, run(plan, *operands), layout, "search")
 
         self._search(check, EFFORTS[self.suite.effort])
+        self._fingerprint()
 
     def exhaustive(self) -> None:
         """All inputs of 8 and of 16 bits, for ops of one integer operand without rows; at exhaustive effort."""
@@ -351,6 +360,16 @@ class Subject:
         self.record.differing += 1
         if len(self.record.failures) < 3:
             self.record.failures.append(mismatch.failure)
+
+    def _fingerprint(self) -> None:
+        """Where no mistake repeats the answers of a launch, or several do: what the fingerprint says, instead if it names one."""
+        op, dialect = self.definition.key
+        unclear = [f for f in self.record.failures if op == "requantize" or not f["diagnosis"] or OR in f["diagnosis"]]
+        if not unclear or not self.record.finished or not self.suite.curious or self.suite.worker.vectors is not None:
+            return
+        text, named = in_words(self.suite.worker, op, dialect, unclear[0]["parameters"].get("rule"))
+        for failure in unclear:
+            failure["diagnosis" if named else "fingerprint"] = text
 
     def _finish(self) -> None:
         self.record.finished = self.suite.broken.get(self.definition.key, 0) == 0 and not self.record.missing
@@ -641,6 +660,8 @@ def describe_failure(failure: dict[str, Any]) -> str:
         lines.append(f"first intermediate that differs: {step['name']} = {step['got']}, expected {step['expected']}")
     if failure.get("diagnosis"):
         lines.append(f"looks like: {failure['diagnosis']}")
+    if failure.get("fingerprint"):
+        lines.append(f"fingerprint: {failure['fingerprint']}")
     if failure.get("share"):
         lines.append(failure["share"])
     if failure.get("call"):

@@ -1,0 +1,29 @@
+"""Which arithmetic an implementation uses, told from few probes.
+
+Every known way to compute an op is a *hypothesis*: it answers like the simulator does, but for its own rounding, constants or
+saturation. Of many candidate inputs those are kept on which hypotheses answer differently, until every two that differ at all have been
+told apart. The implementation answers these probes, and the hypotheses that it contradicts are struck off: what remains is its name.
+Nothing is estimated: one contradiction is enough.
+"""
+
+from .forms import MOST, NONE, SIMULATOR, Evidence, Finding, Fingerprint, Hypothesis, Launch
+from .identify import identify
+from .probes import probes
+from .target import Fingerprints, fingerprint, in_words, show
+
+__all__ = [
+    "MOST",
+    "NONE",
+    "SIMULATOR",
+    "Evidence",
+    "Finding",
+    "Fingerprint",
+    "Fingerprints",
+    "Hypothesis",
+    "Launch",
+    "fingerprint",
+    "identify",
+    "in_words",
+    "probes",
+    "show",
+]

@@ -1,0 +1,174 @@
+"""Striking off the hypotheses that an implementation's answers contradict: what remains is its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...arithmetic.widths import Signed, Unsigned
+from ...errors import UsageError
+from ...ops.base import Definition, Plan
+from ...ops.requantize import RULES
+from ...registry import definition
+from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, magnitudes
+from .probes import Chosen, chosen_probes, known_lanes, probes, tokens_of
+
+
+def identify(
+    ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None, known: Known | None = None
+) -> Fingerprint:
+    """Find out which of the known ways an implementation computes `op`.
+
+    Parameters
+    ----------
+    ask : callable
+        ``ask(plan, operands)`` returns the implementation's ``out``; what it raises comes through.
+    domain : mapping, optional
+        The plan parameters that it declares, as in a target's ``DOMAIN``.
+    rule : str, optional
+        Of requantisation: the rule that the plans name; by default dyadic_half_even, or the first that the domain has.
+    known : callable, optional
+        Candidates with a lane on which it says so are passed over. What depends on a lane's place in the launch may still turn up
+        among the probes: these prove nothing.
+
+    Raises
+    ------
+    UsageError
+        A rule outside the domain, or a domain without a plan.
+    """
+    d = definition(op, dialect)
+    domain = dict(domain or {})
+    if op == "requantize":
+        rule = chosen_rule(domain, rule)
+        domain["rule"] = rule
+    elif rule is not None:
+        raise UsageError(f"{op} has no rounding rules; --rule belongs to requantize")
+    chosen = probes(op, dialect, domain) if known is None else chosen_probes(d, domain, known)
+    if not chosen.launches:
+        raise UsageError(f"the declared domain of {op} ({dialect}) admits no probe, or known deviations apply to all")
+    due = rule or SIMULATOR
+    made = Fingerprint(op, dialect, due, sum(map(len, chosen.launches)), len(chosen.hypotheses), alike=chosen.alike)
+    answers = [np.asarray(ask(launch.plan, launch.operands)) for launch in chosen.launches]
+    tokens = [tokens_of(answer, launch) for answer, launch in zip(answers, chosen.launches, strict=True)]
+    void = {(i, j) for i, launch in enumerate(chosen.launches) if known is not None for j in known_lanes(known, launch)}
+    made.void = len(void)
+    wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
+    silent = {h.name: sum(p is None for p in said) for h, said in zip(chosen.hypotheses, chosen.predictions, strict=True)}
+    standing = [h for h in chosen.hypotheses if not wrong[h.name]]
+    standing.sort(key=lambda h: (silent[h.name], h.name != due, not h.known))  # what says nothing somewhere explains less
+    if standing and made.void < made.probes:
+        made.found = standing[0].name
+        others = [h for h in standing[1:] if h.known]
+        alike = {frozenset((a, b)): why for a, b, why in made.alike}
+        apart = "only probes to which a known deviation applies tell them apart"
+        made.equal = {h.name: alike.get(frozenset((made.found, h.name)), apart) for h in others}
+    elif standing:
+        made.nearest, standing = "known deviations apply to every probe", []
+    else:
+        best = min(chosen.hypotheses, key=lambda h: (len(wrong[h.name]), not h.known))
+        spoken = made.probes - made.void
+        shown = _evidence(d, chosen, answers, best, wrong[best.name])
+        made.nearest = f"{best.name} explains {spoken - len(wrong[best.name])} of {spoken}; {shown}"
+    for name in dict.fromkeys(p for h in chosen.hypotheses for p in h.properties):
+        made.findings.append(_finding(d, name, chosen, answers, standing, wrong, due))
+    return made
+
+
+def chosen_rule(domain: Mapping[str, Any], rule: str | None) -> str:
+    declared = declared_rules(domain)
+    if rule is None:
+        return "dyadic_half_even" if "dyadic_half_even" in declared else str(declared[0])
+    if rule not in declared:
+        raise UsageError(f"rule {rule!r} is none that the target declares: {', '.join(declared)}")
+    return rule
+
+
+def declared_rules(domain: Mapping[str, Any]) -> tuple[str, ...]:
+    rules = domain.get("rule", tuple(RULES))
+    return (rules,) if isinstance(rules, str) else tuple(rules)
+
+
+def _contradictions(predicted: list[Any], tokens: list[list[Any]], void: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(launch, probe) on which a hypothesis would have answered otherwise."""
+    return [
+        (i, j)
+        for i, (theirs, ours) in enumerate(zip(tokens, predicted, strict=True))
+        if ours is not None
+        for j, (a, b) in enumerate(zip(theirs, ours, strict=True))
+        if a != b and (i, j) not in void
+    ]
+
+
+def _finding(
+    d: Definition, name: str, chosen: Chosen, answers: list[Any], standing: list[Hypothesis], wrong: dict[str, Any], asked: str
+) -> Finding:
+    """A property: what all hypotheses left have in common, with the probe that refuted the nearest one that has it otherwise."""
+    right = next((h.properties.get(name, "") for h in chosen.hypotheses if h.name == asked), "")
+    if not standing:
+        return Finding(name, NONE, right, None)
+    said = [p is not None for p in chosen.predictions[chosen.hypotheses.index(standing[0])]]
+    full = [h for h in standing if [p is not None for p in chosen.predictions[chosen.hypotheses.index(h)]] == said]
+    values = list(dict.fromkeys(h.properties[name] for h in full if name in h.properties))
+    mine = standing[0].properties
+    others = [h for h in chosen.hypotheses if wrong[h.name] and h.properties.get(name) not in (*values, None)]
+    others.sort(key=lambda h: (sum(h.properties.get(p) != v for p, v in mine.items()), h.name != asked, len(wrong[h.name])))
+    if not others:
+        return Finding(name, " or ".join(values) or NONE, right, None)
+    where, first = wrong[others[0].name], chosen.hypotheses[0]
+    if first.name == SIMULATOR:  # where the mutant's own mistake shows, if it does on any of them
+        odd, due = (chosen.predictions[chosen.hypotheses.index(h)] for h in (others[0], first))
+        where = [(i, j) for i, j in where if odd[i][j] != due[i][j]] or where
+    evidence = _evidence(d, chosen, answers, others[0], where, others[0].properties[name])
+    return Finding(name, " or ".join(values) or NONE, right, evidence)
+
+
+def _evidence(
+    d: Definition, chosen: Chosen, answers: list[Any], against: Hypothesis, where: list[tuple[int, int]], called: str = ""
+) -> Evidence:
+    """The simplest of the probes that contradict a hypothesis."""
+    i, j = min(where, key=lambda at: (magnitudes(chosen.launches[at[0]])[at[1]], at))
+    launch, answer = chosen.launches[i], answers[i]
+    single = launch if launch.single else launch.pick([j])
+    theirs = against.answer(single.plan, single.operands)
+    given = ", ".join(
+        f"{o.name} = {_short(x if launch.single else x[0])}" for o, x in zip(d.operands, single.operands, strict=True) if x is not None
+    )
+    got = answer if launch.single else answer[j]
+    at = _first_difference(np.asarray(got), np.asarray(theirs if launch.single else theirs[0]))
+    return Evidence(
+        {"op": d.name, "dialect": d.dialect, **{k: v for k, v in launch.plan.parameters if v is not None}},
+        f"{given} at {_plan_words(launch.plan)}",
+        _short(np.asarray(got)[at]) + (f" in element {', '.join(map(str, at))}" if at else ""),
+        f"{called or against.name}: {_short(np.asarray(theirs if launch.single else theirs[0])[at])}",
+    )
+
+
+def _first_difference(a: Any, b: Any) -> tuple[int, ...]:
+    differing = np.argwhere(a != b)
+    return tuple(map(int, differing[0])) if a.ndim and len(differing) else ()
+
+
+def _short(x: Any) -> str:
+    return " ".join(np.array2string(np.asarray(x), threshold=8, edgeitems=3, separator=", ").split())
+
+
+def _plan_words(plan: Plan) -> str:
+    """The parameters that are not at their defaults, briefly."""
+    if plan.op == "requantize":
+        ratio = plan.scale_in / plan.scale_out  # type: ignore[attr-defined]
+        width = Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)  # type: ignore[attr-defined]
+        zero = f", zero point {plan.zero_point}" if plan.zero_point else ""  # type: ignore[attr-defined]
+        return f"s = {_power(ratio)}, {width}{zero}"
+    return ", ".join(f"{k} = {_power(v) if isinstance(v, float) else v}" for k, v in plan.parameters if v is not None and _brief(v))
+
+
+def _brief(value: Any) -> bool:
+    return not isinstance(value, tuple) or len(value) <= 4
+
+
+def _power(x: float) -> str:
+    f, e = math.frexp(x)
+    return f"{'-' * (f < 0)}2**{e - 1}" if abs(f) == 0.5 and x else repr(x)

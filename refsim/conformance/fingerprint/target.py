@@ -1,0 +1,213 @@
+"""The fingerprints of a target's ops, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ... import __version__
+from ...errors import UsageError
+from ...ops.base import Definition, Plan
+from ...ops.requantize import RULES
+from ...registry import definitions, dialects, names, run
+from ..client import Broken, Unloadable, as_handed, connect
+from ..mutants import mutant
+from ..targets import parse
+from .forms import NONE, Ask, Fingerprint, Known
+from .identify import declared_rules, identify
+
+
+@dataclass
+class Fingerprints:
+    """All that was asked of one target.
+
+    Attributes
+    ----------
+    made : list of Fingerprint
+    broken : list of (op, dialect, kind, text)
+        Where it did not answer.
+    absent : list of (op, dialect)
+        Asked for by name, and not implemented.
+    trouble : str
+        Why it could not be loaded.
+    missing : bool
+        Whether that is a package that is not installed.
+    """
+
+    target: str
+    made: list[Fingerprint] = field(default_factory=list)
+    broken: list[tuple[str, str, str, str]] = field(default_factory=list)
+    absent: list[tuple[str, str]] = field(default_factory=list)
+    trouble: str = ""
+    missing: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0: all is as due; 1: something else was found, or nothing; 3: the target broke; 4: nothing to ask."""
+        if any(not f.due for f in self.made):
+            return 1
+        if self.broken or (self.trouble and not self.missing):
+            return 3
+        return 4 if self.absent or not self.made else 0
+
+    def as_json(self) -> dict[str, Any]:
+        named = ("op", "dialect", "kind", "text")
+        return {
+            "refsim": __version__,
+            "target": self.target,
+            "exit_code": self.exit_code,
+            "fingerprints": [f.as_json() for f in self.made],
+            "broken": [dict(zip(named, b, strict=True)) for b in self.broken],
+            "not_implemented": [dict(zip(named, a, strict=False)) for a in self.absent],
+            "trouble": self.trouble,
+        }
+
+
+def fingerprint(
+    target: str,
+    *,
+    ops: Sequence[str] = (),
+    only: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    timeout: float | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> Fingerprints:
+    """Ask a target which arithmetic it uses.
+
+    Parameters
+    ----------
+    target : str
+        See `targets.parse`.
+    ops, only : sequence of str
+        The ops and dialects asked for; all that the target claims where empty.
+    rules : sequence of str
+        Rules that the plans of requantisation are to name, or "all" that the target declares; see `identify`.
+    timeout : float, optional
+        Seconds a launch may take.
+
+    Raises
+    ------
+    UsageError
+        No such target, op, dialect or rule; nothing was run.
+    """
+    for kind, given, known in (("op", ops, names()), ("dialect", only, dialects()), ("rule", rules, (*RULES, "all"))):
+        for name in given:
+            if name not in known:
+                raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
+    result = Fingerprints(target)
+    spec = parse(target)
+    try:
+        worker = connect(spec, *(() if timeout is None else (timeout, timeout)))
+    except Unloadable as error:
+        result.trouble, result.missing = str(error), spec.shipped and error.missing
+        return result
+    try:
+        claims = worker.description
+        asked: list[tuple[Definition, str | None]] = []
+        for d in definitions():
+            if (ops and d.name not in ops) or (only and d.dialect not in only):
+                continue
+            if claims.implements(d.name, d.dialect):
+                declared = declared_rules(claims.domain.get(d.name, {}))
+                wanted = declared if "all" in rules else rules
+                asked += [(d, rule) for rule in wanted or (None,)] if d.name == "requantize" else [(d, None)]
+            elif d.name in ops and (d.dialect in only or d.name not in claims.ops):
+                result.absent.append(d.key)
+        for done, (d, rule) in enumerate(asked):
+            progress(done, len(asked), f"{d.name} {d.dialect} {rule or ''}".strip())
+            try:
+                result.made.append(identify(_asking(worker), d.name, d.dialect, claims.domain.get(d.name), rule, _knowing(worker, d.name)))
+            except Broken as broken:
+                result.broken.append((d.name, d.dialect, broken.kind, broken.text))
+    finally:
+        worker.close()
+    return result
+
+
+def in_words(worker: Any, op: str, dialect: str, rule: str | None = None) -> tuple[str, bool]:
+    """What the fingerprint says of an op of which launches differ, in a sentence, and whether it names the arithmetic.
+
+    An empty sentence where the target does not answer all probes.
+    """
+    domain = worker.description.domain.get(op)
+    try:
+        made = identify(_asking(worker), op, dialect, domain, rule, _knowing(worker, op))
+    except (Broken, UsageError):
+        return "", False
+    if not made.found:
+        return f"{NONE}; nearest: {made.nearest}", False
+    if made.due:
+        return f"all {made.probes} probes are answered as by {made.asked}: look at lengths, layouts, channels and rare operands", False
+    others = [f for f in made.findings if f.found != f.due and f.due]
+    does = "; ".join(f"{f.property}: {f.found} where {f.due} is due" for f in others) if op == "requantize" else mutant(made.found).mistake
+    equal = f"; on these it equals {', '.join(made.equal)}" if made.equal else ""
+    return f"{made.found}, on all of {made.probes} probes ({does}){equal}", True
+
+
+def _asking(worker: Any) -> Ask:
+    def ask(plan: Plan, operands: list[Any]) -> Any:
+        return worker.launch(plan, as_handed(plan, operands), run(plan, *operands).shape).out
+
+    return ask
+
+
+def _knowing(worker: Any, op: str) -> Known | None:
+    if not any(entry["op"] == op for entry in worker.description.deviations):
+        return None
+
+    def known(plan: Plan, operands: list[Any]) -> Any:
+        masks = worker.deviating(plan, as_handed(plan, operands))
+        return np.logical_or.reduce(list(masks.values())) if masks else np.False_
+
+    return known
+
+
+def show(result: Fingerprints, console: Console) -> None:
+    """A table per op and dialect: property, what was found, the probe that shows it."""
+    for made in result.made:
+        asked = f" asked for {made.asked}" if made.op == "requantize" else ""
+        title = f"{result.target}: {made.op} ({made.dialect}){asked}, {made.probes} probes, {made.hypotheses} hypotheses"
+        title += f"; known deviations apply to {made.void} of the probes" if made.void else ""
+        table = Table(title=Text(title), title_justify="left", header_style="bold")
+        table.add_column("property", no_wrap=True)
+        table.add_column("found")
+        table.add_column("evidence", overflow="fold")
+        for finding in made.findings:
+            odd = bool(made.found) and finding.found != NONE
+            table.add_row(finding.property, Text(finding.found, style="" if odd else "yellow"), Text(str(finding.evidence or "")))
+        console.print(table)
+        style = "bold green" if made.due else "bold red"
+        console.print(Text(f"{made.op} ({made.dialect}): {made.found or NONE}", style=style), soft_wrap=True)
+        for name, why in made.equal.items():
+            console.print(Text(f"  equal here: {name} ({why})"), soft_wrap=True)
+        if made.nearest:
+            console.print(Text(f"  nearest: {made.nearest}"), soft_wrap=True)
+        for name, others in _groups(made).items():
+            words = "; ".join(dict.fromkeys(why for _, why in others))
+            text = f"  not told apart: {' = '.join([name, *(other for other, _ in others)])} ({words})"
+            console.print(Text(text, style="dim"), soft_wrap=True)
+    for op, dialect, kind, text in result.broken:
+        console.print(Text(f"{op} ({dialect}) {kind}: {text}", style="bold magenta"), soft_wrap=True)
+    for op, dialect in result.absent:
+        console.print(Text(f"{op} ({dialect}): not implemented", style="bold yellow"), soft_wrap=True)
+    if result.trouble:
+        console.print(Text(f"{result.target}: {result.trouble}", style="bold yellow" if result.missing else "bold magenta"), soft_wrap=True)
+    elif not (result.made or result.broken or result.absent):
+        console.print(Text(f"{result.target}: it has none of the ops asked for", style="bold yellow"), soft_wrap=True)
+
+
+def _groups(made: Fingerprint) -> dict[str, list[tuple[str, str]]]:
+    """The pairs not told apart by their first name, without those said already."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    said = [{made.found, *made.equal}]
+    for a, b, why in made.alike:
+        if not any({a, b} <= group for group in said):
+            groups.setdefault(a, []).append((b, why))
+            said = [group for group in said if a not in group or made.found in group] + [{a, *(name for name, _ in groups[a])}]
+    return groups
