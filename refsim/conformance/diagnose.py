@@ -35,7 +35,7 @@ def diagnose(plan: Plan, operands: list[Any], got: Any, expected: Any) -> str:
     got, expected = np.asarray(got), np.asarray(expected)
     if got.dtype.kind not in "iuf" or got.shape != expected.shape:
         return ""
-    wrong = _differ(got, expected)
+    wrong = differ(got, expected)
     if not wrong.any():
         return ""
     some = _some(plan, wrong)
@@ -45,11 +45,11 @@ def diagnose(plan: Plan, operands: list[Any], got: Any, expected: Any) -> str:
     for m in candidates(plan):
         if some is not None and m.level != "kernel":
             few = m.trace(plan, *(None if x is None else _rows(plan, x)[some] for x in operands))["out"]
-            if _differ(_rows(plan, got)[some], few)[_rows(plan, wrong)[some]].any():
+            if differ(_rows(plan, got)[some], few)[_rows(plan, wrong)[some]].any():
                 continue
         kept = [None if x is None else np.array(x) for x in operands]  # one of them overwrites its operand
         out = m.trace(plan, *kept)["out"]
-        differs = _differ(got, out)
+        differs = differ(got, out)
         if not differs.any():
             repeats.append(m)
         elif not differs[wrong].any():
@@ -76,7 +76,7 @@ def candidates(plan: Plan) -> list[Mutant]:
     return sorted(found, key=lambda m: _LIKELY.index(m.level))
 
 
-def _differ(a: Any, b: Any) -> Any:
+def differ(a: Any, b: Any) -> Any:
     """Lanes that differ, reals bit by bit."""
     if a.dtype.kind == "f" or b.dtype.kind == "f":
         return a.astype(np.float64).view(np.int64) != b.astype(np.float64).view(np.int64)

@@ -364,8 +364,10 @@ class Subject:
     def _fingerprint(self) -> None:
         """Where no mistake repeats the answers of a launch, or several do: what the fingerprint says, instead if it names one."""
         op, dialect = self.definition.key
+        if not self.suite.curious or not self.record.finished or self.suite.worker.vectors is not None:
+            return
         unclear = [f for f in self.record.failures if op == "requantize" or not f["diagnosis"] or OR in f["diagnosis"]]
-        if not unclear or not self.record.finished or not self.suite.curious or self.suite.worker.vectors is not None:
+        if not unclear:
             return
         text, named = in_words(self.suite.worker, op, dialect, unclear[0]["parameters"].get("rule"))
         for failure in unclear:

@@ -134,15 +134,15 @@ def _evidence(
     single = launch if launch.single else launch.pick([j])
     theirs = against.answer(single.plan, single.operands)
     given = ", ".join(
-        f"{o.name} = {_short(x if launch.single else x[0])}" for o, x in zip(d.operands, single.operands, strict=True) if x is not None
+        f"{o.name} = {shortly(x if launch.single else x[0])}" for o, x in zip(d.operands, single.operands, strict=True) if x is not None
     )
     got = answer if launch.single else answer[j]
     at = _first_difference(np.asarray(got), np.asarray(theirs if launch.single else theirs[0]))
     return Evidence(
         {"op": d.name, "dialect": d.dialect, **{k: v for k, v in launch.plan.parameters if v is not None}},
-        f"{given} at {_plan_words(launch.plan)}",
-        _short(np.asarray(got)[at]) + (f" in element {', '.join(map(str, at))}" if at else ""),
-        f"{called or against.name}: {_short(np.asarray(theirs if launch.single else theirs[0])[at])}",
+        f"{given} at {plan_words(launch.plan)}",
+        shortly(np.asarray(got)[at]) + (f" in element {', '.join(map(str, at))}" if at else ""),
+        f"{called or against.name}: {shortly(np.asarray(theirs if launch.single else theirs[0])[at])}",
     )
 
 
@@ -151,11 +151,11 @@ def _first_difference(a: Any, b: Any) -> tuple[int, ...]:
     return tuple(map(int, differing[0])) if a.ndim and len(differing) else ()
 
 
-def _short(x: Any) -> str:
+def shortly(x: Any) -> str:
     return " ".join(np.array2string(np.asarray(x), threshold=8, edgeitems=3, separator=", ").split())
 
 
-def _plan_words(plan: Plan) -> str:
+def plan_words(plan: Plan) -> str:
     """The parameters that are not at their defaults, briefly."""
     if plan.op == "requantize":
         ratio = plan.scale_in / plan.scale_out  # type: ignore[attr-defined]

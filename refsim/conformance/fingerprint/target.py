@@ -17,10 +17,10 @@ from ...ops.base import Definition, Plan
 from ...ops.requantize import RULES
 from ...registry import definitions, dialects, names, run
 from ..client import Broken, Unloadable, as_handed, connect
-from ..mutants import mutant
 from ..targets import parse
 from .forms import NONE, Ask, Fingerprint, Known
 from .identify import declared_rules, identify
+from .named import named
 
 
 @dataclass
@@ -131,23 +131,8 @@ def fingerprint(
 
 
 def in_words(worker: Any, op: str, dialect: str, rule: str | None = None) -> tuple[str, bool]:
-    """What the fingerprint says of an op of which launches differ, in a sentence, and whether it names the arithmetic.
-
-    An empty sentence where the target does not answer all probes.
-    """
-    domain = worker.description.domain.get(op)
-    try:
-        made = identify(_asking(worker), op, dialect, domain, rule, _knowing(worker, op))
-    except (Broken, UsageError):
-        return "", False
-    if not made.found:
-        return f"{NONE}; nearest: {made.nearest}", False
-    if made.due:
-        return f"all {made.probes} probes are answered as by {made.asked}: look at lengths, layouts, channels and rare operands", False
-    others = [f for f in made.findings if f.found != f.due and f.due]
-    does = "; ".join(f"{f.property}: {f.found} where {f.due} is due" for f in others) if op == "requantize" else mutant(made.found).mistake
-    equal = f"; on these it equals {', '.join(made.equal)}" if made.equal else ""
-    return f"{made.found}, on all of {made.probes} probes ({does}){equal}", True
+    """`named` of a target's op."""
+    return named(_asking(worker), op, dialect, worker.description.domain.get(op), rule, _knowing(worker, op))
 
 
 def _asking(worker: Any) -> Ask:

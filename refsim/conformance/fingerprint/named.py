@@ -1,0 +1,89 @@
+"""What the fingerprint says below a failure of `check`: every candidate is asked, so that none has to be chosen first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...errors import RefsimError
+from ...ops.base import Definition, Plan
+from ...registry import definition
+from ..client import Broken
+from ..diagnose import differ
+from .forms import NONE, SIMULATOR, Ask, Hypothesis, Known
+from .formulas import drawn_launches, formula_hypotheses
+from .identify import plan_words, shortly
+from .rules import rule_hypotheses, rule_launches
+
+
+def named(
+    ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None, known: Known | None = None
+) -> tuple[str, bool]:
+    """Which of the known ways explains all that an implementation answers, in a sentence, and whether one other than the due one does.
+
+    Parameters
+    ----------
+    ask, domain, rule, known
+        As for `identify`. Lanes on which a known deviation applies contradict nothing.
+
+    Returns
+    -------
+    (str, bool)
+        An empty sentence where it does not answer, or there is nothing to ask.
+    """
+    d, rules = definition(op, dialect), op == "requantize"
+    domain = dict(domain or {}) | ({"rule": rule} if rules else {})
+    standing = rule_hypotheses(dialect) if rules else formula_hypotheses(d)
+    due = next(h for h in standing if h.name == (rule if rules else SIMULATOR))
+    silent = dict.fromkeys((h.name for h in standing), 0)
+    last, launches, lanes = "", 0, 0
+    for launch in rule_launches(d, domain) if rules else drawn_launches(d, domain):
+        try:
+            got = np.asarray(ask(launch.plan, launch.operands))
+        except Broken:
+            return "", False
+        granted = np.False_ if known is None else known(launch.plan, launch.operands)
+        launches, lanes, left = launches + 1, lanes + got.size, []
+        for h in standing:
+            theirs = _answer(h, launch.plan, launch.operands)
+            wrong = np.False_ if theirs is None else differ(got, theirs) & ~granted
+            silent[h.name] += theirs is None
+            if wrong.any():
+                last = f"{h.name} as far as {_at(d, launch.plan, launch.operands, got, theirs, wrong)}"
+            else:
+                left.append(h)
+        standing = left
+        if not standing:
+            return f"{NONE}; the last to hold was {last} (launch {launches})", False
+    if not launches:
+        return "", False
+    asked = f"all {lanes:,} lanes of {launches} launches"
+    if due in standing:
+        return f"{asked} are answered as by {due.name}: look at lengths, layouts, channels and rare operands", False
+    standing.sort(key=lambda h: (silent[h.name], not h.known))  # what says nothing somewhere explains less
+    found = standing[0]
+    others = [name for name, does in found.properties.items() if does != due.properties.get(name)]
+    does = "; ".join(f"{name}: {found.properties[name]} where {due.properties[name]} is due" for name in others)
+    equal = [h.name for h in standing[1:] if h.known]
+    return f"{found.name}, on {asked} ({does})" + (f"; so does {', '.join(equal)}" if equal else ""), True
+
+
+def _answer(h: Hypothesis, plan: Plan, operands: list[Any]) -> Any:
+    try:
+        out = h.answer(plan, operands)
+    except (RefsimError, ArithmeticError, ValueError):
+        return None
+    return None if out is None else np.asarray(out)
+
+
+def _at(d: Definition, plan: Plan, operands: list[Any], got: Any, theirs: Any, wrong: Any) -> str:
+    """A differing lane in words: its operands where lanes stand alone, the answer, and what the hypothesis says."""
+    index = tuple(map(int, np.argwhere(wrong)[0]))
+    given = f"element {', '.join(map(str, index))}"
+    if d.layout == "element":
+        given = ", ".join(f"{o.name} = {shortly(x[index])}" for o, x in zip(d.operands, operands, strict=True) if x is not None)
+    elif d.layout == "row":
+        given = f"{d.operands[0].name} = {shortly(operands[0][index[:-1]])}, {given}"
+    return f"{given} at {plan_words(plan)} => {got[index]}; it answers {theirs[index]}"
