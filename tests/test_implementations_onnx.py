@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def evaluated(build: Any, z: Any) -> Any:
 
 
 def test_what_has_a_graph() -> None:
-    assert {d.key for d in definitions()} - set(KEYS) == {("quantize", "paper")}
+    assert {d.key for d in definitions()} == set(KEYS)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -93,7 +94,9 @@ def test_agrees_in_every_intermediate(op: str, dialect: str, engine: str) -> Non
 def test_exposes_the_intermediates(op: str, dialect: str) -> None:
     plan, operands = next(launches(op, dialect, 1, **({"rule": ("dyadic_half_even",)} if op == "requantize" else {})))
     due = list(of(plan).steps._fields)
-    assert list(getattr(loaded("onnx"), op)(*as_handed(plan, operands), plan)) == (["out"] if op == "quantize" else due)
+    assert list(getattr(loaded("onnx"), op)(*as_handed(plan, operands), plan)) == (
+        ["out"] if (op, dialect) == ("quantize", "ibert") else due
+    )
 
 
 @pytest.mark.parametrize(("op", "dialect"), KEYS)
@@ -180,7 +183,88 @@ def test_root_needs_no_more_steps(bits: int) -> None:
     assert (evaluated(lambda t: graph.root(t, bits - 1 - (bits + 1) % 2), n) != refsim.run(plan, n)).any() or bits == 1
 
 
+def around_halves(s: float, seed: str) -> Any:
+    """Floats next to (n + 1/2) * s and n * s for n of up to 41 bits, of both signs, with the tiniest and the greatest."""
+    words = refsim.arithmetic.raw_words(seed, 80)
+    ns = [0, 1, 2, 126, 127, 128, (1 << 31) - 1, 1 << 39, (1 << 40) - 1, 1 << 40, *(int(w) >> 24 + k % 40 for k, w in enumerate(words))]
+    near = np.array([float(Fraction(s) * k / 2) for n in ns for k in (2 * n + 1, 2 * n + 2)])
+    info = np.finfo(np.float64)
+    below, above = np.nextafter(near, -np.inf), np.nextafter(near, np.inf)
+    special = [0.0, info.smallest_subnormal, info.tiny, 2.0**-200, 2.0**200, info.max]
+    x = np.concatenate([near, below, np.nextafter(below, -np.inf), above, np.nextafter(above, np.inf), special])
+    return np.concatenate([x, -x])
+
+
+def halves() -> Iterator[tuple[Any, Any]]:
+    mantissas = (
+        1.0,
+        1 + 2.0**-52,
+        2 - 2.0**-52,
+        1.5,
+        1 + 2.0**-30,
+        *(1 + int(w) % (1 << 52) * 2.0**-52 for w in refsim.arithmetic.raw_words("m", 3)),
+    )
+    for exponent in (-126, -1, 0, 125):
+        for mantissa in mantissas:
+            s = mantissa * 2.0**exponent
+            yield refsim.plan("quantize", dialect="paper", scale=s, output_bits=32), around_halves(s, f"{s}")
+    scales = (0.3, 2.0**126, 1 + 2.0**-52, 2.0**-126)
+    columns = np.stack([around_halves(s, f"{s}") for s in scales], axis=1)
+    yield refsim.plan("quantize", dialect="paper", scale=scales, output_bits=8), columns
+
+
+def exact_quotients(plan: Any, x: Any) -> Any:
+    scales = plan.scale if isinstance(plan.scale, tuple) else (plan.scale,)
+    columns = x.reshape(-1, len(scales))
+    rows = [[round(Fraction(v) / Fraction(s)) for v, s in zip(row, scales, strict=True)] for row in columns.tolist()]
+    return np.array([[max(-(1 << 40), min(q, 1 << 40)) for q in row] for row in rows]).reshape(x.shape)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_quotients_next_to_halves(engine: str) -> None:
+    """Against fractions: in every scale some quotients round to a half and are none."""
+    number = misled = 0
+    for plan, x in halves():
+        due, got = exact_quotients(plan, x), loaded(engine).quantize(x, plan)
+        assert np.array_equal(got["rounded"], due), plan.scale
+        assert np.array_equal(got["out"], refsim.run(plan, x))
+        with np.errstate(over="ignore"):
+            misled += (np.clip(np.rint(x / np.array(plan.scale)), -(2.0**40), 2.0**40) != due).sum()
+        number += x.size
+    assert number > 30_000
+    assert misled > 500
+    with np.errstate(over="ignore"):
+        single = around_halves(0.1, "binary32").astype(np.float32)
+    single = single[np.isfinite(single)]
+    assert differing(refsim.plan("quantize", dialect="paper", scale=0.1, output_bits=32), [single], engine) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scales_next_to_one(engine: str) -> None:
+    q = np.arange(-1000, 1000, dtype=np.int32) * 1_000_003
+    x = np.arange(-1000, 1000, dtype=np.float32) / 2
+    for s in (1.0, 1 + 2.0**-52, 1 - 2.0**-53, 1 + 2.0**-30, 1 - 2.0**-23, 0.25, 0.25 + 2.0**-54):
+        for scale in (s, (s,), (s, 1.0)):
+            shape = (-1, len(scale)) if isinstance(scale, tuple) else (-1,)
+            assert differing(refsim.plan("dequantize", scale=scale), [q.reshape(shape)], engine) == []
+            for dialect in ("ibert", "paper"):
+                assert differing(refsim.plan("quantize", dialect=dialect, scale=scale), [x.reshape(shape)], engine) == []
+
+
 # ------------------------------------------------------------------------------------------- what is known of the operators
+
+
+@pytest.mark.parametrize("operator", ["Mul", "Div"])
+def test_onnx_runtime_drops_a_factor_next_to_one(operator: str) -> None:
+    """Why no constant of a product is near 1: 1 + 2**-25 counts as 1, 1 + 2**-23 does not."""
+    for s, kept in ((1 + 2.0**-25, False), (1 + 2.0**-23, True)):
+        bits = evaluated(
+            lambda z, s=s: (
+                (z.graph.node(operator, z.cast("float64"), z.graph.tensor(s, "float64")) * z.graph.tensor(2.0**50, "float64")).integer
+            ),
+            np.array([1, 3]),
+        )
+        assert (bits.tolist() != [1 << 50, 3 << 50]) == kept
 
 
 def test_onnx_runtime_sums_int64_in_binary64() -> None:
@@ -220,7 +304,24 @@ def half_up(rule: str, q: Tensor, inexact: Tensor, beyond: Tensor, tie: Tensor) 
     return q + beyond.either(tie).integer
 
 
+def rounded_twice(x: Tensor, s: Any, largest: float) -> Tensor:
+    return x.graph.node("Round", clip64(x / x.graph.tensor(s, "float64"), largest)).integer
+
+
+def clip64(x: Tensor, largest: float) -> Tensor:
+    return x.graph.node("Clip", x, *(x.graph.tensor(v, "float64") for v in (-largest, largest)))
+
+
 WRONG = {
+    "the quotient rounded twice": ("quantize", onnx_graphs, "integer_quotient", rounded_twice, {"dialect": "paper"}),
+    "a remainder that lacks the product's tail": (
+        "quantize",
+        graph,
+        "remainder",
+        lambda x, y, s: x - graph._times(y, s),
+        {"dialect": "paper"},
+    ),
+    "every half a tie": ("quantize", graph, "remainder", lambda x, y, s: x - x, {"dialect": "paper"}),
     "division truncates where a floor is due": ("i_gelu", onnx_graphs, "shift_right", truncated, {}),
     "division truncates in the quotient by sigma": ("i_layernorm", onnx_graphs, "floor_quotient", lambda n, d: n / d, {"dialect": "paper"}),
     "no saturation": ("requantize", onnx_graphs, "clip", lambda x, lo, hi: x, {"rule": ("dyadic_half_even",)}),
@@ -343,7 +444,6 @@ def test_export_with_intermediates_and_all_operands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (["--op", "quantize", "--dialect", "paper", "--scale", "1"], refsim.errors.UsageError, "no graph for quantize of dialect paper"),
         (["--op", "i_gelu", "--scale", "1", "--without", "mask"], refsim.errors.UsageError, "'mask' cannot be left out of i_gelu"),
         (["--op", "i_softmax", "--scale", "1", "--without", "q"], refsim.errors.UsageError, "'q' cannot be left out of i_softmax: mask"),
         (["--op", "nope"], refsim.errors.PlanError, "nope"),
@@ -355,6 +455,13 @@ def test_export_refuses(arguments: list[str], error: type[Exception], text: str,
     assert isinstance(result.exception, error)
     assert text in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_export_of_an_op_without_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(onnx_graphs.BUILDERS, ("i_sqrt", "paper"))
+    result = exported("--op", "i_sqrt", "--dialect", "paper", "--out", str(tmp_path / "x.onnx"))
+    assert isinstance(result.exception, refsim.errors.UsageError)
+    assert "no graph for i_sqrt of dialect paper" in str(result.exception)
 
 
 def test_export_to_no_folder(tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ class Target:
     """The ops, run by one of the two engines."""
 
     DIALECTS = ("ibert", "paper")
-    DOMAIN = {"quantize": {"dialects": ("ibert",)}}  # noqa: RUF012
 
     def __init__(self, prepare: Callable[[Any, tuple[str, ...]], Run]) -> None:
         self._prepare = prepare
@@ -72,6 +71,6 @@ class Target:
 
 reference = Target(_reference)
 _target = Target(_onnxruntime)
-DIALECTS, DOMAIN = _target.DIALECTS, _target.DOMAIN
+DIALECTS = _target.DIALECTS
 globals().update({op: getattr(_target, op) for op in {op for op, _ in BUILDERS}})
-__all__ = ["DIALECTS", "DOMAIN", "reference"]
+__all__ = ["DIALECTS", "reference"]

@@ -1,6 +1,7 @@
 """ONNX graphs written as expressions: integer tensors with Python's operators, and the exact arithmetic that ONNX has no operator for.
 
-Every tensor is int64 (uint64 behind a shift, bool behind a comparison). What the standard's operators leave to be watched:
+Every tensor is int64 (uint64 behind a shift, bool behind a comparison, binary64 at the float border).
+What the standard's operators leave to be watched:
 
 * ``Div`` truncates towards zero, ``Mod`` takes the sign of the divisor: together they floor.
 * ``BitShift`` exists for unsigned integers only, and shifts by 64 or more are nobody's business: shifts are at most 63 here.
@@ -271,6 +272,63 @@ def root(n: Tensor, bits: int) -> Tensor:
         t = n.graph.tensor(r + (1 << k))
         r = n.graph.node("Where", t * t <= n, t, r)
     return n.graph.tensor(r)
+
+
+# ------------------------------------------------------------------------------------------------------------ the float border
+
+
+def parts(s: Any) -> tuple[Any, Any]:
+    """s = mantissa * power of two, 2 <= |mantissa| < 4, so that no mantissa is near 1.
+
+    ONNX Runtime's optimizer takes a product or quotient by a binary64 constant within 2**-24 of 1 for one by 1 and drops it (1.32).
+    """
+    fraction, exponent = np.frexp(np.asarray(s, dtype=np.float64))
+    return fraction * 4, np.ldexp(1.0, exponent - 2)
+
+
+def scaled(x: Tensor, s: Any) -> Tensor:
+    """fl(x * s) for a binary64 constant s; the product by the power of two is exact."""
+    return _times(_times(x, parts(s)[0]), parts(s)[1])
+
+
+def _times(x: Tensor, s: Any) -> Tensor:
+    return x * x.graph.tensor(s, "float64")
+
+
+def _upper(s: Any) -> Any:
+    """The upper 26 bits of a binary64 (Veltkamp's splitting), a constant or a tensor; the rest fits 26 bits too."""
+    c = _times(s, 2.0**27 + 1) if isinstance(s, Tensor) else s * (2.0**27 + 1)
+    return c - (c - s)
+
+
+def remainder(x: Tensor, y: Tensor, s: Any) -> Tensor:
+    """x - y * s, exactly, where y = fl(x / s) is at least 1/2 and nothing over- or underflows; s is a constant.
+
+    Dekker's product: y * s = p + tail without an error. x and p lie within a factor of two, so x - p is exact as well, and so is the last
+    difference, since the remainder of a division rounded to nearest is a binary64.
+    """
+    high, high_s = _upper(y), _upper(s)
+    low, low_s = y - high, s - high_s
+    p = _times(y, s)
+    tail = _times(low, low_s) - (p - _times(high, high_s) - _times(low, high_s) - _times(high, low_s))
+    return (x - p) - tail
+
+
+def integer_quotient(x: Tensor, s: Any, largest: float) -> Tensor:
+    """HE(x / s) of a finite binary64 x by a constant s > 0, saturated at +-`largest`, an integer of at most 2**40.
+
+    The division rounds before Round does. Halves being binary64s, it cannot pass one, but it can meet one: a quotient n + 1/2 is a tie only
+    where nothing remains, and goes the way of the remainder elsewhere. x saturates first and loses the scale's power of two: nothing
+    overflows, and what underflows is far below the first half.
+    """
+    graph, s = x.graph, np.asarray(s, dtype=np.float64)
+    mantissa, power = parts(s)
+    x = maximum(minimum(x, graph.tensor(s * largest, "float64")), graph.tensor(s * -largest, "float64"))
+    x = _times(x, 1 / power)
+    y = x / graph.tensor(mantissa, "float64")
+    half = (y - graph.node("Floor", y)).equals(graph.tensor(0.5, "float64"))
+    aside = y + _times(sign(remainder(x, y, mantissa)), 0.25)
+    return graph.node("Round", graph.where(half, aside, y)).integer
 
 
 # ----------------------------------------------------------------------------------------------------------- binary32 in integers

@@ -26,6 +26,7 @@ from .graph import (
     clip,
     float32_integer,
     floor_quotient,
+    integer_quotient,
     maximum,
     minimum,
     rescaled,
@@ -33,6 +34,7 @@ from .graph import (
     rounded_float32,
     rounded_quotient,
     rounded_shift,
+    scaled,
     shift_left,
     shift_right,
     sign,
@@ -204,6 +206,13 @@ def embedding(p: Any, ids: Tensor, table: Tensor) -> Steps:
     return {"out": ids.graph.node("Gather", table, ids.cast("int64"), axis=0)}
 
 
+def quantize_paper(p: Any, x: Tensor) -> Steps:
+    """In binary64, but as exact as in integers."""
+    n = (1 << (p.output_bits - 1)) - 1
+    rounded = integer_quotient(x, p.scale, 2.0**40)
+    return {"rounded": rounded, "out": clip(rounded, -n, n)}
+
+
 def quantize_ibert(p: Any, x: Tensor) -> Steps:
     """The product in binary32 as the code has it; in binary64 from there, which holds every bound of the clamp."""
     reciprocal = np.ldexp(np.array(p.mantissa, np.float64), p.exponent).astype(np.float32)
@@ -214,7 +223,7 @@ def quantize_ibert(p: Any, x: Tensor) -> Steps:
 
 
 def dequantize(p: Any, q: Tensor) -> Steps:
-    return {"out": q.graph.node("Mul", q.cast("float64"), q.graph.tensor(np.array(p.scale), "float64"))}
+    return {"out": scaled(q.cast("float64"), p.scale)}
 
 
 # ----------------------------------------------------------------------------------------------------------------- requantisation
@@ -316,6 +325,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Steps]] = {
         for dialect in ("ibert", "paper")
     },
     ("quantize", "ibert"): quantize_ibert,
+    ("quantize", "paper"): quantize_paper,
     ("i_erf", "ibert"): i_erf_ibert,
     ("i_erf", "paper"): i_erf_paper,
     ("i_gelu", "ibert"): i_gelu_ibert,
@@ -327,7 +337,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Steps]] = {
     ("i_layernorm", "ibert"): i_layernorm_ibert,
     ("i_layernorm", "paper"): i_layernorm_paper,
 }
-"""What there is a graph for. Not ``quantize`` of ``paper``: ONNX's division of binary64 rounds once before Round does."""
+"""What there is a graph for."""
 _OF_A_ROW = ("mean", "sum_squares", "V", "sigma", "f", "total")
 _CARRIED = ("linear", "matmul", "embedding")  # their operands are cast where they are used
 
