@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -629,6 +630,198 @@ def test_results_in_the_lines_of_rendered_vectors(tmp_path: Path) -> None:
     code, found, text = checked(f"results:{folder}")
     assert code == 0, text
     assert one(found, "i_sqrt")["vectors"] == len(records)
+
+
+Results = list[tuple[Any, dict[str, Any]]]
+CODES = {name: code for code, name in enumerate(["none", "bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64"])}
+
+
+def pad(data: bytes) -> bytes:
+    return data.ljust(-(-len(data) // 8) * 8, b"\0")
+
+
+def tensor(name: str, x: Any, code: int | None = None, crc: int | None = None) -> bytes:
+    x = np.asarray(x)
+    elements = x.astype(x.dtype.newbyteorder("<")).tobytes()
+    crc = zlib.crc32(elements) if crc is None else crc
+    code = CODES[x.dtype.name] if code is None else code
+    return struct.pack(f"<56sBBHI{x.ndim}Q", name.encode(), code, x.ndim, 0, crc, *x.shape) + pad(elements)
+
+
+def launch(text: bytes, *tensors: bytes, number: int | None = None) -> bytes:
+    body = struct.pack("<II", len(tensors) if number is None else number, len(text)) + pad(text) + b"".join(tensors)
+    return struct.pack("<Q", 8 + len(body)) + body
+
+
+def binary(*launches: bytes, corpus: str | None = None, number: int | None = None) -> bytes:
+    """A file of results, written from docs/vectors.md."""
+    corpus = load().hash if corpus is None else corpus
+    return struct.pack("<8sII32s", b"REFSIMV1", len(launches) if number is None else number, 0, bytes.fromhex(corpus)) + b"".join(launches)
+
+
+def named(case: Any, *tensors: bytes, **changed: Any) -> bytes:
+    return launch(json.dumps({"id": case.id}).encode(), *tensors, **changed)
+
+
+def answer(folder: Path, case: Any) -> Any:
+    worker = connect(parse(f"results:{folder}"))
+    worker.announce(case)
+    return worker.launch(case.plan, list(case.operands), case.out.shape).out
+
+
+@pytest.mark.slow
+def test_results_in_the_binary_form(tmp_path: Path) -> None:
+    """Any integer type will do, with intermediates or without."""
+    every = [case for key in KEYS for case in load().cases(*key)]
+    plain = [named(c, tensor("out", c.out)) for c in every]
+    (tmp_path / "farm.bin").write_bytes(binary(*plain))
+    code, found, text = checked(f"results:{tmp_path}")
+    assert code == 0, text
+    assert {(o["op"], o["dialect"]): o["verdict"] for o in found["ops"]} == dict.fromkeys(KEYS, "conformant")
+    assert sum(o["vectors"] for o in found["ops"]) == len(every)
+    wide = [
+        named(c, tensor("out", c.out.astype(np.int64)), *(tensor(f"steps.{n}", x) for n, x in c.steps.items() if n != "out"))
+        for c in load().cases("requantize", "ibert")
+    ]
+    (tmp_path / "farm.bin").write_bytes(binary(*wide))
+    assert checked(f"results:{tmp_path}")[0] == 0
+    (tmp_path / "farm.bin").write_bytes(binary(*wide[1:]))
+    assert checked(f"results:{tmp_path}")[0] == 4
+
+
+def test_wrong_results_in_the_binary_form(tmp_path: Path) -> None:
+    cases = list(load().cases("i_sqrt", "paper"))
+    wrong = next(c for c in cases if c.out.size > 4)
+    (tmp_path / "farm.bin").write_bytes(binary(*(named(c, tensor("out", c.out + (c is wrong))) for c in cases)))
+    code, found, _ = checked(f"results:{tmp_path}")
+    assert code == 1
+    (failure,) = one(found, "i_sqrt")["failures"]
+    assert failure["where"] == f"golden {wrong.id}"
+    assert failure["got"] == failure["expected"] + 1
+
+
+@pytest.mark.slow
+def test_c_bench_reads_and_writes_the_binary_form(tmp_path: Path) -> None:
+    vectors, results, bench = tmp_path / "i_gelu.bin", tmp_path / "results", tmp_path / "bench"
+    done = run("golden", "render", "--op", "i_gelu", "--dialect", "ibert", "--format", "bin", "--out", str(vectors))
+    assert done.returncode == 0, done.stderr
+    flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsanitize=address,undefined", f"-I{C}"]
+    sources = [str(CLIENTS / "bench.c"), *map(str, sorted(C.glob("*.c")))]
+    subprocess.run([COMPILER, *flags, *sources, "-o", str(bench)], check=True, timeout=120)
+    results.mkdir()
+    subprocess.run([str(bench), str(vectors), str(results / "mine.bin")], check=True, timeout=120)
+    code, found, text = checked(f"results:{results}")
+    assert code == 0, text
+    assert one(found, "i_gelu", "ibert")["vectors"] == len(list(load().cases("i_gelu", "ibert")))
+    (results / "mine.bin").write_bytes(vectors.read_bytes())
+    code, found, _ = checked(f"results:{results}")
+    assert code == 3
+    assert "mine.bin: launch 0: i_gelu/ibert/" in found["trouble"]
+    assert "'out' and 'steps.NAME' only" in found["trouble"]
+
+
+ID = "i_sqrt/paper/a/b"
+TEXT = json.dumps({"id": ID}).encode()
+OUT = tensor("out", [1, 2])
+TWO = launch(TEXT, OUT)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (lambda: b"", "starts with b'', not b'REFSIMV1'"),
+        (lambda: b"REFSIMV2" + binary(TWO)[8:], "starts with b'REFSIMV2', not b'REFSIMV1'"),
+        (lambda: binary(TWO)[:40], "the head of the file takes 40 bytes at offset 8, where 32 are left"),
+        (lambda: binary(TWO)[:12] + b"\1" + binary(TWO)[13:], "offset 12 are 1, not zero"),
+        (lambda: binary(TWO, corpus="ab" * 32), f"results of corpus '{'ab' * 32}', here is"),
+        (lambda: binary(TWO, corpus="00" * 32), r"neither it nor results\.json names the corpus"),
+        (lambda: binary(TWO, number=2), "launch 1 of 2 takes 8 bytes at offset .* where 0 are left"),
+        (lambda: binary(TWO, number=2**32 - 1), "launch 1 of 4294967295 takes"),
+        (lambda: binary(TWO, TWO, number=1), "bytes behind the last of 1 launches"),
+        (lambda: binary(TWO, TWO), "launch 1: .*a second result of"),
+        (lambda: binary(TWO)[:-8], "launch 0 of 1 takes .* are left"),
+        (lambda: binary(struct.pack("<Q", 1 << 63) + TWO[8:]), "launch 0 of 1 takes"),
+        (lambda: binary(struct.pack("<Q", 8) + TWO[8:]), "says that it takes 8 bytes"),
+        (lambda: binary(struct.pack("<Q", len(TWO) - 1) + TWO[8:]), "no multiple of 8"),
+        (lambda: binary(launch(TEXT, OUT, number=2)), "tensor 1 of 2 takes 64 bytes .* where 0 are left"),
+        (lambda: binary(launch(TEXT, OUT, OUT, number=1)), f"launch 0: {ID}: .* bytes behind the last of 1 tensors"),
+        (lambda: binary(launch(TEXT, OUT, OUT)), f"launch 0: {ID}: a second tensor 'out'"),
+        (lambda: binary(launch(TEXT)), f"launch 0: {ID}: no tensor 'out'"),
+        (lambda: binary(launch(TEXT, OUT, tensor("operands.q", [4]))), f"launch 0: {ID}: a tensor 'operands.q'; results are"),
+        (lambda: binary(launch(TEXT, OUT, tensor("steps.out", [4]))), "a tensor 'steps.out'"),
+        (lambda: binary(launch(TEXT, tensor("", [4]))), "no name in ASCII"),
+        (lambda: binary(launch(TEXT, tensor("out", [4], code=0))), "'out': its type is 0, not one of 1 to 8: bool, int8"),
+        (lambda: binary(launch(TEXT, tensor("out", [4], code=9))), "its type is 9"),
+        (lambda: binary(launch(TEXT, tensor("out", [4], crc=5))), "CRC-32 of its elements is .*, not 00000005"),
+        (lambda: binary(launch(TEXT, OUT, tensor("steps.x", np.uint8([7]), code=1))), "neither 0 nor 1"),
+        (lambda: binary(launch(TEXT, OUT[:57] + b"\11" + OUT[58:])), "9 axes, 8 at most"),
+        (lambda: binary(launch(TEXT, OUT[:58] + b"\1" + OUT[59:])), "the 2 bytes at 58 are 1"),
+        (
+            lambda: binary(launch(TEXT, OUT[:64] + struct.pack("<Q", 3) + OUT[72:])),
+            r"'out' of shape \[3\] takes 24 bytes .* where 16 are left",
+        ),
+        (lambda: binary(launch(TEXT, OUT[:64] + struct.pack("<Q", 1 << 62) + OUT[72:])), "more than 1099511627776 elements"),
+        (lambda: binary(launch(TEXT, OUT[:57] + b"\2" + OUT[58:64] + struct.pack("<QQ", 0, 1 << 62))), "more than 1099511627776 elements"),
+        (lambda: binary(launch(TEXT, tensor("out", np.int8([1]))[:-1] + b"x")), "the padding at offset .* is not zero"),
+        (lambda: binary(launch(b"{}", OUT)), 'launch 0: its text is no JSON object with an "id"'),
+        (lambda: binary(launch(b"{", OUT)), "launch 0: its text: not JSON"),
+        (lambda: binary(launch(b'{"id":"i_glue/paper/a/b"}', OUT)), "'i_glue/paper/a/b' is no case of these vectors"),
+    ],
+)
+def test_damaged_binary_results_are_refused(tmp_path: Path, data: Any, says: str) -> None:
+    (tmp_path / "farm").mkdir()
+    (tmp_path / "farm" / "mine.bin").write_bytes(data())
+    with pytest.raises(Unloadable, match=rf"farm/mine\.bin: .*{says}"):
+        connect(parse(f"results:{tmp_path}"))
+
+
+def test_no_damage_of_binary_results_goes_unnoticed(tmp_path: Path) -> None:
+    """Cut off anywhere, or with any one byte inverted, a file is refused, or lacks the result, or that has another type than it should."""
+    case = next(c for c in load().cases("i_sqrt", "paper") if 2 < c.out.size < 100)
+    whole = binary(named(case, tensor("out", case.out)))
+    path = tmp_path / "mine.bin"
+    path.write_bytes(whole)
+    assert answer(tmp_path, case).tolist() == case.out.tolist()
+    damaged = [whole[:i] for i in range(0, len(whole), 4)]
+    damaged += [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(len(whole))]
+    damaged += [whole + b"\0", whole + bytes(8), whole * 2]
+    for data in damaged:
+        path.write_bytes(data)
+        with pytest.raises((Unloadable, Broken)):
+            answer(tmp_path, case)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "kind"),
+    [
+        (lambda c: [tensor("out", c.out.astype(np.float64))], "not integers"),
+        (lambda c: [tensor("out", c.out != 0)], "not integers"),
+        (lambda c: [tensor("out", c.out.reshape(-1)[1:])], "wrong shape"),
+        (lambda c: [tensor("out", c.out.reshape(1, -1, 1))], "wrong shape"),
+        (lambda c: [tensor("out", c.out), tensor("steps.nonsense", [1])], "malformed"),
+    ],
+)
+def test_unusable_binary_result_breaks_its_case(tmp_path: Path, tensors: Any, kind: str) -> None:
+    case, other = [c for c in load().cases("i_sqrt", "paper") if c.out.size > 1][:2]
+    (tmp_path / "mine.bin").write_bytes(binary(named(case, *tensors(case)), named(other, tensor("out", other.out))))
+    with pytest.raises(Broken) as caught:
+        answer(tmp_path, case)
+    assert caught.value.kind == kind
+    assert answer(tmp_path, other).tolist() == other.out.tolist()
+
+
+def test_binary_results_beside_a_manifest_and_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest(tmp_path)
+    case = next(c for c in load().cases("i_sqrt", "paper") if c.out.size > 1)
+    data = binary(named(case, tensor("out", case.out)), corpus="00" * 32)
+    (tmp_path / "mine.bin").write_bytes(data)
+    assert answer(tmp_path, case).tolist() == case.out.tolist()
+    written(case, "bin", tmp_path)
+    with pytest.raises(Unloadable, match="a second result"):
+        answer(tmp_path, case)
+    monkeypatch.setattr("refsim.conformance.results.LARGEST", len(data) - 1)
+    with pytest.raises(Unloadable, match=rf"mine\.bin: more than {len(data) - 1} bytes"):
+        answer(tmp_path, case)
 
 
 def test_results_of_vectors_made_to_order(tmp_path: Path) -> None:

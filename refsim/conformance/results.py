@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ContentError
 from ..ops.base import Plan
-from ..vectors import form
+from ..vectors import binary, form
 from ..vectors.corpus import Case, Corpus, lines_of, load
 from ..vectors.render import ABOUT
 from ..vectors.render import FORMAT as VECTORS
@@ -69,6 +69,7 @@ class Offline(Worker):
         self._ids: dict[str, str] = {}
         self._lines: dict[str, dict[str, Any]] = {}
         self._members: dict[str, tuple[Path, str]] = {}
+        self._tensors: dict[str, dict[str, Any]] = {}
         try:
             path = self._folder / MANIFEST
             self._manifest = _object(path.read_bytes(), MANIFEST) if path.is_file() else None
@@ -117,6 +118,8 @@ class Offline(Worker):
                 continue
             if path.suffix == ".jsonl":
                 self._scan_lines(path, name)
+            elif path.suffix == ".bin" and not self._of_one(name):
+                self._scan_binary(path, name)
             elif path.suffix != ".npz" or not self._scan_archive(path, name):
                 self._of_corpus(None, name)
                 self._found(name.removesuffix(path.suffix), name)
@@ -143,6 +146,27 @@ class Offline(Worker):
                 self._found(id, name)
                 self._members[id] = path, f"{prefix}/"
         return True
+
+    def _of_one(self, name: str) -> bool:
+        """Whether a file stands at the path of a case's id, and so holds that case's elements and nothing else."""
+        return tuple(name.split("/")[:2]) in self.vectors.keys
+
+    def _scan_binary(self, path: Path, name: str) -> None:
+        """Results in the binary form of ``refsim golden render --format bin``: launches with ``out`` and, optionally, the steps."""
+        try:
+            corpus, launches = binary.read(path.read_bytes())
+        except form.Malformed as error:
+            raise ContentError(f"{name}: {error}") from None
+        self._of_corpus(corpus, name)
+        for number, (text, tensors) in enumerate(launches):
+            where = f"{name}: launch {number}: {text['id']:.80}"
+            other = [tensor for tensor in tensors if tensor == "steps.out" or not (tensor == "out" or tensor.startswith("steps."))]
+            if other:  # the vectors themselves hold an output too, the one that is due
+                raise ContentError(f"{where}: a tensor {other[0]!r}; results are 'out' and 'steps.NAME' only")
+            if "out" not in tensors:
+                raise ContentError(f"{where}: no tensor 'out'")
+            self._found(text["id"], where)
+            self._tensors[text["id"]] = {tensor.removeprefix("steps."): x for tensor, x in tensors.items()}
 
     def _launches(self, about: dict[str, Any], where: str) -> Iterator[tuple[str, str]]:
         """(prefix, id of the case) of each launch that a rendering holds."""
@@ -206,7 +230,10 @@ class Offline(Worker):
         if where is None:
             raise Broken("no result", f"none of {case.id}")
         try:
-            named = self._lined(case) if case.id in self._lines else self._filed(case, self._folder / where)
+            if case.id in self._tensors:
+                named = self._tensored(case)
+            else:
+                named = self._lined(case) if case.id in self._lines else self._filed(case, self._folder / where)
         except ContentError as error:
             raise Broken("malformed", f"{where}: {case.id}: {error}") from None
         except ValueError as error:
@@ -227,6 +254,13 @@ class Offline(Worker):
         if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, (list, dict)) for name, x in steps.items()):
             raise ContentError(f"steps are to be lists or tensors by names out of {', '.join(case.steps)}")
         return {**{name: _values(x, case.steps[name].dtype) for name, x in steps.items()}, "out": _values(record["out"], case.out.dtype)}
+
+    def _tensored(self, case: Case) -> dict[str, Any]:
+        tensors = self._tensors[case.id]
+        unknown = set(tensors) - set(case.steps)
+        if unknown:
+            raise ContentError(f"there is no step {min(unknown)!r:.80}, only {', '.join(case.steps)}")
+        return tensors
 
     def _filed(self, case: Case, path: Path) -> dict[str, Any]:
         data, dtype = path.read_bytes(), case.out.dtype
