@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from refsim.cli import app
 from refsim.conformance.client import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.mutants import mutant
+from refsim.conformance.runner import check
 from refsim.ops.requantize import RULES
 from refsim.registry import definitions, run
 
@@ -246,3 +248,36 @@ def test_libraries_as_black_boxes(target: str, rules: list[str], expected: dict[
         pytest.skip(result.trouble)
     assert not result.broken
     assert {made.asked: made.found for made in result.made} == expected
+
+
+def found_by_search(name: str) -> dict[str, Any]:
+    """The failure that the search of `refsim check` reports of one of tests/targets/arithmetics.py."""
+    result = check(f"{TARGETS / 'arithmetics.py'}:{name}", effort="quick", jobs=1)
+    assert result.exit_code == 1
+    (op,) = result.as_json()["ops"]
+    (failure,) = [f for f in op["failures"] if f["where"] == "search"]
+    return dict(failure)
+
+
+def test_check_names_the_arithmetic() -> None:
+    failure = found_by_search("binary32")
+    found, _, others = failure["diagnosis"].partition("; so does ")
+    assert {found.split(",")[0], others} == {"float_scale", "xnn_fp32"}
+    assert re.match(r"\w+, on all [\d,]+ lanes of \d+ launches \(constants: binary32 scale where ", found)
+    assert "arithmetic: multiplies in binary32 where multiplies by m / 2**e is due" in found
+    assert "fingerprint" not in failure
+
+
+def test_check_says_that_the_arithmetic_is_unknown() -> None:
+    failure = found_by_search("unknown")
+    assert failure["fingerprint"].startswith("none of the known ones; the last to hold was ")
+    assert re.search(r" as far as q = -?\d+ at s = .* => -?\d+; it answers -?\d+ \(launch \d+\)$", failure["fingerprint"])
+    assert failure["diagnosis"] == "" or "; or: it " in failure["diagnosis"], "as the launch alone told"
+
+
+def test_check_says_that_the_arithmetic_is_right() -> None:
+    failure = found_by_search("large_launches")
+    assert failure["diagnosis"] == ""
+    asked, _, advice = failure["fingerprint"].partition(" are answered as by the simulator: ")
+    assert re.fullmatch(r"all [\d,]+ lanes of \d+ launches", asked)
+    assert advice == "look at lengths, layouts, channels and rare operands"
