@@ -6,6 +6,7 @@ Run as a script with the path of an adapter and names of ops, this checks those 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ import numpy as np
 import pytest
 
 import refsim
+from refsim.arithmetic import raw_integers
 from refsim.content import content
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 NAMES = ("triton", "opencl")
 FOLDERS = {name: content("implementations") / name for name in NAMES}
 OPS = (
+    "dequantize",
     "embedding",
     "i_erf",
     "i_exp",
@@ -35,6 +38,7 @@ OPS = (
     "i_sqrt",
     "linear",
     "matmul",
+    "quantize",
     "requantize",
     "residual_add",
 )
@@ -56,6 +60,9 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"in_features": 130, "out_features": 67, "input_bits": 9}),
     ("matmul", {"length": 97, "input_range": (0, 256)}),
     ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
+    ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3, 1.0), "output_bits": 32}),
+    ("quantize", {"scale": 0.7}),
+    ("dequantize", {"scale": (-0.3, 2.0**126, -(2.0**-126), 1 / 3, 2.0 - 2.0**-52), "input_bits": 53}),
 ]
 
 
@@ -115,6 +122,23 @@ def target(request: pytest.FixtureRequest, adapters: dict[str, Any]) -> Any:
 both = pytest.mark.parametrize("target", NAMES, indirect=True)
 
 
+def floats(dialect: str) -> Any:
+    """Floats of every exponent that is not far beyond all scales, subnormal ones too, with first, middle and last mantissas; both signs."""
+    dtype, word, bits, exponents = (np.float64, np.uint64, 52, 2047) if dialect == "paper" else (np.float32, np.uint32, 23, 255)
+    half = 1 << (bits - 1)
+    mantissas = np.array([0, 1, half // 2, half - 1, half, half + 1, 2 * half - 1], dtype=word)
+    biased = [e for e in range(exponents) if e < 2 or abs(e - exponents // 2) < 200 or e == exponents - 1]
+    x = (np.array(biased, dtype=word)[:, None] << word(bits) | mantissas).ravel().view(dtype)
+    return np.concatenate([x, -x])
+
+
+def integers(plan: Any) -> Any:
+    """Integers of every bit length: powers of two with their neighbours, and raw ones."""
+    lo, hi = plan.input_range
+    sizes = [(1 << k) + d for k in range(54) for d in (-1, 0, 1, 0x155555555555555 >> (57 - k))]
+    return np.array([v for size in sizes for v in (size, -size) if lo <= v <= hi])
+
+
 def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterator[tuple[Any, list[Any]]]:
     """Plans in the target's domain, drawn and directed, with operands at ties, clip sides, edges and ends of the range."""
     for k in range(rounds):
@@ -130,6 +154,14 @@ def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterat
             if op == "i_softmax":  # as many equal entries as leave 32 bits, and a row that only the mask makes small
                 yield plan, [np.full((3, plan.length), 5), np.arange(plan.length) % 3 > 0]
                 yield plan, [np.resize([0, 0, 2000], (2, plan.length)), np.resize([True, True, False], (2, plan.length))]
+            elif op in ("quantize", "dequantize"):
+                column = floats(dialect) if op == "quantize" else integers(plan)
+                yield plan, [column if plan.channels is None else np.repeat(column[:, None], plan.channels, axis=1)]
+
+
+def bits(x: Any) -> Any:
+    """Floats as integers, which tell -0 from 0; integers as they are."""
+    return x.view(np.int64) if x.dtype.kind == "f" else x
 
 
 def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
@@ -141,8 +173,9 @@ def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
         got = np.asarray(getattr(target, op)(*operands, plan))
         if got.shape != expected.shape:
             return f"{plan}: shape {got.shape}, expected {expected.shape}"
-        if not np.array_equal(got, expected):
-            where = tuple(int(i) for i in np.argwhere(got != expected)[0])
+        different = np.argwhere(bits(got) != bits(expected))
+        if len(different):
+            where = tuple(int(i) for i in different[0])
             return f"{plan} at {where}: {got[where]}, expected {expected[where]}"
     return "" if count else f"{op} ({dialect}): no plan"
 
@@ -185,6 +218,11 @@ def test_shapes(target: Any) -> None:
     q = np.arange(-48, 48, dtype=np.int16).reshape(2, 4, 6, 2)[:, ::2, ::-1]
     for x in (q, q[:0], q[0, 0, 0]):
         assert np.array_equal(target.requantize(x, plan), refsim.run(plan, x))
+    narrow, wide = refsim.plan("quantize", scale=(0.7, 0.3)), refsim.plan("dequantize", scale=(0.1, -0.3))
+    for x in (q, q[:0], q[0, 0, 0]):
+        reals = refsim.run(wide, x)
+        assert np.array_equal(target.dequantize(x, wide), reals)
+        assert np.array_equal(target.quantize(reals.astype(np.float32), narrow), refsim.run(narrow, reals.astype(np.float32)))
     root, softmax, norm = refsim.plan("i_sqrt"), refsim.plan("i_softmax", scale=0.01), refsim.plan("i_layernorm", length=6)
     assert target.i_sqrt(np.array(99), root) == 9
     assert target.i_sqrt(np.array(99), root).shape == ()
@@ -213,6 +251,8 @@ def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.
     monkeypatch.setattr(target, setting, few)
     for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding"):
         assert difference(target, op, "ibert", rounds=1) == "", op
+    for call, due in itertools.islice(sums("ibert"), 2):
+        assert np.array_equal(target.embedding_sum(*call), due)
 
 
 # ------------------------------------------------------------------------------------------------------------------- fusions
@@ -257,6 +297,47 @@ def test_fused_equals_composition(target: Any, dialect: str, channels: int | Non
         assert np.array_equal(getattr(target, op)(*call), due), op
 
 
+def sums(dialect: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Arguments of embedding_sum, and what the look-ups and residual adds give: tails, single rows, odd widths, more than a grid has."""
+
+    def add(scale: Any, residual: Any, scale_out: float, bits: int, output_bits: int) -> Any:
+        given = {"scale_in": scale, "scale_residual": residual, "scale_out": scale_out}
+        return refsim.plan("residual_add", dialect=dialect, **given, input_bits=bits, residual_bits=8, output_bits=output_bits)
+
+    sizes = (50, 2, 19)
+    for shape, dim in (((2, 16), 20), ((1,), 1), ((), 67), ((3, 7), 5), ((2, 0), 3), ((87,), 769)):
+        each = tuple(0.011 * (1 + k / 7) * (-1) ** k for k in range(dim))
+        tables = [raw_integers(f"table/{rows}/{dim}", rows * dim, -128, 127).reshape(rows, dim).astype(np.int8) for rows in sizes]
+        ids = [raw_integers(f"ids/{rows}/{shape}", int(np.prod(shape)), 0, rows - 1).reshape(shape) for rows in sizes]
+        row_plans = [refsim.plan("embedding", dialect=dialect, num_embeddings=rows, embedding_dim=dim) for rows in sizes]
+        word, kind, position = (refsim.run(p, i, t) for p, i, t in zip(row_plans, ids, tables, strict=True))
+        adders = [(add(0.011, 0.017, 7e-5, 8, 16), add(7e-5, 0.013, 9e-5, 16, 16))]
+        if dim < 100:
+            adders += [
+                (add(each, 0.017, 7e-5, 8, 16), add(-7e-5, each, 9e-5, 16, 22)),  # a scale per channel in one, then the other
+                (add(0.011, each, 1.3e-9, 8, 32), add(1.3e-9, 0.013, 1.7e-9, 32, 32)),  # products of more than 32 bits by 31
+                (add(2.0**40, -(2.0**40), 1.0, 8, 32), add(2.0**20, -(2.0**45), 1.0, 32, 32)),  # shifts to the left, sums of 53 bits
+            ]
+        for types, positions in adders:
+            yield (ids, tables, types, positions), refsim.run(positions, refsim.run(types, word, kind), position)
+
+
+def sum_difference(target: Any, dialect: str) -> str:
+    """The first launch of embedding_sum that differs from the composition; empty where none does."""
+    for call, due in sums(dialect):
+        got = target.embedding_sum(*call)
+        if got.shape != due.shape or not np.array_equal(got, due):
+            return f"ids {call[0][0].shape}, dim {call[1][0].shape[1]}: {call[2:]}"
+    return ""
+
+
+@both
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_embedding_sum_is_the_composition(target: Any, dialect: str) -> None:
+    assert sum_difference(target, dialect) == ""
+    assert all(np.unique(due).size > 400 for _, due in itertools.islice(sums(dialect), 3))  # not everything clipped
+
+
 @both
 def test_other_rules_are_refused(target: Any) -> None:
     plan = refsim.plan("requantize", scale_in=0.5, scale_out=1.0, rule="dyadic_half_up")
@@ -277,9 +358,10 @@ def mutated(name: str, folder: Path, file: str, old: str, new: str) -> Path:
     return copy / "adapter.py"
 
 
-T, K, P = "ibert_triton.py", "kernels.cl", "product.cl"
+A, T, K, P = "adapter.py", "ibert_triton.py", "kernels.cl", "product.cl"
 BITS = [
-    ("triton", T, "tl.store(out_ptr + i, total, mask=i < n)", "tl.store(out_ptr + i, total)", "residual_add", "ibert"),  # no tail mask
+    ("triton", T, "residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)",
+     "residual_add_lanes(q, residual, k_ptr, channels, i % channels))", "residual_add", "ibert"),  # no tail mask
     ("triton", T, "tl.where(kept, q, -(2**40))", "tl.where(there, q, -(2**40))", "i_softmax", "ibert"),
     ("triton", T, "total, mask=(row < rows) & (column < columns))", "total, mask=row < rows)", "matmul", "ibert"),
     ("triton", T, "k_b * stride_inner + column * stride_column", "k_b * stride_column + column * stride_inner", "linear", "ibert"),
@@ -297,6 +379,18 @@ BITS = [
     ("triton", T, "x = tl.minimum(x, (x + v // x) >> 1)", "x = (x + v // x) >> 1", "i_sqrt", "paper"),
     ("triton", T, "tl.where(scaled < 0, -1 - u, u)", "tl.where(scaled < 0, -u, u)", "i_layernorm", "paper"),
     ("triton", T, "((rest == length) & ((nearest & 1) != 0))", "(rest == length)", "i_layernorm", "ibert"),
+    ("triton", T, "2 * rest > d - (quotient & 1)", "2 * rest >= d", "quantize", "paper"),
+    ("triton", T, "size = quotient_half_even(m, ((word >> 52) & 0x7FF) - 1075 - exponent, factor)",  # rounds to binary64 first
+     "s = (((exponent + 1075) << 52) | (factor & 0xFFFFFFFFFFFFF)).to(tl.float64, bitcast=True)\n"
+     "        size = (tl.minimum(tl.abs(x), 2.0**40 * s) / s + 2.0**52 - 2.0**52).to(tl.int64)", "quantize", "paper"),
+    ("triton", T, "tl.maximum(-k, 0), 2)", "tl.maximum(-k, 0), 1)", "quantize", "paper"),
+    ("triton", T, "tl.maximum(k, 0), 32)", "tl.maximum(k, 0), 31)", "quantize", "paper"),
+    ("triton", T, "drop = tl.maximum(highest_bit(m * factor) - 23, 0)", "drop = 0 * m", "quantize", "ibert"),  # rounds once
+    ("triton", T, "tl.maximum(biased, 1) - 150", "biased - 150", "quantize", "ibert"),  # subnormals
+    ("triton", T, "-tl.minimum(scaled, 32)", "-scaled", "quantize", "ibert"),
+    ("triton", A, "-n, n if paper else n - 1", "-n, n", "quantize", "ibert"),
+    ("triton", T, "q * tl.load(scale_ptr + i % channels), mask=i < n)", "q * tl.load(scale_ptr + i % channels))", "dequantize", "ibert"),
+    ("triton", T, "other=0).to(tl.float64)", "other=0).to(tl.float32)", "dequantize", "paper"),
     ("opencl", K, "i < n; i += get_global_size(0)) out[i] = gelu_one", "i < (n + 63) / 64 * 64; i += get_global_size(0)) out[i] = gelu_one",
      "i_gelu", "ibert"),  # no tail mask
     ("opencl", P, "if (row < rows && column < columns) {", "if (row < rows) {", "matmul", "ibert"),
@@ -312,6 +406,20 @@ BITS = [
     ("opencl", K, "z > 63 ? 0 : polynomial >> z", "polynomial >> z", "i_exp", "paper"),
     ("opencl", K, "while (y < x) {", "for (int step = 0; step < 4; step++) {", "i_sqrt", "ibert"),
     ("opencl", K, "(scaled + d - 1) / d", "scaled / d", "i_layernorm", "paper"),
+    ("opencl", K, "2 * rest == d && (quotient & 1)", "2 * rest == d", "quantize", "paper"),
+    ("opencl", K, "const long size = quotient_half_even(m, biased - 1075 - k[channels + c], (ulong)k[c]);",  # rounds to binary64 first
+     "const double s = as_double((k[channels + c] + 1075) << 52 | (k[c] & (long)MANTISSA));\n"
+     "const long size = m ? (long)fmin(rint(as_double(x[i] & LONG_MAX) / s), 0x1p40) : 0;", "quantize", "paper"),
+    ("opencl", K, "clamp(-k, 0L, 2L)", "clamp(-k, 0L, 1L)", "quantize", "paper"),
+    ("opencl", K, "left = min(k, 32L)", "left = min(k, 31L)", "quantize", "paper"),
+    ("opencl", K, "max(40 - (long)clz(m * k[c]), 0L)", "0", "quantize", "ibert"),  # rounds once
+    ("opencl", K, "max(biased, 1L) - 150", "biased - 150", "quantize", "ibert"),  # subnormals
+    ("opencl", K, "-min(scaled, 32L)", "-scaled", "quantize", "ibert"),
+    ("opencl", A, "-n, n if paper else n - 1", "-n, n", "quantize", "ibert"),
+    ("opencl", K, "75 - (long)clz(high)", "74 - (long)clz(high)", "dequantize", "ibert"),
+    ("opencl", K, "(size ? word : 0) | ((s ^ q[i]) & LONG_MIN)", "size ? word | ((s ^ q[i]) & LONG_MIN) : 0", "dequantize", "ibert"),  # -0
+    ("opencl", K, "i < n; i += get_global_size(0)) {\n        const long s =",
+     "i < (n + 63) / 64 * 64; i += get_global_size(0)) {\n        const long s =", "dequantize", "paper"),  # no tail mask
 ]  # fmt: skip
 
 
@@ -342,13 +450,48 @@ def test_wrong_fusion_gives_other_bits(tmp_path: Path, name: str, file: str, old
     assert not all(np.array_equal(got, due) for got, due in fused)
 
 
+SUMS = [
+    ("triton", T, "tl.store(out_ptr + i, total, mask=i < n)", "tl.store(out_ptr + i, total)"),  # no tail mask
+    ("triton", T, "mask=i < n, other=0).to(tl.int64)\n    return", "mask=i < n // 2, other=0).to(tl.int64)\n    return"),
+    ("triton", T, "table_ptr + row * dim + i % dim", "table_ptr + row + i % dim"),  # a wrong stride
+    ("triton", T, "tl.load(ids_ptr + i // dim, mask=i < n, other=0).to(tl.int64)\n    return",
+     "tl.load(ids_ptr + i % dim, mask=i < n, other=0).to(tl.int64)\n    return"),
+    ("triton", T, "look_up(type_ids_ptr, types_ptr", "look_up(type_ids_ptr, positions_ptr"),  # the wrong table
+    ("triton", T, "residual_add_lanes(word, kind, add", "residual_add_lanes(kind, word, add"),  # the wrong order
+    ("triton", T, "residual_add_lanes(both, position, add", "residual_add_lanes(position, both, add"),
+    ("triton", T, "types_channels, i % types_channels", "types_channels, 0 * i"),
+    ("triton", T, "positions_channels, i % positions_channels", "positions_channels, i // dim % positions_channels"),
+    ("triton", T, "v = (z >> t) * m + (part >> t)",
+     "v = ((z >> t).to(tl.int32) * m.to(tl.int32)).to(tl.int64) + (part >> t)"),  # int32 product
+    ("triton", T, "total += dyadic_half_even(residual,", "total = total.to(tl.int32) + dyadic_half_even(residual,"),
+    ("opencl", K, "i < n * dim; i += get_global_size(0)) {\n        const long row = i / dim, c",  # no tail mask
+     "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {\n        const long row = min(i / dim, n - 1), c"),
+    ("opencl", K, "word_ids[row] * dim + c]", "word_ids[row] + c]"),  # a wrong stride
+    ("opencl", K, "types[type_ids[row]", "types[position_ids[row] % 2"),  # the wrong table
+    ("opencl", K, "residual_add_one(word, type,", "residual_add_one(type, word,"),  # the wrong order
+    ("opencl", K, "positions_channels, i % positions_channels", "positions_channels, row % positions_channels"),
+    ("opencl", K, "low = a * b, high", "low = (int)a * (int)b, high"),  # int32 product
+    ("opencl", K, "return clamp(a + b, k", "return clamp((long)((int)a + (int)b), k"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new"), SUMS)
+def test_wrong_embedding_sum_is_noticed(tmp_path: Path, name: str, file: str, old: str, new: str) -> None:
+    wrong = loaded(mutated(name, tmp_path, file, old, new))
+    try:
+        found = sum_difference(wrong, "ibert")
+    except wrong.OverrunError as error:
+        found = str(error)
+    assert found
+
+
 @both
 def test_overrun_is_an_error(target: Any, tmp_path: Path) -> None:
     """Every byte behind the end counts, and only those."""
     file, old, new = {
         "triton": (T, "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n)",
                    "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n + 1)"),
-        "opencl": (K, "i < n * dim; i", "i < n * dim + 1; i"),
+        "opencl": (K, "i < n * dim; i += get_global_size(0)) out", "i < n * dim + 1; i += get_global_size(0)) out"),
     }["triton" if hasattr(target, "triton") else "opencl"]  # fmt: skip
     name = "triton" if hasattr(target, "triton") else "opencl"
     wrong = loaded(mutated(name, tmp_path, file, old, new))
@@ -375,6 +518,12 @@ UNDEFINED = [
     ("tl.load(residual_ptr + i, mask=i < n, other=0)", "tl.load(residual_ptr + i)", "residual_add", "reads outside the launch's buffers"),
     ("twice > one - (kept & 1)", "twice + (kept & 1) > one", "requantize", "int64 + overflows"),
     ("v = tl.maximum(n, 1)", "v = n", "i_sqrt", "division by zero"),
+    (
+        "tl.load(table_ptr + row * dim + i % dim, mask=i < n, other=0).to",
+        "tl.load(table_ptr + row * dim + i % dim + dim // 2).to",
+        "embedding_sum",
+        "reads outside the launch's buffers",
+    ),
 ]
 
 
@@ -417,7 +566,7 @@ def test_no_race() -> None:
     done = races()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Oclgrind Simulator" in done.stdout
-    for op in OPS:
+    for op in (*OPS, "embedding_sum"):
         assert done.stdout.count(f"\n{op} (") >= 2
 
 
@@ -430,9 +579,12 @@ def test_missing_barrier_is_noticed(tmp_path: Path, file: str, old: str, new: st
 
 
 @pytest.mark.usefixtures("oclgrind")
-def test_reading_outside_a_buffer_is_noticed(tmp_path: Path) -> None:
-    adapter = mutated("opencl", tmp_path, P, "row < rows && k_a < inner ? a", "k_a < inner ? a")
-    done = races(str(adapter), "linear")
+@pytest.mark.parametrize(("file", "old", "new", "op"), [
+    (P, "row < rows && k_a < inner ? a", "k_a < inner ? a", "linear"),
+    (K, "i < n * dim; i += get_global_size(0)) {", "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {", "embedding_sum"),
+])  # fmt: skip
+def test_reading_outside_a_buffer_is_noticed(tmp_path: Path, file: str, old: str, new: str, op: str) -> None:
+    done = races(str(mutated("opencl", tmp_path, file, old, new)), op)
     assert done.returncode == 1
     assert "Invalid read" in done.stdout
 
@@ -550,8 +702,11 @@ def test_readme_shows_an_adapter_that_works(name: str, tmp_path: Path, monkeypat
 def main() -> int:
     adapter = load(Path(sys.argv[1]))
     assert not sys.argv[1].endswith("adapter.py") or adapter.CHECKED
-    chosen = sys.argv[2:] or OPS
-    found = [text for op in chosen for dialect in ("ibert", "paper") if (text := difference(adapter, op, dialect))]
+    chosen = sys.argv[2:] or (*OPS, "embedding_sum")
+    found = []
+    for op, dialect in itertools.product(chosen, ("ibert", "paper")):
+        text = sum_difference(adapter, dialect) if op == "embedding_sum" else difference(adapter, op, dialect)
+        found += [text] if text else []
     print(*found, sep="\n")
     return len(found)
 

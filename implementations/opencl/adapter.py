@@ -139,9 +139,13 @@ def requantize(q: Any, plan: Any) -> Any:
     return _elements("requantize", q.shape, np.int64, _array(q, np.int64), np.int64(q.size), *_rescale(plan))
 
 
+def _adder(plan: Any) -> tuple[Any, Any]:
+    return _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
+
+
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
-    constants = _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
-    return _elements("residual_add", q.shape, np.int64, _array(q, np.int64), _array(residual, np.int64), np.int64(q.size), *constants)
+    operands = _array(q, np.int64), _array(residual, np.int64)
+    return _elements("residual_add", q.shape, np.int64, *operands, np.int64(q.size), *_adder(plan))
 
 
 def i_poly(q: Any, plan: Any) -> Any:
@@ -230,3 +234,32 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     shape, dim = (*ids.shape, plan.embedding_dim), np.int64(plan.embedding_dim)
     return _elements("embedding", shape, np.int8, _array(ids, np.int32), np.int64(ids.size), dim, _array(table, np.int8))
+
+
+def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
+    """The encoder's input: ``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up.
+
+    Parameters
+    ----------
+    ids, tables : three arrays each
+        Of words, token types and positions; ids of one shape, tables of one width.
+    add_types, add_positions : plans of residual_add
+    """
+    rows, values = [_array(i, np.int32) for i in ids], [_array(t, np.int8) for t in tables]
+    dim = values[0].shape[1]
+    adders = *_adder(add_types), *_adder(add_positions)
+    shape = (*rows[0].shape, dim)
+    return _elements("embedding_sum", shape, np.int32, *rows, np.int64(rows[0].size), np.int64(dim), *values, *adders)
+
+
+def quantize(x: Any, plan: Any) -> Any:
+    n, paper = (1 << (plan.output_bits - 1)) - 1, plan.dialect == "paper"
+    words = _array(x, np.float64).view(np.uint64) if paper else _array(x, np.float32).view(np.uint32)
+    constants = _constants(plan.mantissa, plan.exponent, -n, n if paper else n - 1)
+    return _elements(f"quantize_{plan.dialect}", x.shape, np.int64, words, np.int64(x.size), *constants)
+
+
+def dequantize(q: Any, plan: Any) -> Any:
+    scales = np.atleast_1d(np.array(plan.scale, dtype=np.float64)).view(np.int64)
+    words = _elements("dequantize", q.shape, np.int64, _array(q, np.int64), np.int64(q.size), scales, np.int64(scales.size))
+    return words.view(np.float64)

@@ -45,13 +45,14 @@ kernel void requantize(global const long *q, long n, global const long *k, long 
 }
 
 // Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, the same of the residual, least, greatest.
+static inline long residual_add_one(long q, long residual, global const long *k, long channels, long c) {
+    const long a = dyadic_half_even(q, k[c], k[channels + c]);
+    const long b = dyadic_half_even(residual, k[2 * channels + c], k[3 * channels + c]);
+    return clamp(a + b, k[4 * channels + c], k[5 * channels + c]);
+}
+
 kernel void residual_add(global const long *q, global const long *residual, long n, global const long *k, long channels, global long *out) {
-    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
-        const long c = i % channels;
-        const long a = dyadic_half_even(q[i], k[c], k[channels + c]);
-        const long b = dyadic_half_even(residual[i], k[2 * channels + c], k[3 * channels + c]);
-        out[i] = clamp(a + b, k[4 * channels + c], k[5 * channels + c]);
-    }
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) out[i] = residual_add_one(q[i], residual[i], k, channels, i % channels);
 }
 
 // ---------------------------------------------------------------------------------------------------- polynomials (rows: q_b, q_c, q_1)
@@ -232,4 +233,74 @@ void i_layernorm(global const int *q, long length, global const long *k, long ch
 
 kernel void embedding(global const int *ids, long n, long dim, global const char *table, global char *out) {
     for (long i = get_global_id(0); i < n * dim; i += get_global_size(0)) out[i] = table[ids[i / dim] * dim + i % dim];
+}
+
+// The encoder's input in one pass: a row of each table, the types added to the words and the positions to both, as two residual adds.
+kernel void embedding_sum(global const int *word_ids, global const int *type_ids, global const int *position_ids, long n, long dim,
+                          global const char *words, global const char *types, global const char *positions,
+                          global const long *add_types, long types_channels, global const long *add_positions, long positions_channels,
+                          global int *out) {
+    for (long i = get_global_id(0); i < n * dim; i += get_global_size(0)) {
+        const long row = i / dim, c = i % dim;
+        const long word = words[word_ids[row] * dim + c], type = types[type_ids[row] * dim + c];
+        const long both = residual_add_one(word, type, add_types, types_channels, i % types_channels);
+        const long position = positions[position_ids[row] * dim + c];
+        out[i] = (int)residual_add_one(both, position, add_positions, positions_channels, i % positions_channels);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ the float border
+//
+// Floats by the integers they are made of: devices without binary64 have these kernels too, and no rounding mode or flag matters.
+
+#define MANTISSA 0x000FFFFFFFFFFFFFUL
+#define HIDDEN 0x0010000000000000UL
+
+// m * 2**k / d to the nearest, ties to even; 2**52 <= m, d < 2**53. More than 2**31 where it is more than that, any such number. Long
+// division, the first bit and then eight at a time. A rounded binary64 quotient may lie on a tie that the exact one misses.
+static inline long quotient_half_even(ulong m, long k, ulong d) {
+    d <<= clamp(-k, 0L, 2L); // m / d is below 2: a quarter of it, and all that is less, is below a half
+    ulong quotient = m / d, rest = m % d;
+    for (long left = min(k, 32L); left > 0; left -= 8) {
+        const long step = min(left, 8L);
+        rest <<= step;
+        quotient = (quotient << step) + rest / d;
+        rest %= d;
+    }
+    return (long)(quotient + (2 * rest > d || (2 * rest == d && (quotient & 1))));
+}
+
+// x: the bits of a binary64. Rows of k: mantissa and exponent of the scale, least and greatest output.
+kernel void quantize_paper(global const ulong *x, long n, global const long *k, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long c = i % channels, biased = (long)(x[i] >> 52 & 0x7FF);
+        const ulong m = (x[i] & MANTISSA) | HIDDEN; // of subnormals and 0 too: with their exponent all is below any half
+        const long size = quotient_half_even(m, biased - 1075 - k[channels + c], (ulong)k[c]);
+        out[i] = clamp(x[i] >> 63 ? -size : size, k[2 * channels + c], k[3 * channels + c]);
+    }
+}
+
+// x: the bits of a binary32. Rows of k: mantissa and exponent of the scale's binary32 reciprocal, least and greatest output.
+kernel void quantize_ibert(global const uint *x, long n, global const long *k, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long c = i % channels, biased = x[i] >> 23 & 0xFF;
+        const long m = (long)(x[i] & 0x7FFFFF) | (biased > 0 ? 0x800000 : 0);
+        const long drop = max(40 - (long)clz(m * k[c]), 0L);
+        const long kept = dyadic_half_even(m, k[c], drop); // the 24 bits that binary32 keeps of the product
+        const long scaled = max(biased, 1L) - 150 + k[channels + c] + drop;
+        const long size = dyadic_half_even(kept, 1, -min(scaled, 32L)); // beyond 32 any output is saturated
+        out[i] = clamp(x[i] >> 31 ? -size : size, k[2 * channels + c], k[3 * channels + c]);
+    }
+}
+
+// scale and out: the bits of binary64, of normal ones. The product of |q| <= 2**53 by the mantissa is rounded to 53 bits.
+kernel void dequantize(global const long *q, long n, global const long *scale, long channels, global long *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long s = scale[i % channels], m = (long)((s & MANTISSA) | HIDDEN);
+        const ulong size = magnitude(q[i]), high = mul_hi(size, (ulong)m);
+        const long drop = high ? 75 - (long)clz(high) : 11 - (long)clz(size * (ulong)m);
+        const long exponent = (s >> 52 & 0x7FF) + drop - 1; // the mantissa's leading bit adds 1, as does a carry of the rounding
+        const long word = (exponent << 52) + dyadic_half_even((long)size, m, drop);
+        out[i] = (size ? word : 0) | ((s ^ q[i]) & LONG_MIN);
+    }
 }

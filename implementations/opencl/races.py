@@ -10,6 +10,7 @@ Oclgrind says; exit 1 if it says anything or a result differs from the simulator
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -64,10 +65,36 @@ def launches() -> Iterator[tuple[Any, list[Any]]]:
         yield made("matmul", length=19, input_range=(0, 256), b_range=(0, 256)), [wide, np.swapaxes(wide, 1, 2)[:, :, :17].copy()]
         table = _integers("table", (5, 13), -128, 127).astype(np.int8)
         yield made("embedding", num_embeddings=5, embedding_dim=13), [np.arange(7) % 5, table]
+        reals = (rows * 0.35).astype(np.float32)
+        for scale in (0.7, tuple(0.1 + k for k in range(LENGTH))):
+            yield made("quantize", scale=scale), [reals]
+        yield made("dequantize", scale=-0.3), [rows]
+
+
+def fused() -> Iterator[tuple[str, str, tuple[Any, ...], Any]]:
+    """Name, dialect and arguments of every fused call, and what the composition of its operations gives."""
+    rows = _integers("rows", (2, LENGTH), -2000, 2000).astype(np.int32)
+    a, weight = _integers("a", (17, 19), -128, 127).astype(np.int8), _integers("weight", (18, 19), -128, 127).astype(np.int8)
+    tables = [_integers(f"table/{n}", (n, 13), -128, 127).astype(np.int8) for n in (5, 2, 9)]
+    ids = [_integers(f"ids/{len(t)}", (7,), 0, len(t) - 1) for t in tables]
+    for dialect in ("ibert", "paper"):
+        for op, given, operands, scale in (
+            ("i_gelu", {"scale": 2.0**-9}, [rows], 1e-7),
+            ("i_layernorm", {"length": LENGTH, **({"shift": 2} if dialect == "ibert" else {})}, [rows], 1e-5),
+            ("linear", {"in_features": 19, "out_features": 18}, [a, weight, np.arange(18, dtype=np.int32)], 1e-3),
+        ):
+            plan = refsim.plan(op, dialect=dialect, **given)
+            narrow = refsim.plan("requantize", dialect=dialect, scale_in=scale, scale_out=1.0, input_bits=60)
+            yield op, dialect, (*operands, plan, narrow), refsim.run(narrow, refsim.run(plan, *operands))
+        types = refsim.plan("residual_add", dialect=dialect, scale_in=0.011, scale_residual=0.017, scale_out=7e-5, output_bits=16)
+        positions = refsim.plan("residual_add", dialect=dialect, scale_in=7e-5, scale_residual=0.013, scale_out=9e-5, output_bits=16)
+        word, kind, position = (t[i] for t, i in zip(tables, ids, strict=True))
+        due = refsim.run(positions, refsim.run(types, word, kind), position)
+        yield "embedding_sum", dialect, (ids, tables, types, positions), due
 
 
 def inside(adapter: Path, *ops: str) -> int:
-    """Launch everything, or only `ops`, on whatever device there is; the number of results that differ."""
+    """Launch everything, or only what `ops` names, on whatever device there is; the number of results that differ."""
     spec = importlib.util.spec_from_file_location("adapter", adapter)
     assert spec is not None
     assert spec.loader is not None
@@ -75,20 +102,27 @@ def inside(adapter: Path, *ops: str) -> int:
     spec.loader.exec_module(target)
     wrong = 0
     print("device:", target.CONTEXT.devices[0].name, flush=True)
-    for plan, operands in launches():
-        if ops and plan.op not in ops:
+    plain = ((plan.op, plan.dialect, (*operands, plan), refsim.run(plan, *operands)) for plan, operands in launches())
+    for name, dialect, arguments, due in itertools.chain(plain, fused()):
+        if ops and name not in ops:
             continue
         try:
-            good = np.array_equal(getattr(target, plan.op)(*operands, plan), refsim.run(plan, *operands))
+            good = np.array_equal(getattr(target, name)(*arguments), due)
             said = "the simulator's bits" if good else "OTHER BITS"
         except target.OverrunError as error:
             good, said = False, str(error)
         wrong += not good
-        print(
-            f"{plan.op} ({plan.dialect}), {', '.join('none' if x is None else f'{x.dtype}{list(x.shape)}' for x in operands)}: {said}",
-            flush=True,
-        )
+        shown = ", ".join(filter(None, map(_shown, arguments)))
+        fusion = sum(hasattr(x, "op") for x in arguments) > 1
+        print(f"{name} ({dialect}){', fused' if fusion else ''}, {shown}: {said}", flush=True)
     return wrong
+
+
+def _shown(argument: Any) -> str:
+    """An argument as the report names it; nothing for a plan."""
+    if isinstance(argument, list):
+        return "[" + ", ".join(map(_shown, argument)) + "]"
+    return "none" if argument is None else f"{argument.dtype}{list(argument.shape)}" if isinstance(argument, np.ndarray) else ""
 
 
 def main(adapter: Path = ADAPTER, *ops: str) -> int:

@@ -122,8 +122,12 @@ def requantize(q: Any, plan: Any) -> Any:
     return _elements(kernels.requantize, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, channels)
 
 
+def _adder(plan: Any) -> tuple[Any, int]:
+    return _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
+
+
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
-    constants, channels = _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
+    constants, channels = _adder(plan)
     operands = (_tensor(q, q.dtype), _tensor(residual, residual.dtype))
     return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels)
 
@@ -239,3 +243,31 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     shape, dim = (*ids.shape, plan.embedding_dim), plan.embedding_dim
     return _elements(kernels.embedding, shape, np.int8, _tensor(ids, ids.dtype), _tensor(table, np.int8), OUT, ids.size * dim, dim)
+
+
+def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
+    """The encoder's input: ``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up.
+
+    Parameters
+    ----------
+    ids, tables : three arrays each
+        Of words, token types and positions; ids of one shape, tables of one width.
+    add_types, add_positions : plans of residual_add
+    """
+    shape = (*np.shape(ids[0]), np.shape(tables[0])[1])
+    operands = [_tensor(i, np.int32) for i in ids] + [_tensor(t, np.int8) for t in tables]
+    (types, types_channels), (positions, positions_channels) = _adder(add_types), _adder(add_positions)
+    integers = (int(np.prod(shape)), shape[-1], types_channels, positions_channels)
+    return _elements(kernels.embedding_sum, shape, np.int64, *operands, types, positions, OUT, *integers)
+
+
+def quantize(x: Any, plan: Any) -> Any:
+    n, paper = (1 << (plan.output_bits - 1)) - 1, plan.dialect == "paper"
+    constants, channels = _constants(plan.mantissa, plan.exponent, -n, n if paper else n - 1)
+    data = _tensor(x, np.float64 if paper else np.float32)
+    return _elements(kernels.quantize, x.shape, np.int64, data, constants, OUT, x.size, channels, PAPER=paper)
+
+
+def dequantize(q: Any, plan: Any) -> Any:
+    scales = np.atleast_1d(plan.scale)
+    return _elements(kernels.dequantize, q.shape, np.float64, _tensor(q, q.dtype), _tensor(scales, np.float64), OUT, q.size, scales.size)

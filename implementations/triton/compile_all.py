@@ -22,7 +22,10 @@ BINARY = {"cuda": "cubin", "hip": "hsaco"}
 BLOCK = {"BLOCK": 1024}
 ROW = {"ROWS": 1, "BLOCK": 4096}
 TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}
-TYPES = {"q_ptr": "*i32", "residual_ptr": "*i32", "ids_ptr": "*i32", "mask_ptr": "*i8", "a_ptr": "*i8", "b_ptr": "*i8", "table_ptr": "*i8"}
+TYPES = {
+    **dict.fromkeys(("q_ptr", "residual_ptr", "ids_ptr", "word_ids_ptr", "type_ids_ptr", "position_ids_ptr"), "*i32"),
+    **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
+}
 """Of the arguments; all other pointers are to int64, what is no pointer is an int32."""
 
 
@@ -49,7 +52,10 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
         ("matmul, wide a", "product", _wide(True, False), {**narrow, "a_ptr": "*i16"}),
     ]
     made += [("matmul, both wide", "product", _wide(True, True), {**narrow, "a_ptr": "*i16", "b_ptr": "*i16"})]
-    return [*made, ("embedding", "embedding", BLOCK, {"out_ptr": "*i8"})]
+    made += [("embedding", "embedding", BLOCK, {"out_ptr": "*i8"}), ("embedding sum", "embedding_sum", BLOCK, {"out_ptr": "*i16"})]
+    for dialect, paper, operand in (("ibert", False, "*fp32"), ("paper", True, "*fp64")):
+        made += [(f"quantize {dialect}", "quantize", {"PAPER": paper, **BLOCK}, {"x_ptr": operand, "out_ptr": "*i8"})]
+    return [*made, ("dequantize", "dequantize", BLOCK, {"scale_ptr": "*fp64", "out_ptr": "*fp64"})]
 
 
 def _poly(kind: str, paper: bool) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
 
 def main(folder: Path = HERE) -> int:
     os.environ.pop("TRITON_INTERPRET", None)
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "0")  # no floating point here; unset, triton warns
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "0")  # no sum of a floating-point product here; unset, triton warns
     try:
         import triton
         from triton.backends.compiler import GPUTarget

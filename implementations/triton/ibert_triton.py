@@ -46,16 +46,20 @@ def requantize(q_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+def residual_add_lanes(q, residual, k_ptr, channels, c):
     """Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, those of the residual, least, greatest."""
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    k = k_ptr + i % channels
-    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    residual = tl.load(residual_ptr + i, mask=i < n, other=0).to(tl.int64)
+    k = k_ptr + c
     total = dyadic_half_even(q, tl.load(k), tl.load(k + channels))
     total += dyadic_half_even(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels))
-    total = tl.minimum(tl.maximum(total, tl.load(k + 4 * channels)), tl.load(k + 5 * channels))
-    tl.store(out_ptr + i, total, mask=i < n)
+    return tl.minimum(tl.maximum(total, tl.load(k + 4 * channels)), tl.load(k + 5 * channels))
+
+
+@triton.jit
+def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
+    residual = tl.load(residual_ptr + i, mask=i < n, other=0).to(tl.int64)
+    tl.store(out_ptr + i, residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)
 
 
 @triton.jit
@@ -150,6 +154,17 @@ def i_softmax(
 
 
 @triton.jit
+def highest_bit(n):
+    """Which bit of n >= 0 is its highest; 0 for 0."""
+    bit = tl.full(n.shape, 0, tl.int64)
+    for step in tl.static_range(6):
+        upper = n >> (32 >> step)
+        bit += tl.where(upper > 0, 32 >> step, 0)
+        n = tl.where(upper > 0, upper, n)
+    return bit
+
+
+@triton.jit
 def integer_sqrt(n):
     """The floor of the root of 0 <= n < 2**62: six of Newton's steps from above, held where they would rise again.
 
@@ -157,13 +172,7 @@ def integer_sqrt(n):
     falls below the floor of the root. After six f is below 1e-30, while the next integer above a root of 62 bits is further than 1e-19.
     The iteration without the minimum moves on to and fro below a square, and four steps are not enough.
     """
-    bits = tl.full(n.shape, 0, tl.int64)
-    rest = n
-    for step in tl.static_range(6):
-        upper = rest >> (32 >> step)
-        bits += tl.where(upper > 0, 32 >> step, 0)
-        rest = tl.where(upper > 0, upper, rest)
-    x = tl.full(n.shape, 1, tl.int64) << ((bits + 2) >> 1)  # bits is one less than n has: 2**ceil(bits(n) / 2)
+    x = tl.full(n.shape, 1, tl.int64) << ((highest_bit(n) + 2) >> 1)  # n has a bit more: 2**ceil(bits(n) / 2)
     v = tl.maximum(n, 1)  # from 0 the iteration would fall to 0 and divide by it
     for _ in tl.static_range(6):
         x = tl.minimum(x, (x + v // x) >> 1)
@@ -260,3 +269,83 @@ def embedding(ids_ptr, table_ptr, out_ptr, n, dim, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     ids = tl.load(ids_ptr + i // dim, mask=i < n, other=0).to(tl.int64)
     tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n)
+
+
+@triton.jit
+def look_up(ids_ptr, table_ptr, i, n, dim):
+    """Element i of the rows that the ids name."""
+    row = tl.load(ids_ptr + i // dim, mask=i < n, other=0).to(tl.int64)
+    return tl.load(table_ptr + row * dim + i % dim, mask=i < n, other=0).to(tl.int64)
+
+
+@triton.jit
+def embedding_sum(
+    word_ids_ptr, type_ids_ptr, position_ids_ptr, words_ptr, types_ptr, positions_ptr, add_types_ptr, add_positions_ptr, out_ptr,
+    n, dim, types_channels, positions_channels,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The encoder's input: a row of each table, the types added to the words and the positions to both, rounded as two residual adds."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    word = look_up(word_ids_ptr, words_ptr, i, n, dim)
+    kind = look_up(type_ids_ptr, types_ptr, i, n, dim)
+    position = look_up(position_ids_ptr, positions_ptr, i, n, dim)
+    both = residual_add_lanes(word, kind, add_types_ptr, types_channels, i % types_channels)
+    total = residual_add_lanes(both, position, add_positions_ptr, positions_channels, i % positions_channels)
+    tl.store(out_ptr + i, total, mask=i < n)
+
+
+# ---------------------------------------------------------------------------------------------------------- the float border
+
+
+@triton.jit
+def quotient_half_even(m, k, d):
+    """m * 2**k / d to the nearest, ties to even; 2**52 <= m, d < 2**53. More than 2**31 where it is more than that, any such number.
+
+    Long division, the first bit and then eight at a time. A rounded binary64 quotient may lie on a tie that the exact one misses.
+    """
+    d = d << tl.minimum(tl.maximum(-k, 0), 2)  # m / d is below 2: a quarter of it, and all that is less, is below a half
+    quotient = m // d
+    rest = m - quotient * d
+    left = tl.minimum(tl.maximum(k, 0), 32)
+    for _ in tl.static_range(4):
+        step = tl.minimum(left, 8)
+        rest = rest << step
+        digit = rest // d
+        quotient = (quotient << step) + digit
+        rest -= digit * d
+        left -= step
+    return quotient + (2 * rest > d - (quotient & 1)).to(tl.int64)
+
+
+@triton.jit
+def quantize(x_ptr, k_ptr, out_ptr, n, channels, PAPER: tl.constexpr, BLOCK: tl.constexpr):
+    """Floats by the integers they are made of, so that no division, rounding mode or flag of the GPU matters.
+
+    Rows of k: mantissa and exponent of the scale (paper) or of its binary32 reciprocal (released code), least and greatest output.
+    """
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    k = k_ptr + i % channels
+    x = tl.load(x_ptr + i, mask=i < n, other=0)
+    factor, exponent = tl.load(k), tl.load(k + channels)
+    if PAPER:
+        word = x.to(tl.int64, bitcast=True)
+        m = (word & 0xFFFFFFFFFFFFF) | 0x10000000000000  # of subnormals and 0 too: with their exponent all is below any half
+        size = quotient_half_even(m, ((word >> 52) & 0x7FF) - 1075 - exponent, factor)
+    else:
+        word = x.to(tl.int32, bitcast=True).to(tl.int64)
+        biased = (word >> 23) & 0xFF
+        m = (word & 0x7FFFFF) | ((biased > 0).to(tl.int64) << 23)
+        drop = tl.maximum(highest_bit(m * factor) - 23, 0)
+        kept = dyadic_half_even(m, factor, drop)  # what binary32 keeps of the product
+        scaled = tl.maximum(biased, 1) - 150 + exponent + drop
+        size = dyadic_half_even(kept, 1, -tl.minimum(scaled, 32))  # beyond 32 any output is saturated
+    y = tl.where(word < 0, -size, size)
+    tl.store(out_ptr + i, tl.minimum(tl.maximum(y, tl.load(k + 2 * channels)), tl.load(k + 3 * channels)), mask=i < n)
+
+
+@triton.jit
+def dequantize(q_ptr, scale_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+    """One product in binary64, which every GPU rounds to the nearest; |q| <= 2**53."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.float64)
+    tl.store(out_ptr + i, q * tl.load(scale_ptr + i % channels), mask=i < n)
