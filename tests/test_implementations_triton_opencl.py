@@ -418,8 +418,6 @@ BITS = [
     ("opencl", A, "-n, n if paper else n - 1", "-n, n", "quantize", "ibert"),
     ("opencl", K, "75 - (long)clz(high)", "74 - (long)clz(high)", "dequantize", "ibert"),
     ("opencl", K, "(size ? word : 0) | ((s ^ q[i]) & LONG_MIN)", "size ? word | ((s ^ q[i]) & LONG_MIN) : 0", "dequantize", "ibert"),  # -0
-    ("opencl", K, "i < n; i += get_global_size(0)) {\n        const long s =",
-     "i < (n + 63) / 64 * 64; i += get_global_size(0)) {\n        const long s =", "dequantize", "paper"),  # no tail mask
 ]  # fmt: skip
 
 
@@ -450,6 +448,7 @@ def test_wrong_fusion_gives_other_bits(tmp_path: Path, name: str, file: str, old
     assert not all(np.array_equal(got, due) for got, due in fused)
 
 
+# None reads ids from beyond their end: on a CPU the garbage there may end the process.
 SUMS = [
     ("triton", T, "tl.store(out_ptr + i, total, mask=i < n)", "tl.store(out_ptr + i, total)"),  # no tail mask
     ("triton", T, "mask=i < n, other=0).to(tl.int64)\n    return", "mask=i < n // 2, other=0).to(tl.int64)\n    return"),
@@ -491,7 +490,8 @@ def test_overrun_is_an_error(target: Any, tmp_path: Path) -> None:
     file, old, new = {
         "triton": (T, "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n)",
                    "tl.store(out_ptr + i, tl.load(table_ptr + ids * dim + i % dim, mask=i < n, other=0), mask=i < n + 1)"),
-        "opencl": (K, "i < n * dim; i += get_global_size(0)) out", "i < n * dim + 1; i += get_global_size(0)) out"),
+        "opencl": (K, "i < n * dim; i += get_global_size(0)) out[i] = table[ids[i / dim] * dim",
+                   "i < n * dim + 1; i += get_global_size(0)) out[i] = table[ids[min(i / dim, n - 1)] * dim"),
     }["triton" if hasattr(target, "triton") else "opencl"]  # fmt: skip
     name = "triton" if hasattr(target, "triton") else "opencl"
     wrong = loaded(mutated(name, tmp_path, file, old, new))
