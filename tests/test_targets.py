@@ -622,6 +622,34 @@ def test_results_in_the_archive_of_rendered_vectors(tmp_path: Path) -> None:
     assert checked(f"results:{folder}")[0] == 4
 
 
+def test_results_of_many_cases_in_one_archive(tmp_path: Path) -> None:
+    done = run("golden", "render", "--op", "requantize", "--dialect", "ibert", "--format", "npz", "--out", str(tmp_path / "vectors.npz"))
+    assert done.returncode == 0, done.stderr
+    archive = np.load(tmp_path / "vectors.npz")
+    (tmp_path / "farm").mkdir()
+    np.savez(
+        tmp_path / "farm" / "results.npz",
+        about=archive["about"],
+        **{name: archive[name] for name in archive.files if name.endswith(("/out", "/steps.rounded"))},
+    )
+    code, found, text = checked(f"results:{tmp_path / 'farm'}")
+    assert code == 0, text
+    assert one(found, "requantize", "ibert")["vectors"] == len(list(load().cases("requantize", "ibert"))) > 100
+
+
+@pytest.mark.parametrize("format", ["jsonl", "npz", "bin"])
+def test_the_vectors_are_no_results(tmp_path: Path, format: str) -> None:
+    """They hold an output each, the one that is due."""
+    (tmp_path / "farm").mkdir()
+    out = tmp_path / "farm" / f"mine.{format}"
+    done = run("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    code, found, _ = checked(f"results:{tmp_path / 'farm'}")
+    assert code == 3
+    assert re.search("operands|plan", found["trouble"])
+    assert "only" in found["trouble"]
+
+
 def test_results_in_the_lines_of_rendered_vectors(tmp_path: Path) -> None:
     folder = tmp_path / "farm"
     folder.mkdir()

@@ -101,6 +101,9 @@ def _told(found: list[Mutant], plan: Plan) -> str:
 
 def _words(m: Mutant, plan: Plan) -> str:
     rounds = m.op == "requantize" and m.id.split("/rounds-")[-1].replace("-", "_") in RULES
-    instead = f" where {due(plan)} is due" if rounds else ""
-    where = "" if m.level == "kernel" else f" (in {m.step})"
-    return f"{m.mistake}{instead}{where}"
+    return in_step(m, f" where {due(plan)} is due" if rounds else "")
+
+
+def in_step(m: Mutant, instead: str = "") -> str:
+    """The mistake in words, and the intermediate that it gets wrong first."""
+    return m.mistake + instead + ("" if m.level == "kernel" else f" (in {m.step})")

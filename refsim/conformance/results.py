@@ -25,6 +25,8 @@ MANIFEST = "results.json"
 FORMAT = 1
 LARGEST = 1 << 28
 """Bytes of one file of results."""
+MEMBERS = 1 << 14
+"""Arrays in one archive of results: an output and some steps of every case of an op."""
 RESULT = "result"
 """Stem of the file with a launch's result, in a folder that `refsim golden render` wrote."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -68,7 +70,6 @@ class Offline(Worker):
         self._case: Case | None = None
         self._ids: dict[str, str] = {}
         self._lines: dict[str, dict[str, Any]] = {}
-        self._members: dict[str, tuple[Path, str]] = {}
         self._tensors: dict[str, dict[str, Any]] = {}
         try:
             path = self._folder / MANIFEST
@@ -136,15 +137,18 @@ class Offline(Worker):
     def _scan_archive(self, path: Path, name: str) -> bool:
         """Whether an archive has a member ``about``, as those of ``refsim golden render``: then it holds results of many launches."""
         try:
-            members = form.unarchive(path.read_bytes())
+            members = form.unarchive(path.read_bytes(), MEMBERS)
         except form.Malformed as error:
             raise ContentError(f"{name}: {error}") from None
         if "about" not in members:
             return False
+        launches: dict[str, dict[str, Any]] = {}
+        for member, x in members.items():
+            prefix, _, tensor = member.rpartition("/")
+            launches.setdefault(prefix, {})[tensor] = x
         for prefix, id in self._launches(_object(members["about"].tobytes(), f"{name}: about"), f"{name}: about"):
-            if f"{prefix}/out" in members:
-                self._found(id, name)
-                self._members[id] = path, f"{prefix}/"
+            if prefix in launches:
+                self._take(id, launches[prefix], name, f"{name}: {prefix}")
         return True
 
     def _of_one(self, name: str) -> bool:
@@ -160,13 +164,17 @@ class Offline(Worker):
         self._of_corpus(corpus, name)
         for number, (text, tensors) in enumerate(launches):
             where = f"{name}: launch {number}: {text['id']:.80}"
-            other = [tensor for tensor in tensors if tensor == "steps.out" or not (tensor == "out" or tensor.startswith("steps."))]
-            if other:  # the vectors themselves hold an output too, the one that is due
-                raise ContentError(f"{where}: a tensor {other[0]!r}; results are 'out' and 'steps.NAME' only")
-            if "out" not in tensors:
-                raise ContentError(f"{where}: no tensor 'out'")
-            self._found(text["id"], where)
-            self._tensors[text["id"]] = {tensor.removeprefix("steps."): x for tensor, x in tensors.items()}
+            self._take(text["id"], tensors, where, where)
+
+    def _take(self, id: str, tensors: dict[str, Any], found: str, where: str) -> None:
+        """The tensors of one launch: its output and, optionally, its steps."""
+        other = [tensor for tensor in tensors if tensor == "steps.out" or not (tensor == "out" or tensor.startswith("steps."))]
+        if other:  # the vectors themselves hold an output too, the one that is due
+            raise ContentError(f"{where}: a tensor {other[0]!r}; results are 'out' and 'steps.NAME' only")
+        if "out" not in tensors:
+            raise ContentError(f"{where}: no tensor 'out'")
+        self._found(id, found)
+        self._tensors[id] = {tensor.removeprefix("steps."): x for tensor, x in tensors.items()}
 
     def _launches(self, about: dict[str, Any], where: str) -> Iterator[tuple[str, str]]:
         """(prefix, id of the case) of each launch that a rendering holds."""
@@ -188,6 +196,8 @@ class Offline(Worker):
             record = _object(line, where)
             if not isinstance(record.get("id"), str) or not isinstance(record.get("out"), (list, dict)):
                 raise ContentError(f'{where}: lacks an "id", a string, or an "out", a list or a tensor')
+            if "operands" in record:  # as in the vectors themselves, whose output is the one that is due
+                raise ContentError(f'{where}: it holds "operands"; results are "id", "out", "steps" and "corpus" only')
             self._of_corpus(record.get("corpus"), where)
             self._found(record["id"], where)
             self._lines[record["id"]] = record
@@ -264,11 +274,6 @@ class Offline(Worker):
 
     def _filed(self, case: Case, path: Path) -> dict[str, Any]:
         data, dtype = path.read_bytes(), case.out.dtype
-        if case.id in self._members:
-            path, prefix = self._members[case.id]
-            members = form.unarchive(path.read_bytes())
-            own = {name.removeprefix(prefix).removeprefix("steps."): x for name, x in members.items() if name.startswith(prefix)}
-            return {name: x for name, x in own.items() if name in case.steps}
         if path.suffix == ".npz":
             return {name: x for name, x in form.unarchive(data).items() if name in case.steps}
         if path.suffix == ".hex":

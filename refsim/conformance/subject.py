@@ -369,9 +369,11 @@ class Subject:
         unclear = [f for f in self.record.failures if op == "requantize" or not f["diagnosis"] or OR in f["diagnosis"]]
         if not unclear:
             return
-        text, named = in_words(self.suite.worker, op, dialect, unclear[0]["parameters"].get("rule"))
+        rule = unclear[0]["parameters"].get("rule")
+        text, named = in_words(self.suite.worker, op, dialect, rule)
         for failure in unclear:
-            failure["diagnosis" if named else "fingerprint"] = text
+            if failure["parameters"].get("rule") == rule:
+                failure["diagnosis" if named else "fingerprint"] = text
 
     def _finish(self) -> None:
         self.record.finished = self.suite.broken.get(self.definition.key, 0) == 0 and not self.record.missing

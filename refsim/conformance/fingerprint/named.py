@@ -11,10 +11,11 @@ from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...registry import definition
 from ..client import Broken
-from ..diagnose import differ
+from ..diagnose import OR, TOLD, differ, in_step
+from ..mutants import mutant
 from .forms import NONE, SIMULATOR, Ask, Hypothesis, Known
 from .formulas import drawn_launches, formula_hypotheses
-from .identify import plan_words, shortly
+from .identify import chosen_rule, plan_words, shortly
 from .rules import rule_hypotheses, rule_launches
 
 
@@ -34,7 +35,9 @@ def named(
         An empty sentence where it does not answer, or there is nothing to ask.
     """
     d, rules = definition(op, dialect), op == "requantize"
-    domain = dict(domain or {}) | ({"rule": rule} if rules else {})
+    domain = dict(domain or {})
+    if rules:
+        domain["rule"] = rule = chosen_rule(domain, rule)
     standing = rule_hypotheses(dialect) if rules else formula_hypotheses(d)
     due = next(h for h in standing if h.name == (rule if rules else SIMULATOR))
     silent = dict.fromkeys((h.name for h in standing), 0)
@@ -64,6 +67,8 @@ def named(
         return f"{asked} are answered as by {due.name}: look at lengths, layouts, channels and rare operands", False
     standing.sort(key=lambda h: (silent[h.name], not h.known))  # what says nothing somewhere explains less
     found = standing[0]
+    if not rules:
+        return f"{OR.join(in_step(mutant(h.name)) for h in standing[:TOLD])}, on {asked}", True
     others = [name for name, does in found.properties.items() if does != due.properties.get(name)]
     does = "; ".join(f"{name}: {found.properties[name]} where {due.properties[name]} is due" for name in others)
     equal = [h.name for h in standing[1:] if h.known]
