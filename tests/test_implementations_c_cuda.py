@@ -5,6 +5,7 @@ Run as a script with the path of an adapter, this checks that one (the sanitized
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib.util
 import os
@@ -28,6 +29,9 @@ from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
 ROUNDS = 3
+FUSED = ("i_gelu then requantize", "i_layernorm then requantize", "linear then requantize", "matmul then requantize", "embedding_sum")
+LAUNCHED = {d.name for d in refsim.definitions()} | set(FUSED)
+"""What sanitize.py runs: every operation, and every kernel that does the work of several."""
 SANITIZE = "-fsanitize=undefined -fno-sanitize-recover=all"
 
 # Beyond the spaces that plans are drawn from: two-word products, shifts past the register, offsets, long and uniform rows.
@@ -103,6 +107,11 @@ def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterat
                 yield plan, [np.full((2, plan.length), 5), None]
 
 
+def bits(x: Any) -> Any:
+    """Floats as integers, which tell -0 from 0; integers as they are."""
+    return np.asarray(x, np.float64).view(np.int64) if x.dtype.kind == "f" else x
+
+
 def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
     """The first lane on which `target` differs from the simulator; empty where none does."""
     count = 0
@@ -112,8 +121,9 @@ def difference(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> str:
         got = np.asarray(getattr(target, op)(*operands, plan))
         if got.shape != expected.shape:
             return f"{plan}: shape {got.shape}, expected {expected.shape}"
-        if not np.array_equal(got, expected):
-            where = tuple(int(i) for i in np.argwhere(got != expected)[0])
+        different = np.argwhere(bits(got) != bits(expected))
+        if len(different):
+            where = tuple(int(i) for i in different[0])
             return f"{plan} at {where}: {got[where]}, expected {expected[where]}"
     return "" if count else f"{op} ({dialect}): no plan"
 
@@ -131,6 +141,11 @@ def c(_cache: None) -> Any:
 @pytest.fixture(scope="module")
 def cuda(_cache: None) -> Any:
     return load(FOLDERS["cuda"] / "adapter.py")
+
+
+@pytest.fixture(scope="module")
+def mutants(_cache: None) -> Any:
+    return load(FOLDERS["cuda"] / "mutants.py")
 
 
 @pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions()])
@@ -245,20 +260,29 @@ def test_attention_is_the_composition(cuda: Any) -> None:
     assert len(np.unique(p)) > 50 and len(np.unique(expected)) > 50
 
 
-def test_embedding_sum_is_the_composition(cuda: Any) -> None:
-    dim, sizes = 20, (50, 2, 16)
-    tables = [raw_integers(f"table/{rows}", rows * dim, -128, 127).reshape(rows, dim) for rows in sizes]
-    ids = [raw_integers(f"ids/{rows}", 2 * 16, 0, rows - 1).reshape(2, 16) for rows in sizes]
-    types, positions = (
-        refsim.plan("residual_add", scale_in=a, scale_residual=b, scale_out=c, input_bits=bits, residual_bits=8, output_bits=16)
-        for a, b, c, bits in ((0.011, 0.017, 7e-5, 8), (7e-5, 0.013, 9e-5, 16))
-    )
-    word, kind, position = (
-        refsim.run(refsim.plan("embedding", num_embeddings=len(t), embedding_dim=dim), i, t) for i, t in zip(ids, tables, strict=True)
-    )
-    expected = refsim.run(positions, refsim.run(types, word, kind), position)
-    assert np.array_equal(cuda.embedding_sum(ids, tables, types, positions), expected)
-    assert len(np.unique(expected)) > 100
+def test_every_launch_of_the_sanitizers(cuda: Any, mutants: Any) -> None:
+    """All kernels on small shapes, as a plain run in both orders: the fused forms, the embedding sum and the float border too."""
+    made = mutants.launches()
+    wrong = [(launch.name, launch.dialect, launch.arguments) for launch in made if not launch.right(cuda)]
+    assert wrong == []
+    assert {launch.name for launch in made} == LAUNCHED
+    both = {launch.name for launch in made if launch.dialect == "paper"} & {launch.name for launch in made if launch.dialect == "ibert"}
+    assert both >= {*FUSED, "quantize", "dequantize"}
+    for dialect in ("ibert", "paper"):  # not everything clipped
+        sums = [launch.due for launch in mutants.sanitize.sums(dialect)]
+        assert {due.shape for due in sums} == {(2, 16, 20), (1, 1), (67,), (3, 7, 5), (2, 0, 3), (7, 257), (87, 769)}
+        assert all(np.unique(due).size > 100 for due in sums[:4])
+        assert all(np.unique(launch.due).size > 50 for launch in mutants.sanitize.fusions(dialect))
+
+
+@pytest.mark.parametrize(("which", "message"), [(0, r"ids of shapes .*\(16,\)"), (1, r"tables of widths \[20, 20, 19\]")])
+def test_embedding_sum_of_unequal_operands(cuda: Any, mutants: Any, which: int, message: str) -> None:
+    """Positions without the batch's axis, or a narrower table: an error, not a read beyond the end."""
+    arguments = list(next(mutants.sanitize.sums("ibert")).arguments)
+    words, types, positions = arguments[which]
+    arguments[which] = [words, types, positions[0] if which == 0 else positions[:, 1:]]
+    with pytest.raises(ValueError, match=message):
+        cuda.embedding_sum(*arguments)
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes are noticed
@@ -295,6 +319,7 @@ MUTANTS = [
     ("cuda", "functions.cuh", "? y >> 14 : y", "? y / 16384 : y", "i_gelu", "ibert"),
     ("cuda", "rows.cuh", "mask == nullptr || mask[start + i]) greatest", "true) greatest", "i_softmax", "ibert"),
     ("cuda", "elementwise.cuh", "2 * fabs(rest) > s ?", "2 * fabs(rest) > 3 * s ?", "quantize", "paper"),
+    ("cuda", "elementwise.cuh", "out[e.i] = __dmul_rn", "out[e.i] = 0.0 + __dmul_rn", "dequantize", "ibert"),  # -0
 ]
 
 
@@ -342,18 +367,12 @@ def test_divergent_barrier_is_an_error(tmp_path: Path, file: str, old: str, new:
 # ------------------------------------------------------------------------------------------------- CUDA: sanitizers, mutants
 
 
-@pytest.fixture(scope="module")
-def mutants(_cache: None) -> Any:
-    return load(FOLDERS["cuda"] / "mutants.py")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "memory"])
 def test_sanitizer_finds_nothing(mutants: Any, sanitizer: str) -> None:
     done = mutants.sanitize.watched(sanitizer)
     assert done.returncode == 0, done.stdout + done.stderr
-    ops = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(": ok")}
-    assert ops == {d.name for d in refsim.definitions()}
+    assert {line.split(" (")[0] for line in done.stdout.splitlines() if line.endswith(": ok")} == LAUNCHED
 
 
 KERNEL_MUTANTS = load(FOLDERS["cuda"] / "mutants.py").MUTANTS
@@ -368,11 +387,25 @@ def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> 
     assert {"thread": "data race", "memory": "AddressSanitizer", "bits": ""}[mutant.found_by] in how
 
 
+def test_mutant_of_the_embedding_sum_is_noticed(mutants: Any, tmp_path: Path) -> None:
+    """One of the above in the ordinary run, as no operation of `refsim check` calls this kernel."""
+    (mutant,) = (m for m in mutants.MUTANTS if m.slug == "sum-of-rows")
+    assert mutants.noticed(mutant, tmp_path) == "embedding_sum: a write outside of an array"
+
+
 def test_every_kind_of_kernel_mutant(mutants: Any) -> None:
     """Each kind of mistake is made in several kernels; an empty list would prove nothing."""
     kinds = {m.kind: {n.op for n in mutants.MUTANTS if n.kind == m.kind} for m in mutants.MUTANTS}
-    assert set(kinds) == {"missing __syncthreads", "missing tail mask", "wrong stride", "int32 product"}
+    assert set(kinds) == {"missing __syncthreads", "missing tail mask", "wrong stride", "wrong operand", "wrong narrowing", "int32 product"}
     assert all(len(ops) >= 4 for ops in kinds.values())
+    assert len({m.slug for m in mutants.MUTANTS}) == len(mutants.MUTANTS)
+    counts = collections.Counter(m.kind for m in mutants.MUTANTS)
+    text = (FOLDERS["cuda"] / "README.md").read_text()
+    assert {kind: f"{n}" for kind, n in counts.items()} == dict(
+        re.findall(r"\| ((?:missing|wrong|int32)[^|:]*)(?::[^|]*)? \| (\d+) \|", text.replace("`", ""))
+    )
+    assert f" {counts.total()} mistakes" in text
+    assert {m.op for m in mutants.MUTANTS} >= {*FUSED, "quantize", "dequantize"}
 
 
 def test_unmutated_copy_is_not_noticed(mutants: Any, tmp_path: Path) -> None:

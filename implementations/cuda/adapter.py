@@ -269,11 +269,14 @@ def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> 
     Parameters
     ----------
     ids, tables : three arrays each
-        Of words, token types and positions; tables of one width.
+        Of words, token types and positions; ids of one shape, tables of one width.
     add_types, add_positions : plans of residual_add
     """
     ids, tables = [_array(i, np.int32) for i in ids], [_array(t, np.int8) for t in tables]
-    dim = tables[0].shape[1]
+    shapes, widths = [i.shape for i in ids], [t.shape[1] for t in tables]
+    if len(set(shapes)) > 1 or len(set(widths)) > 1:  # the kernel would read beyond the smallest
+        raise ValueError(f"ids of shapes {shapes}, tables of widths {widths}: legal are ids of one shape and tables of one width")
+    dim = widths[0]
     rows = [x for table in tables for x in (table, len(table))]
     shape = (*ids[0].shape, dim)
     adders = _adder(add_types), _adder(add_positions)
