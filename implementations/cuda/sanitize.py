@@ -111,7 +111,8 @@ def fusions(dialect: str) -> Iterator[Launch]:
         before = plain(plan, *operands)
         if scale is None:  # so that a part saturates
             scale = 90.0 / max(float(np.quantile(np.abs(before.due), 0.7)), 1.0)
-        scales = scale if channels is None else tuple(scale * (1 + k % 8 / 8) * (-1) ** k for k in range(channels))
+        # No two alike 8 or 32 channels apart: a lane's or a tile's own channel must differ.
+        scales = scale if channels is None else tuple(scale * (1 + k % 7 / 8) * (-1) ** k for k in range(channels))
         then = refsim.plan("requantize", dialect=dialect, scale_in=scales, scale_out=1.0, input_bits=60, **given)
         return Launch(plan.op + THEN, dialect, (*before.arguments, then), refsim.run(then, before.due))
 
