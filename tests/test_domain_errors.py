@@ -372,11 +372,15 @@ def test_reals_that_are_not_numbers(d: Any, name: str) -> None:
         assert name in str(error)
 
 
+MAGNITUDES = {"gamma": (2.0**-40, 2.0**40), "beta": (0.0, 2.0**40), "a": (2.0**-20, 2.0**20), "b": (0.0, 2.0**20), "c": (0.0, 2.0**20)}
+"""The least and the greatest legal magnitude of what is no scale."""
+
+
 @every_real
 def test_reals_out_of_range(d: Any, name: str) -> None:
-    zero = [] if name in ("beta", "b", "c") else [0, 0.0, -0.0]
-    tiny = [] if name in ("beta", "b", "c") else [2.0**-127 if "scale" in name else 2.0**-41 if name == "gamma" else 2.0**-21, 5e-324]
-    wrong = [*zero, *tiny, 2.0**127, 1e300]
+    least, most = MAGNITUDES.get(name, (2.0**-126, 2.0**126))
+    below = [0, 0.0, -0.0, 5e-324, least / 2, math.nextafter(least, 0)] if least else []
+    wrong = [*below, math.nextafter(most, math.inf), 2 * most, 2.0**127, 1e300]
     if not may_be_negative(d, name):
         wrong += [-0.1, -1]
     for value in wrong:
@@ -534,6 +538,27 @@ def test_b_range_of_matmul() -> None:
             with pytest.raises(refsim.PlanError) as caught:
                 make(d, b_range=wrong)
             names_it(caught, argument)
+
+
+def test_scales_at_which_the_polynomials_of_exp_mean_nothing() -> None:
+    """The last scale that has a plan, and the first that has none; the same for the greatest i-exp of a softmax."""
+    for op, dialect, fine, coarse in (
+        ("i_exp", "paper", math.log(2), math.nextafter(math.log(2), 1)),
+        ("i_softmax", "paper", math.log(2), math.nextafter(math.log(2), 1)),
+        ("i_exp", "ibert", 1.6709, 1.671),
+        ("i_softmax", "ibert", 1.6709, 1.671),
+        ("i_softmax", "ibert", 3.6059e-05, 3.6058e-05),
+    ):
+        given = {"dialect": dialect, "input_bits": 4}
+        assert refsim.plan(op, scale=fine, **given).input_range[0] == -8
+        with pytest.raises(refsim.PlanError) as caught:
+            refsim.plan(op, scale=coarse, **given)
+        names_it(caught, "scale", value=coarse, legal="at least" if coarse < 1e-3 else "at most")
+    assert refsim.plan("i_softmax", scale=0.5, x_max=1 << 49, input_bits=4).e_max == 1
+    for x_max in (1 << 50, 1 << 62):
+        with pytest.raises(refsim.PlanError) as caught:
+            refsim.plan("i_softmax", scale=0.5, x_max=x_max, input_bits=4)
+        names_it(caught, "x_max", value=x_max, legal="at most about")
 
 
 def test_constants_that_leave_their_format() -> None:
