@@ -5,7 +5,8 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones: MARKS= runs these too
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
-#   make nightly          what takes longer: all mutants at default effort, fuzzing, races, mutation of the simulator's own source
+#   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
+#   make mutmut           mutation of the simulator's own source, judged by the golden vectors
 #   make clean            remove environments, builds and caches
 #
 # Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS and MARKS (what it runs).
@@ -31,11 +32,13 @@ HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:referen
 LIGHT := .venvs/light
 HEAVY := .venvs/heavy
 TEST := .venvs/test
+MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
 HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,rules,reports]'
+MUTATION_WANTS := -e '.[mutation]'
 
-.PHONY: help conformance conformance-all verdicts test bench nightly clean
+.PHONY: help conformance conformance-all verdicts test bench nightly mutmut clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -54,6 +57,9 @@ $(LIGHT)/.installed: pyproject.toml Makefile
 
 $(TEST)/.installed: pyproject.toml Makefile
 	$(call environment,$(LIGHT_PYTHON),$(TEST_WANTS))
+
+$(MUTATION)/.installed: pyproject.toml Makefile
+	$(call environment,$(LIGHT_PYTHON),$(MUTATION_WANTS))
 
 $(HEAVY)/.installed: pyproject.toml Makefile
 	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS))
@@ -91,8 +97,10 @@ nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick
 	$(HEAVY)/bin/python implementations/opencl/races.py
-	$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[nightly]'
-	$(TEST)/bin/python tests/mutation/run.py out/mutation
+	$(MAKE) mutmut
+
+mutmut: $(MUTATION)/.installed
+	$(MUTATION)/bin/python tests/mutation/run.py out/mutation
 
 clean:
 	rm -rf .venvs .tox build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
