@@ -75,14 +75,16 @@ class Rule:
 # ---------------------------------------------------------------------------------------------- multipliers and shifts from s
 
 
-def _fixed(bits: int, shifts: tuple[int, int], renormalise: bool = True) -> Callable[[float], tuple[int, int]]:
+def _fixed(bits: int, shifts: tuple[int, int]) -> Callable[[float], tuple[int, int]]:
     """A mantissa of `bits` bits and its shift to the right, which must lie in `shifts`."""
 
     def constants(s: float) -> tuple[int, int]:
-        m, shift = dyadic(s, bits, renormalise)
+        m, shift = dyadic(s, bits)
         if not shifts[0] <= shift <= shifts[1]:
-            lo, hi = bits - shifts[1] - 1, bits - shifts[0]
-            raise ValueError(f"scale_in / scale_out from 2**{lo} to 2**{hi}, for a shift from {shifts[0]} to {shifts[1]} (here {shift})")
+            raise ValueError(
+                f"scale_in / scale_out from 2**{bits - shifts[1] - 1} to 2**{bits - shifts[0]}, "
+                f"for a shift from {shifts[0]} to {shifts[1]} (here {shift})"
+            )
         return m, shift
 
     return constants
