@@ -102,7 +102,9 @@ TAGS = {
     "extreme": "overflow of an intermediate at the ends of the input range",
     "fully-masked": "a division by an empty sum, or the maximum of no element",
     "gather": "a row index that is narrowed to 8 or 16 bits, or off by one at the end of the table",
+    "defaults": "another default than the documented one: widths, lengths, coefficients, the rule",
     "length": "a tail loop, a reduction tree or a block size that is right for multiples of 32, 128 or 256 only",
+    "limits": "a legal parameter refused, or constants that overflow, at the ends of what is legal",
     "long-product": "an accumulator of 24 significant bits (binary32) or 16 bits; blocks of the inner dimension added in the wrong order",
     "mask": "masked elements that reach the maximum or the sum",
     "mean": "a mean that is truncated or rounded half up instead of half to even",
@@ -754,6 +756,15 @@ def x_max(key: Key) -> Draft:
     return plan, [rows, None], ()
 
 
+@family("x-max-ways", ("i_softmax",), lambda d: _WAYS if d.dialect == "ibert" else (), ["constants", "x-max"])
+def x_max_ways(key: Key) -> Draft:
+    """A greatest i-exp whose quotient by 32767 lies beside a tie of binary32, so close that binary64 takes it for the tie: rounded once
+    and rounded twice it is two numbers."""
+    tie = ((1 << 24) + 1) << 22
+    plan = _row_plan(key, 9, scale=2.0**-10, x_max=32767 * tie + 1, constants=key.name)
+    return plan, [patterns.magnitudes(f"{key.op}/{key.family}", 45, -1500, 0).reshape(5, 9), None], ()
+
+
 @family("affine", ("i_layernorm",), range(6), ["channel", "negative-scale"])
 def affine(key: Key) -> Draft:
     """gamma and beta per channel, of both signs, over decades, with beta / gamma on both sides of an integer."""
@@ -766,6 +777,13 @@ def affine(key: Key) -> Draft:
     plan = key.plan(length=length, gamma=gamma, beta=beta, constants=_WAYS[key.index % 3], input_bits=16, **extra)
     rows = np.concatenate([patterns._row_kinds(-300, 300, length), patterns.magnitudes(key.id, 8 * length, -3000, 3000).reshape(8, length)])
     return plan, _row_operands(plan, rows), ()
+
+
+@family("bias-ways", ("i_layernorm",), _WAYS, ["constants"])
+def bias_ways(key: Key) -> Draft:
+    """beta / gamma so close beside an integer that only exact arithmetic sees on which side: the decimal 0.1 is no binary number."""
+    plan = key.plan(length=4, gamma=(0.1, -0.1, 0.2, 0.3), beta=(0.5, 0.5, -1.0, 0.6), constants=key.name, input_bits=12)
+    return plan, _row_operands(plan, patterns.magnitudes(f"{key.op}/{key.family}", 12, -2000, 2000).reshape(3, 4)), ()
 
 
 @family("means", ("i_layernorm",), [2, 4, 6, 8, 10, 32], ["mean", "tie"])
@@ -1161,3 +1179,135 @@ def one_size(key: Key) -> Draft:
     plan = key.plan(scale=0.0473217, output_bits=32)
     steps = key.index + np.arange(-8, 8) / 16
     return plan, [(np.concatenate([steps, -steps]) * 0.0473217).astype(key.d.operands[0].kind)], ()
+
+
+# ---------------------------------------------------------------------------------- what mutation of the simulator itself asked for
+
+
+@family("defaults", _ALL, ["all"], ["defaults"])
+def defaults(key: Key) -> Draft:
+    """A plan of which nothing is given but what has no default."""
+    needed: dict[str, dict[str, Any]] = {
+        "requantize": {"scale_in": 0.0371, "scale_out": 0.25},
+        "residual_add": {"scale_in": 0.0371, "scale_residual": 0.0913, "scale_out": 0.25},
+        "linear": {"in_features": 7, "out_features": 3},
+        "matmul": {"length": 7},
+        "embedding": {"num_embeddings": 5, "embedding_dim": 3},
+        "i_layernorm": {"length": 7},
+        "i_sqrt": {},
+    }
+    plan: Any = key.plan(**needed.get(key.op, {"scale": 2.0**-2 if key.op in _POLYNOMIALS else 2.0**-5}))
+    if key.op == "quantize":
+        return plan, [np.linspace(-5, 5, 21).astype(key.d.operands[0].kind)], ()
+    if key.op in _ROWS:
+        return plan, _row_operands(plan, patterns.magnitudes(key.id, 21, -3000, 3000).reshape(3, 7)), ()
+    shapes: dict[str, list[tuple[int, ...]]] = {"linear": [(2, 7), (3, 7), (3,)], "matmul": [(2, 7), (7, 3)], "embedding": [(6,), (5, 3)]}
+    operands = []
+    for operand, shape in zip(key.d.operands, shapes.get(key.op, [(24,)] * len(key.d.operands)), strict=True):
+        operands.append(patterns.magnitudes(f"{key.id}/{operand.name}", math.prod(shape), *operand.range(plan)).reshape(shape))
+    return plan, operands, ()
+
+
+def _limited(d: Definition) -> list[str]:
+    return [] if d.key == ("i_softmax", "paper") else ["least", "greatest"]
+
+
+@family("limits", ("i_poly", "i_layernorm", "i_softmax", "requantize", "residual_add"), _limited, ["limits"])
+def limits(key: Key) -> Draft:
+    """Coefficients, gamma and beta of the least and of the greatest legal magnitude, of both signs; the fewest and the most bits of a
+    residual; the greatest zero point of an unsigned output of 2 and of 32 bits, with the ends of the addend; in i-softmax the least x_max,
+    and the scale at which q_c is 2**31, the greatest there is."""
+    small = key.name == "least"
+    given: dict[str, Any]
+    if key.op == "residual_add":
+        given = dict(zip(("input_bits", "residual_bits", "output_bits"), (2, 2, 2) if small else (64, 64, 32), strict=True))
+        plan: Any = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0 if small else 2.0**32, **given)
+        return plan, [patterns.magnitudes(f"{key.id}/{o.name}", 24, *o.range(plan)) for o in key.d.operands], ()
+    if key.op == "requantize":
+        bits, addend = (2, -(1 << 31)) if small else (32, (1 << 31) - 1)
+        given = {"output_bits": bits, "output_signed": False, "zero_point": (1 << bits) - 1, "addend": addend}
+        plan = key.plan(rule="fqvit_m_n", scale_in=0.75, scale_out=1.0, input_bits=24, **given)
+        return plan, [patterns.magnitudes(key.id, 40, *plan.input_range)], ()
+    if key.op == "i_softmax":
+        given = {"scale": 2.0**-6, "x_max": 1} if small else {"scale": 1 / math.sqrt(0.35815147 * (2.0**31 + 0.5))}
+        plan = key.plan(length=4, **given)
+        if not small and plan.q_c != 1 << 31:
+            raise AssertionError(f"{key.id}: q_c = {plan.q_c}")
+        return plan, [patterns.magnitudes(key.id, 12, -200 if small else -400000, 0).reshape(3, 4), None], ()
+    if key.op == "i_poly":
+        a, b, c = (2.0**-20, 2.0**20, -(2.0**20)) if small else (-(2.0**20), -(2.0**20), 2.0**20)
+        plan = key.plan(scale=2.0**-2, a=a, b=b, c=c, input_bits=16)
+        return plan, [patterns.magnitudes(key.id, 16, *plan.input_range)], ()
+    size = 2.0**-40 if small else 2.0**40
+    plan = key.plan(length=4, gamma=(size, -size) * 2, beta=0.0 if small else (2.0**40, -(2.0**40), -(2.0**40), 2.0**40), input_bits=12)
+    return plan, _row_operands(plan, patterns.magnitudes(key.id, 12, *plan.input_range).reshape(3, 4)), ()
+
+
+@family("round-up", ("requantize",), lambda d: [rule for rule in RULES if rule != "half_even_shift"], ["extreme", "requantize-rule"])
+def round_up(key: Key) -> Draft:
+    """Every rule that has a mantissa, at the greatest factor below 1, whose mantissa rounds up to a power of two however long it is, and
+    at one whose mantissa does so where it is cut to 15 or 24 bits."""
+    factors = (math.nextafter(1.0, 0.0), 1 - 2.0**-20, 1 - 2.0**-28)
+    plan = _fitting(key, range(24, 1, -1), rule=key.name, scale_in=factors, scale_out=1.0, output_bits=32)
+    lo, hi = plan.input_range
+    return plan, [_columns(plan, patterns.within([lo, lo + 1, -3, -2, -1, 0, 1, 2, 3, hi - 1, hi], lo, hi))], ()
+
+
+def _legal_factor(rule: str, factor: float) -> bool:
+    try:
+        RULES[rule].constants(1 / factor if RULES[rule].divides else factor)
+    except ValueError:
+        return False
+    return True
+
+
+@family("factors", ("requantize",), lambda d: [f"{rule}.{end}" for rule in RULES for end in ("least", "greatest")], ["limits", "shift"])
+def factors(key: Key) -> Draft:
+    """The least and the greatest factors that every rule takes; at 2**-32 and below it those that two rules count as 0. At the greatest
+    the input may be no more than 0."""
+    rule, end = key.name.split(".")
+    legal = [m * 2.0**k for k in range(-252, 126) for m in (1.0, 1.5) if _legal_factor(rule, m * 2.0**k)]
+    chosen = [legal[0], legal[1], *(s for s in (2.0**-32, 2.0**-33) if s in legal)] if end == "least" else [legal[-2], legal[-1]]
+    unit = 2.0**126 if end == "least" else 2.0**-60
+    for bits in (24, 16, 8, 4, 2, 0):
+        given: dict[str, Any] = {"input_bits": bits} if bits else {"input_range": (0, 0)}
+        try:
+            plan = key.plan(rule=rule, scale_in=[s * unit for s in chosen], scale_out=unit, output_bits=32, **given)
+        except PlanError:
+            if not bits:
+                raise
+        else:
+            break
+    lo, hi = plan.input_range
+    return plan, [_columns(plan, patterns.within([lo, lo + 1, -3, -2, -1, 0, 1, 2, 3, hi - 1, hi], lo, hi))], ()
+
+
+_ODD = {31: 1795162111, 24: 14024703, 15: 27391, 9: 429, 8: 213}
+"""Odd mantissas, by their bits."""
+
+
+@family("beside-ties", ("requantize",), lambda d: [rule for rule, facts in RULES.items() if not facts.divides], ["requantize-rule", "tie"])
+def beside_ties(key: Key) -> Draft:
+    """Every rule that multiplies, at an odd multiplier: products on a tie and one and two units beside it, of both signs."""
+    for bits, odd in _ODD.items():
+        try:
+            scale = 0.5 if key.name == "half_even_shift" else math.ldexp(odd, -bits)
+            plan: Any = _fitting(key, range(32, 1, -1), rule=key.name, scale_in=scale, scale_out=1.0, output_bits=32)
+        except PlanError:
+            continue
+        if plan.multiplier % 2:
+            break
+    unit, inverse = 1 << plan.shift, pow(plan.multiplier, -1, 1 << plan.shift)
+    values = [(unit // 2 + side) * inverse % unit + turn * unit for side in range(-2, 3) for turn in (-2, -1, 0, 1)]
+    return plan, [patterns.within(values, *plan.input_range)], ()
+
+
+@family("ranges", ("matmul",), ["unsigned", "whole", "offset", "least", "greatest"], ["limits", "extreme"])
+def ranges(key: Key) -> Draft:
+    """Second operands of a declared range: unsigned, the widest there is, one without 0, and a single value at either end."""
+    pair = {"unsigned": (0, 256), "whole": (-256, 256), "offset": (3, 7), "least": (-256, -256), "greatest": (256, 256)}[key.name]
+    plan: Any = key.plan(length=5, b_range=pair)
+    a = patterns.magnitudes(f"{key.id}/a", 15, *plan.input_range).reshape(3, 5)
+    b = raw_integers(f"{key.id}/b", 20, *pair).reshape(5, 4)
+    b[:, 0], b[:, 1] = pair
+    return plan, [a, b], ()
