@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..arithmetic.widths import Ints
 from ..errors import PlanError
 
 Channels: TypeAlias = int | tuple[int, ...]
@@ -286,13 +285,3 @@ def each(function: Callable[..., tuple[Any, ...]], *values: Any) -> tuple[Any, .
     count = lengths.pop()
     columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
     return tuple(zip(*(function(*row) for row in zip(*columns, strict=True)), strict=True))
-
-
-def smallest(values: Ints | tuple[int, ...]) -> int:
-    """The least of one integer or one per channel."""
-    return min(values) if isinstance(values, tuple) else int(values)
-
-
-def largest(values: Ints | tuple[int, ...]) -> int:
-    """The greatest of one integer or one per channel."""
-    return max(values) if isinstance(values, tuple) else int(values)
