@@ -428,6 +428,23 @@ def test_width_errors_offer_what_there_is(index: int, parts: list[str]) -> None:
         assert part in caught.value.remedy
 
 
+@pytest.mark.parametrize("scale", [(2.0**-12, 2.0**-12), (2.0**-12, 1.0), 2.0**-12])
+def test_constants_at_and_beyond_64_bits(scale: Any) -> None:
+    """c / (a * S**2) of 2**63, 2**64 and minus these, per channel or not: refused for what they make, where they are not still legal."""
+    for a, c, fine in ((-19, -20, True), (-19, 20, False), (-20, 20, False), (-20, -20, False), (-18, -20, True), (-18, 20, True)):
+        given = {"scale": scale, "a": 2.0**a, "b": 0.0, "c": math.copysign(2.0**20, c), "input_bits": 8}
+        first = int(math.copysign(1 << (44 - a), c))
+        if fine:
+            plan: Any = refsim.plan("i_poly", **given)
+            assert (plan.q_c[0] if plan.channels else plan.q_c) == first
+            assert refsim.run(plan, [[0, 0]]).tolist()[0][0] == first
+        else:
+            with pytest.raises(refsim.WidthError) as caught:
+                refsim.plan("i_poly", **given)
+            assert caught.value.intermediate == "out"
+            assert caught.value.interval[0] <= first <= caught.value.interval[1]
+
+
 def test_a_temporary_that_leaves_64_bits_is_refused() -> None:
     """V of i-LayerNorm is a condition on rows, but the evaluation must survive any row that is to be checked."""
     with pytest.raises(refsim.WidthError) as caught:
