@@ -276,12 +276,9 @@ def legal_scale(argument: str, value: Any, *, channels: bool = False, signed: bo
 
 
 def each(function: Callable[..., tuple[Any, ...]], *values: Any) -> tuple[Any, ...]:
-    """`function` of scalars, or channel by channel where a value is a tuple: a tuple of results, each one or one per channel."""
-    lengths = {len(v) for v in values if isinstance(v, tuple)}
-    if not lengths:
+    """`function` of scalars, or channel by channel where values are tuples (of one length): a tuple of results, one or one per channel."""
+    counts = [len(v) for v in values if isinstance(v, tuple)]
+    if not counts:
         return function(*values)
-    if len(lengths) > 1:
-        raise PlanError("per-channel parameters", sorted(lengths), "one length for all of them")
-    count = lengths.pop()
-    columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
+    columns = [v if isinstance(v, tuple) else (v,) * counts[0] for v in values]
     return tuple(zip(*(function(*row) for row in zip(*columns, strict=True)), strict=True))
