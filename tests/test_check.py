@@ -44,6 +44,15 @@ def test_right_target_is_conformant(tmp_path: Path) -> None:
     assert all(o["vectors"] > 0 and o["launches"] > o["vectors"] for o in report["ops"])
 
 
+def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path) -> None:
+    report, target = tmp_path / "report.json", tmp_path / "far.py"
+    target.write_text("def i_sqrt(n, plan):\n    return n * 0 - (1 << 40)\n")
+    words = ["--op", "i_sqrt", "--effort", "quick", "--jobs", "2", "--json", str(report)]
+    assert refsim("check", str(target), *words).returncode == 1
+    failures = [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
+    assert {f["got"] for f in failures} == {-(1 << 40)}
+
+
 @pytest.mark.parametrize(
     ("mock", "kind"),
     [

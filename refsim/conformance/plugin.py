@@ -133,12 +133,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
         record = as_json(made.record)
         if call.excinfo is not None and not record["failures"] and not record["broken"]:
             record["harness"] = str(call.excinfo.getrepr(style="short"))
-        outcome.get_result().refsim = record
+        outcome.get_result().refsim = json.dumps(record)  # as text: between processes pytest-xdist loses integers below -2**31
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    record = getattr(report, "refsim", None)
-    if record is not None and "config" in _SUITE:
+    text = getattr(report, "refsim", None)
+    if text is not None and "config" in _SUITE:
+        record = json.loads(text)
         _SUITE.setdefault("records", []).append(record)
         _event(_SUITE["config"], {"record": record, "seconds": report.duration})
 

@@ -169,7 +169,8 @@ def _run(
         _read(events, 0, asked, lambda record: None)
         if junit is not None and Path(folder, "junit.xml").is_file():
             place(Path(folder, "junit.xml").read_bytes(), junit)
-        if child.returncode not in (0, 1) and not result.interrupted and not any(o.records for o in asked):
+        lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
+        if child.returncode not in (0, 1) and not result.interrupted and lost:
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
 
 
