@@ -40,7 +40,8 @@ def requantize(q: Any, plan: Any) -> Any:
 
 
 def _leaves_register(plan: Any, operands: list[Any], steps: Any) -> Any:
-    shifted = operands[0].astype(np.int64) << np.maximum(31 - np.array(plan.shift), 0)
+    vanishes = 31 - np.frexp(_ratio(plan))[1] > 63  # Vela takes multiplier 0 then, and shift 16
+    shifted = operands[0].astype(np.int64) << np.maximum(31 - np.where(vanishes, 16, plan.shift), 0)
     return (shifted < -(1 << 31)) | (shifted >= 1 << 31)
 
 
