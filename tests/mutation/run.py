@@ -2,8 +2,8 @@
 
     python tests/mutation/run.py FOLDER [FILE ...]
 
-Makes in FOLDER a copy of what is needed, runs mutmut there on the files named (such as ``refsim/ops/softmax.py``; refsim/arithmetic and
-refsim/ops/gelu.py where none is) and prints the mutants that survive. Exit code 1 where there are others than docs/mutmut.md explains.
+Makes in FOLDER a copy of what is needed, runs mutmut there on the files named (such as ``refsim/ops/softmax.py``; all of refsim/arithmetic
+and refsim/ops where none is) and prints the mutants that survive. Exit code 1 where there are others than docs/mutmut.md explains.
 
 mutmut leaves decorated functions alone; in the copy a decorator is called behind its function instead, which is the same. It leaves alone
 as well what stands outside of functions, and there stand the lambdas of the rounding rules; in the copy these are functions, `_lambda_1`
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-USUAL = ("refsim/arithmetic/*", "refsim/ops/gelu.py")
+USUAL = ("refsim/arithmetic/*", "refsim/ops/*")
 """Files whose survivors docs/mutmut.md explains."""
 CONFIG = """[project]
 name = "judged"
