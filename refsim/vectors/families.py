@@ -1302,6 +1302,20 @@ def beside_ties(key: Key) -> Draft:
     return plan, [patterns.within(values, *plan.input_range)], ()
 
 
+_BESIDE = {"above-52": 1 + 2.0**-52, "below-53": 1 - 2.0**-53, "above-30": 1 + 2.0**-30, "above-23": 1 + 2.0**-23, "below-24": 1 - 2.0**-24}
+
+
+@family("beside-one", ("quantize", "dequantize"), list(_BESIDE), ["limits"])
+def beside_one(key: Key) -> Draft:
+    """Scales that are 1 but for their last bits: no scale at all to whoever compares in binary32, as ONNX Runtime's optimizer does."""
+    plan: Any = key.plan(scale=_BESIDE[key.name], **{"output_bits" if key.op == "quantize" else "input_bits": 32})
+    if key.op == "dequantize":
+        return plan, [patterns.magnitudes(key.id, 40, *plan.input_range)], ()
+    steps = np.array([0.5, 1.5, 2.5, 1000.5, 32767.5, 4194303.5, 2.0**22 + 1, 2.0**23 + 2, 2.0**24 - 2, 2.0**30 - 64])
+    x = np.concatenate([steps, -steps]).astype(key.d.operands[0].kind)
+    return plan, [np.concatenate([x, np.nextafter(x, x.dtype.type(0)), np.nextafter(x, x * 2)])], ()
+
+
 @family("ranges", ("matmul",), ["unsigned", "whole", "offset", "least", "greatest"], ["limits", "extreme"])
 def ranges(key: Key) -> Draft:
     """Second operands of a declared range: unsigned, the widest there is, one without 0, and a single value at either end."""
