@@ -265,27 +265,33 @@ def rescaling(values: Any, channels: int | None, **given: Any) -> Any:
     return refsim.plan("requantize", scale_in=scales, scale_out=1.0, input_bits=60, **given)
 
 
+def halving() -> Any:
+    """A plan at which every odd integer is a tie."""
+    return refsim.plan("requantize", scale_in=0.5, scale_out=1.0, input_bits=60, output_bits=32)
+
+
 def fusions(dialect: str, channels: int | None) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
     """An op with the operands and plans of its fused call, and what the composition gives."""
     gelu = refsim.plan("i_gelu", dialect=dialect, scale=2.0**-9 if channels is None else tuple(2.0 ** -(9 + k % 3) for k in range(5)))
     q = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 700)[0]
     plain = refsim.run(gelu, q)
     unsigned = {"output_signed": False, "output_bits": 32, "zero_point": 1 << 31}
-    for rescale in (rescaling(plain, channels), rescaling(plain, None, **unsigned)):
+    for rescale in (rescaling(plain, channels), rescaling(plain, None, **unsigned), halving()):
         yield "i_gelu", (q, gelu, rescale), refsim.run(rescale, plain)
     own = {"shift": 3} if dialect == "ibert" else {"fraction_bits": 8}
     norm = refsim.plan("i_layernorm", dialect=dialect, length=5, beta=(0.5, -1.0, 0.0, 2.0, -0.25), **own)
     rows = np.append(np.arange(135) ** 3 % 1999 - 1000, np.full(5, 7)).reshape(28, 5)
     plain = refsim.run(norm, rows)
-    rescale = rescaling(plain, channels, zero_point=3)
-    yield "i_layernorm", (rows, norm, rescale), refsim.run(rescale, plain)
-    linear = refsim.plan("linear", dialect=dialect, in_features=33, out_features=5)
+    for rescale in (rescaling(plain, channels, zero_point=3), halving()):
+        yield "i_layernorm", (rows, norm, rescale), refsim.run(rescale, plain)
+    outputs = 75  # more than a tile has
+    linear = refsim.plan("linear", dialect=dialect, in_features=33, out_features=outputs)
     a = (np.arange(40 * 33) ** 3 % 251 - 125).reshape(40, 33).astype(np.int8)
-    weight = (np.arange(5 * 33) ** 3 % 241 - 120).reshape(5, 33).astype(np.int8)
-    for bias in (None, np.arange(5, dtype=np.int32) * 1000):
+    weight = (np.arange(outputs * 33) ** 3 % 241 - 120).reshape(outputs, 33).astype(np.int8)
+    for bias in (None, np.arange(outputs, dtype=np.int32) * 1000):
         plain = refsim.run(linear, a, weight, bias)
-        rescale = rescaling(plain, channels)
-        yield "linear", (a, weight, bias, linear, rescale), refsim.run(rescale, plain)
+        for rescale in (rescaling(plain, channels and outputs), halving()):
+            yield "linear", (a, weight, bias, linear, rescale), refsim.run(rescale, plain)
 
 
 @both
@@ -295,6 +301,16 @@ def test_fused_equals_composition(target: Any, dialect: str, channels: int | Non
     for op, call, due in fusions(dialect, channels):
         assert np.unique(due).size > 20, op
         assert np.array_equal(getattr(target, op)(*call), due), op
+
+
+@both
+def test_embedding_sum_reads_nothing_beyond_its_operands(target: Any) -> None:
+    (ids, tables, *plans), _ = next(sums("ibert"))
+    for wrong in ([ids[0], ids[1], ids[2][:1]], [ids[0], ids[1][..., :1], ids[2]]):
+        with pytest.raises(ValueError, match="ids of shapes"):
+            target.embedding_sum(wrong, tables, *plans)
+    with pytest.raises(ValueError, match="tables of widths"):
+        target.embedding_sum(ids, [tables[0], tables[1][:, 1:], tables[2]], *plans)
 
 
 def sums(dialect: str) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -246,9 +246,12 @@ def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> 
     add_types, add_positions : plans of residual_add
     """
     rows, values = [_array(i, np.int32) for i in ids], [_array(t, np.int8) for t in tables]
-    dim = values[0].shape[1]
+    shapes, widths = [i.shape for i in rows], [t.shape[1] for t in values]
+    if len(set(shapes)) > 1 or len(set(widths)) > 1:  # the kernel would read beyond the smallest
+        raise ValueError(f"ids of shapes {shapes}, tables of widths {widths}: legal are ids of one shape and tables of one width")
+    dim = widths[0]
     adders = *_adder(add_types), *_adder(add_positions)
-    shape = (*rows[0].shape, dim)
+    shape = (*shapes[0], dim)
     return _elements("embedding_sum", shape, np.int32, *rows, np.int64(rows[0].size), np.int64(dim), *values, *adders)
 
 

@@ -254,7 +254,10 @@ def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> 
         Of words, token types and positions; ids of one shape, tables of one width.
     add_types, add_positions : plans of residual_add
     """
-    shape = (*np.shape(ids[0]), np.shape(tables[0])[1])
+    shapes, widths = [np.shape(i) for i in ids], [np.shape(t)[1] for t in tables]
+    if len(set(shapes)) > 1 or len(set(widths)) > 1:  # the kernel would read beyond the smallest
+        raise ValueError(f"ids of shapes {shapes}, tables of widths {widths}: legal are ids of one shape and tables of one width")
+    shape = (*shapes[0], widths[0])
     operands = [_tensor(i, np.int32) for i in ids] + [_tensor(t, np.int8) for t in tables]
     (types, types_channels), (positions, positions_channels) = _adder(add_types), _adder(add_positions)
     integers = (int(np.prod(shape)), shape[-1], types_channels, positions_channels)
