@@ -203,7 +203,22 @@ _PRODUCT = {
     },
     "operands": [[8971541], [0]],
 }
+_OUTPUT = {
+    "parameters": {"scale_in": 4.0, "scale_residual": 1.0, "scale_out": 1.0, "input_bits": 24, "output_bits": 32},
+    "operands": [[1 << 22], [1]],
+}
+_BESIDE_A_TIE = (1 << 53) + 1, 2.0**-54
 WITNESSES: dict[tuple[str, str], dict[str, Any]] = {
+    ("residual_add-output-in-binary32", "float64"): _OUTPUT,
+    ("residual_add-output-in-binary32", "float32"): _OUTPUT,
+    ("requantize-operand-in-binary64", "float64"): {
+        "parameters": {"scale_in": _BESIDE_A_TIE[1], "scale_out": 1.0, "input_bits": 56},
+        "operands": [[_BESIDE_A_TIE[0]]],
+    },
+    ("residual_add-operand-in-binary64", "float64"): {
+        "parameters": {"scale_in": _BESIDE_A_TIE[1], "scale_residual": 1.0, "scale_out": 1.0, "input_bits": 56},
+        "operands": [[_BESIDE_A_TIE[0]], [0]],
+    },
     ("residual_add-product-of-53-bits", "float64"): _PRODUCT,
     ("residual_add-product-of-53-bits", "float32"): _PRODUCT,
     ("erf-in-binary64", "float64"): _binary64([[-432394]], scale=3.000000026176508e-09, input_bits=32),
@@ -236,7 +251,12 @@ def deviations(kind: Any) -> list[dict[str, Any]]:
     add("requantize", "product-of-53-bits", _fixed_point_mul(kind, "product"), product)
     add("residual_add", "product-of-53-bits", _fixed_point_mul(kind, "product"), product)
     output = "FixedPointMul clamps and returns in binary32: codes beyond 2**24 lose their last bits"
-    add("requantize", "output-in-binary32", _fixed_point_mul(kind, "output"), output)
+    operand = (
+        f"(q*S)/S is not q in {np.finfo(kind).nmant + 1} bits, beyond {'2**53' if kind is np.float64 else '2**22'} not even when rounded"
+    )
+    for op in ("requantize", "residual_add"):
+        add(op, "output-in-binary32", _fixed_point_mul(kind, "output"), output)
+        add(op, f"operand-in-binary{np.finfo(kind).bits}", _fixed_point_mul(kind, "operand"), operand)
     nan = "2**31 / std with std = 0 makes NaN and infinities where only the bias is due"
     add("i_layernorm", "nan-on-constant-row", lambda plan, operands, steps: steps.sigma == 0, nan, "kssteven418/I-BERT #30, #31")
     bits, carrier = np.finfo(kind).nmant + 1, f"in-binary{np.finfo(kind).bits}"
@@ -249,9 +269,6 @@ def deviations(kind: Any) -> list[dict[str, Any]]:
     exponentials = "the 16-bit step divides the exponentials by their own scale first: another multiplier, so near ties fall otherwise"
     add("i_softmax", f"exponentials-{carrier}", _softmax(kind, "exponentials"), exponentials)
     if kind is np.float32:
-        operand = "(q*S)/S is not q in binary32, beyond 2**22 not even when rounded"
-        add("requantize", f"operand-{carrier}", _fixed_point_mul(kind, "operand"), operand)
-        add("residual_add", f"operand-{carrier}", _fixed_point_mul(kind, "operand"), operand)
         add("linear", f"sum-{carrier}", _sum_of_linear, f"(q*S)/S is not q and is not rounded; sums and bias {short}")
         add("i_exp", carrier, _carrier_of_exp(kind), f"remainder, product and sum {short}")
         quotient = "e16 * f, of up to 32 bits, rounds up to a multiple of 2**(32-k): 256 for a one-hot row, 128 for two equal scores"

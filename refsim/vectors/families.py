@@ -1209,18 +1209,19 @@ def defaults(key: Key) -> Draft:
 
 
 def _limited(d: Definition) -> list[str]:
-    return [] if d.key == ("i_softmax", "paper") else ["least"] if d.name == "residual_add" else ["least", "greatest"]
+    return [] if d.key == ("i_softmax", "paper") else ["least", "greatest"]
 
 
 @family("limits", ("i_poly", "i_layernorm", "i_softmax", "requantize", "residual_add"), _limited, ["limits"])
 def limits(key: Key) -> Draft:
-    """Coefficients, gamma and beta of the least and of the greatest legal magnitude, of both signs; the fewest bits of a residual
-    add; the greatest zero point of an unsigned output of 2 and of 32 bits, with the ends of the addend; in i-softmax the least x_max,
+    """Coefficients, gamma and beta of the least and of the greatest legal magnitude, of both signs; the fewest and the most bits of a
+    residual; the greatest zero point of an unsigned output of 2 and of 32 bits, with the ends of the addend; in i-softmax the least x_max,
     and the scale at which q_c is 2**31, the greatest there is."""
     small = key.name == "least"
     given: dict[str, Any]
     if key.op == "residual_add":
-        plan: Any = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0, input_bits=2, residual_bits=2, output_bits=2)
+        given = dict(zip(("input_bits", "residual_bits", "output_bits"), (2, 2, 2) if small else (64, 64, 32), strict=True))
+        plan: Any = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0 if small else 2.0**32, **given)
         return plan, [patterns.magnitudes(f"{key.id}/{o.name}", 24, *o.range(plan)) for o in key.d.operands], ()
     if key.op == "requantize":
         bits, addend = (2, -(1 << 31)) if small else (32, (1 << 31) - 1)
