@@ -650,6 +650,18 @@ def test_the_vectors_are_no_results(tmp_path: Path, format: str) -> None:
     assert "only" in found["trouble"]
 
 
+def test_a_vector_is_no_result(tmp_path: Path) -> None:
+    case = next(load().cases("i_sqrt", "paper"))
+    path = tmp_path / f"{case.id}.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(form.archive({"operands.n": case.operands[0], "out": case.out}))
+    manifest(tmp_path)
+    code, found, text = checked(f"results:{tmp_path}")
+    assert code == 3, text
+    assert one(found, "i_sqrt")["broken"][0]["kind"] == "malformed"
+    assert "operands.n" in one(found, "i_sqrt")["broken"][0]["text"]
+
+
 def test_results_in_the_lines_of_rendered_vectors(tmp_path: Path) -> None:
     folder = tmp_path / "farm"
     folder.mkdir()
