@@ -232,7 +232,7 @@ def unarchive(data: bytes, most: int = MAX_MEMBERS) -> dict[str, NDArray[Any]]:
                     raise Malformed(f"{info.filename!r:.80} is no array, or there twice")
                 arrays[name] = _array(members.read(info))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeError, ValueError, OSError) as error:
-        raise Malformed(f"not a plain .npz: {error}") from None
+        raise Malformed(f"not a plain .npz: {error!s:.200}") from None  # zipfile may quote what is no name, thousands of bytes long
     return arrays
 
 
