@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from refsim.cli import app
 from refsim.conformance.client import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
+from refsim.conformance.fingerprint.named import named as all_asked
 from refsim.conformance.mutants import mutant
 from refsim.conformance.runner import check
 from refsim.ops.requantize import RULES
@@ -281,3 +282,16 @@ def test_check_says_that_the_arithmetic_is_right() -> None:
     asked, _, advice = failure["fingerprint"].partition(" are answered as by the simulator: ")
     assert re.fullmatch(r"all [\d,]+ lanes of \d+ launches", asked)
     assert advice == "look at lengths, layouts, channels and rare operands"
+
+
+def test_a_rule_that_has_no_plan_there_explains_nothing() -> None:
+    """half_even_shift exists for powers of two only: where there are none no answer contradicts it."""
+    domain = {"rule": ("dyadic_half_even",), "scale_in": (0.1, 0.3, 0.7), "scale_out": (0.37, 0.11)}
+
+    def odd(plan: Any, operands: list[Any]) -> Any:
+        return np.asarray(run(plan, *operands)) ^ 5
+
+    text, certain = all_asked(odd, "requantize", "ibert", domain)
+    assert text.startswith(NONE) and not certain
+    made = identify(odd, "requantize", "ibert", domain)
+    assert made.found == "" and "half_even_shift" not in made.nearest

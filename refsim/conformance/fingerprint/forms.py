@@ -82,7 +82,6 @@ class Finding:
 
     property: str
     found: str
-    due: str
     evidence: Evidence | None
 
 

@@ -57,7 +57,7 @@ def identify(
     made.void = len(void)
     wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     silent = {h.name: sum(p is None for p in said) for h, said in zip(chosen.hypotheses, chosen.predictions, strict=True)}
-    standing = [h for h in chosen.hypotheses if not wrong[h.name]]
+    standing = [h for h in chosen.hypotheses if not wrong[h.name] and silent[h.name] < len(chosen.launches)]
     standing.sort(key=lambda h: (silent[h.name], h.name != due, not h.known))  # what says nothing somewhere explains less
     if standing and made.void < made.probes:
         made.found = standing[0].name
@@ -68,7 +68,7 @@ def identify(
     elif standing:
         made.nearest, standing = "known deviations apply to every probe", []
     else:
-        best = min(chosen.hypotheses, key=lambda h: (len(wrong[h.name]), not h.known))
+        best = min((h for h in chosen.hypotheses if wrong[h.name]), key=lambda h: (len(wrong[h.name]), not h.known))
         spoken = made.probes - made.void
         shown = _evidence(d, chosen, answers, best, wrong[best.name])
         made.nearest = f"{best.name} explains {spoken - len(wrong[best.name])} of {spoken}; {shown}"
@@ -106,9 +106,8 @@ def _finding(
     d: Definition, name: str, chosen: Chosen, answers: list[Any], standing: list[Hypothesis], wrong: dict[str, Any], asked: str
 ) -> Finding:
     """A property: what all hypotheses left have in common, with the probe that refuted the nearest one that has it otherwise."""
-    right = next((h.properties.get(name, "") for h in chosen.hypotheses if h.name == asked), "")
     if not standing:
-        return Finding(name, NONE, right, None)
+        return Finding(name, NONE, None)
     said = [p is not None for p in chosen.predictions[chosen.hypotheses.index(standing[0])]]
     full = [h for h in standing if [p is not None for p in chosen.predictions[chosen.hypotheses.index(h)]] == said]
     values = list(dict.fromkeys(h.properties[name] for h in full if name in h.properties))
@@ -116,13 +115,13 @@ def _finding(
     others = [h for h in chosen.hypotheses if wrong[h.name] and h.properties.get(name) not in (*values, None)]
     others.sort(key=lambda h: (sum(h.properties.get(p) != v for p, v in mine.items()), h.name != asked, len(wrong[h.name])))
     if not others:
-        return Finding(name, " or ".join(values) or NONE, right, None)
+        return Finding(name, " or ".join(values) or NONE, None)
     where, first = wrong[others[0].name], chosen.hypotheses[0]
     if first.name == SIMULATOR:  # where the mutant's own mistake shows, if it does on any of them
         odd, due = (chosen.predictions[chosen.hypotheses.index(h)] for h in (others[0], first))
         where = [(i, j) for i, j in where if odd[i][j] != due[i][j]] or where
     evidence = _evidence(d, chosen, answers, others[0], where, others[0].properties[name])
-    return Finding(name, " or ".join(values) or NONE, right, evidence)
+    return Finding(name, " or ".join(values) or NONE, evidence)
 
 
 def _evidence(

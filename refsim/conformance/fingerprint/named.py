@@ -40,7 +40,7 @@ def named(
         domain["rule"] = rule = chosen_rule(domain, rule)
     standing = rule_hypotheses(dialect) if rules else formula_hypotheses(d)
     due = next(h for h in standing if h.name == (rule if rules else SIMULATOR))
-    silent = dict.fromkeys((h.name for h in standing), 0)
+    silent, unsaid = dict.fromkeys((h.name for h in standing), 0), dict.fromkeys((h.name for h in standing), 0)  # launches, lanes
     last, launches, lanes = "", 0, 0
     for launch in rule_launches(d, domain) if rules else drawn_launches(d, domain):
         try:
@@ -52,7 +52,8 @@ def named(
         for h in standing:
             theirs = _answer(h, launch.plan, launch.operands)
             wrong = np.False_ if theirs is None else differ(got, theirs) & ~granted
-            silent[h.name] += theirs is None
+            if theirs is None:
+                silent[h.name], unsaid[h.name] = silent[h.name] + 1, unsaid[h.name] + got.size
             if wrong.any():
                 last = f"{h.name} as far as {_at(d, launch.plan, launch.operands, got, theirs, wrong)}"
             else:
@@ -65,14 +66,20 @@ def named(
     asked = f"all {lanes:,} lanes of {launches} launches"
     if due in standing:
         return f"{asked} are answered as by {due.name}: look at lengths, layouts, channels and rare operands", False
+    standing = [h for h in standing if silent[h.name] < launches]  # what never says anything explains nothing
+    if not standing:
+        return f"{NONE}; the last to hold was {last}", False
     standing.sort(key=lambda h: (silent[h.name], not h.known))  # what says nothing somewhere explains less
     found = standing[0]
+    if silent[found.name]:
+        spoken = launches - silent[found.name]
+        asked = f"all {lanes - unsaid[found.name]:,} lanes of the {spoken} of {launches} launches that it has a plan for"
     if not rules:
         return f"{OR.join(in_step(mutant(h.name)) for h in standing[:TOLD])}, on {asked}", True
     others = [name for name, does in found.properties.items() if does != due.properties.get(name)]
     does = "; ".join(f"{name}: {found.properties[name]} where {due.properties[name]} is due" for name in others)
     equal = [h.name for h in standing[1:] if h.known]
-    return f"{found.name}, on {asked} ({does})" + (f"; so does {', '.join(equal)}" if equal else ""), True
+    return f"{found.name}, on {asked} ({does})" + (f"; so does {', '.join(equal)}" if equal else ""), 2 * silent[found.name] < launches
 
 
 def _answer(h: Hypothesis, plan: Plan, operands: list[Any]) -> Any:
