@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...registry import definition
 from ..client import Broken
 from ..diagnose import OR, TOLD, differ, in_step
 from ..mutants import mutant
-from .forms import NONE, SIMULATOR, Ask, Hypothesis, Known
-from .formulas import drawn_launches, formula_hypotheses
+from .forms import NONE, SIMULATOR, Ask, Known
 from .identify import chosen_rule, plan_words, shortly
-from .rules import rule_hypotheses, rule_launches
+from .probes import answer, candidates, hypotheses_of
 
 
 def named(
@@ -38,11 +36,11 @@ def named(
     domain = dict(domain or {})
     if rules:
         domain["rule"] = rule = chosen_rule(domain, rule)
-    standing = rule_hypotheses(dialect) if rules else formula_hypotheses(d)
+    standing = hypotheses_of(d)
     due = next(h for h in standing if h.name == (rule if rules else SIMULATOR))
     silent, unsaid = dict.fromkeys((h.name for h in standing), 0), dict.fromkeys((h.name for h in standing), 0)  # launches, lanes
     last, launches, lanes = "", 0, 0
-    for launch in rule_launches(d, domain) if rules else drawn_launches(d, domain):
+    for launch in candidates(d, domain):
         try:
             got = np.asarray(ask(launch.plan, launch.operands))
         except Broken:
@@ -50,7 +48,7 @@ def named(
         granted = np.False_ if known is None else known(launch.plan, launch.operands)
         launches, lanes, left = launches + 1, lanes + got.size, []
         for h in standing:
-            theirs = _answer(h, launch.plan, launch.operands)
+            theirs = answer(h, launch)
             wrong = np.False_ if theirs is None else differ(got, theirs) & ~granted
             if theirs is None:
                 silent[h.name], unsaid[h.name] = silent[h.name] + 1, unsaid[h.name] + got.size
@@ -80,14 +78,6 @@ def named(
     does = "; ".join(f"{name}: {found.properties[name]} where {due.properties[name]} is due" for name in others)
     equal = [h.name for h in standing[1:] if h.known]
     return f"{found.name}, on {asked} ({does})" + (f"; so does {', '.join(equal)}" if equal else ""), 2 * silent[found.name] < launches
-
-
-def _answer(h: Hypothesis, plan: Plan, operands: list[Any]) -> Any:
-    try:
-        out = h.answer(plan, operands)
-    except (RefsimError, ArithmeticError, ValueError):
-        return None
-    return None if out is None else np.asarray(out)
 
 
 def _at(d: Definition, plan: Plan, operands: list[Any], got: Any, theirs: Any, wrong: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -43,11 +43,28 @@ def _kept(op: str, dialect: str, domain_text: str) -> Chosen:
     return chosen_probes(definition(op, dialect), {name: freeze(value) for name, value in json.loads(domain_text).items()})
 
 
+def hypotheses_of(d: Definition) -> list[Hypothesis]:
+    """Every known way to compute an op."""
+    return rule_hypotheses(d.dialect) if d.name == "requantize" else formula_hypotheses(d)
+
+
+def candidates(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
+    """Launches on which they may differ."""
+    return rule_launches(d, domain) if d.name == "requantize" else drawn_launches(d, domain)
+
+
+def answer(h: Hypothesis, launch: Launch) -> Any:
+    """What a hypothesis answers; None where it has no answer (no plan, or an overflow that no machine is meant to have)."""
+    try:
+        out = h.answer(launch.plan, launch.operands)
+    except (RefsimError, ArithmeticError, ValueError):
+        return None
+    return None if out is None else np.asarray(out)
+
+
 def chosen_probes(d: Definition, domain: dict[str, Any], known: Known | None = None) -> Chosen:
     """The probes for a domain: chosen greedily, each the candidate that tells most of the pairs apart that are not yet."""
-    op, dialect = d.key
-    hypotheses = rule_hypotheses(dialect) if op == "requantize" else formula_hypotheses(d)
-    launches = list(rule_launches(d, domain) if op == "requantize" else drawn_launches(d, domain))
+    hypotheses, launches = hypotheses_of(d), list(candidates(d, domain))
     if known is not None:
         launches = [rest for launch in launches if (rest := without_known(known, launch)) is not None]
     owner, columns, weights, weighed = [], [np.zeros((len(hypotheses), 0), dtype=np.int16)], [], 0
@@ -99,11 +116,7 @@ def tokens_of(out: Any, launch: Launch) -> list[Any]:
 
 
 def _predicted(h: Hypothesis, launch: Launch) -> list[Any] | None:
-    """What a hypothesis answers; None where it has no answer (no plan, or an overflow that no machine is meant to have)."""
-    try:
-        out = h.answer(launch.plan, launch.operands)
-    except (RefsimError, ArithmeticError, ValueError):
-        return None
+    out = answer(h, launch)
     return None if out is None else tokens_of(out, launch)
 
 
