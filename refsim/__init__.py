@@ -16,6 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .certificates import Certificate as Certificate
+    from .certificates import certificate as certificate
     from .conformance.targets import target as target
     from .errors import ContentError as ContentError
     from .errors import DomainError as DomainError
@@ -25,13 +27,11 @@ if TYPE_CHECKING:
     from .errors import UsageError as UsageError
     from .errors import WidthError as WidthError
     from .ops.base import Plan as Plan
-    from .registry import Certificate as Certificate
-    from .registry import certificate as certificate
+    from .plans import plan as plan
     from .registry import definition as definition
     from .registry import definitions as definitions
-    from .registry import plan as plan
-    from .registry import run as run
-    from .registry import trace as trace
+    from .verbs import run as run
+    from .verbs import trace as trace
 
 __version__ = "0.1.0"
 
@@ -39,7 +39,10 @@ _HOME = {
     "target": "conformance.targets",
     **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     "Plan": "ops.base",
-    **dict.fromkeys(("Certificate", "certificate", "definition", "definitions", "plan", "run", "trace"), "registry"),
+    **dict.fromkeys(("Certificate", "certificate"), "certificates"),
+    **dict.fromkeys(("definition", "definitions"), "registry"),
+    "plan": "plans",
+    **dict.fromkeys(("run", "trace"), "verbs"),
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

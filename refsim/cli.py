@@ -61,7 +61,7 @@ def ops(
     op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
 ) -> None:
     """List every operation in every dialect: operands, intermediates with their widths, source."""
-    from . import registry
+    from . import certificates, registry
 
     if op is not None and op not in registry.names():
         raise UsageError(f"there is no op {op!r}; there are {', '.join(registry.names())}")
@@ -83,7 +83,7 @@ def ops(
         for name, parameter in registry.parameters(d).items():
             default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
             _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
-        for name, mark in registry.marks(d).items():
+        for name, mark in certificates.marks(d).items():
             _CONSOLE.print(f"  intermediate {name}: {mark}", markup=False)
         _CONSOLE.print()
 
@@ -141,14 +141,14 @@ def explain(
 
 def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
     """The plan of `op` from the options that are its parameters."""
-    from . import registry
+    from . import plans, registry
 
     given = plan_parameters(arguments)
     d = registry.definition(op, dialect)
     for name in given:
         if name not in registry.parameters(d):
             raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(registry.parameters(d))}")
-    return registry.plan(op, dialect=dialect, **given)
+    return plans.plan(op, dialect=dialect, **given)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

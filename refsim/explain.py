@@ -8,9 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .certificates import certificate
 from .ops.base import Plan
-from .registry import certificate, of, parameters, trace
+from .registry import of, parameters
 from .vectors.patterns import Words, draw_operands
+from .verbs import trace
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refsim.arithmetic import (
-    RULES,
+    ROUNDINGS,
     Signed,
     Unsigned,
     divide,
@@ -78,7 +78,7 @@ def objects(values: Iterable[int]) -> Any:
 
 
 def test_the_rules_are_those_defined() -> None:
-    assert list(RULES) == list(DEFINITIONS)
+    assert list(ROUNDINGS) == list(DEFINITIONS)
 
 
 @every_rule

@@ -12,7 +12,8 @@ import pytest
 import refsim
 from refsim.carriers import tiles
 from refsim.ops.base import Choice, Scales
-from refsim.registry import parameters, unproven
+from refsim.plans import unproven
+from refsim.registry import parameters
 
 DEFINITIONS = list(refsim.definitions())
 every_op = pytest.mark.parametrize("d", DEFINITIONS, ids=lambda d: f"{d.name}-{d.dialect}")

@@ -18,8 +18,9 @@ from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, i
 from refsim.conformance.fingerprint.named import named as all_asked
 from refsim.conformance.mutants import mutant
 from refsim.conformance.runner import check
-from refsim.ops.requantize import RULES
-from refsim.registry import definitions, run
+from refsim.ops.rescalings import RESCALINGS
+from refsim.registry import definitions
+from refsim.verbs import run
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ def named(made: Any) -> set[str]:
 def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
     chosen = probes("requantize", dialect, {"rule": "dyadic_half_even"})
     assert sum(map(len, chosen.launches)) <= MOST == 200
-    apart = {frozenset((a, b)) for a, b, _ in chosen.alike if a in RULES and b in RULES}
+    apart = {frozenset((a, b)) for a, b, _ in chosen.alike if a in RESCALINGS and b in RESCALINGS}
     assert apart == EQUAL, "no other two rules are alike within the whole domain"
     for h in chosen.hypotheses:
 
@@ -54,13 +55,13 @@ def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
         assert h.name in named(made) or (not h.known and made.found), (h.name, made.found)
         if h.name == "half even with the product in binary64":
             assert made.found == h.name, "a product beyond 53 bits beside a tie is among the probes"
-        if h.name in RULES:
+        if h.name in RESCALINGS:
             assert made.found == h.name or frozenset({made.found, h.name}) in EQUAL
             assert all(frozenset({made.found, other}) in EQUAL for other in made.equal)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", RESCALINGS)
 @pytest.mark.parametrize("dialect", ["ibert", "paper"])
 def test_every_rule_names_itself_when_asked_for_itself(rule: str, dialect: str) -> None:
     made = identify(lambda plan, operands: run(plan, *operands), "requantize", dialect, {"rule": (rule,)})

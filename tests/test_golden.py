@@ -188,7 +188,7 @@ def test_directed_cases_of_the_specification(shipped):
     )
     assert len(domains) >= 12
     rules = {case.plan.rule for case in shipped["requantize", "ibert"] if "tie" in case.tags}
-    assert rules == set(families.RULES)
+    assert rules == set(families.RESCALINGS)
 
 
 # ------------------------------------------------------------------------------------------------------------------ stability

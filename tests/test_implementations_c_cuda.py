@@ -24,7 +24,7 @@ import refsim
 from refsim.arithmetic import raw_integers
 from refsim.conformance.targets import covers
 from refsim.content import content
-from refsim.ops.requantize import RULES
+from refsim.ops.rescalings import RESCALINGS
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
@@ -89,7 +89,7 @@ def launches(target: Any, op: str, dialect: str, rounds: int = ROUNDS) -> Iterat
     """Plans in the target's domain, drawn and directed, with operands at ties, clip sides, edges and ends of the range."""
     d = refsim.definition(op, dialect)
     domain = getattr(target, "DOMAIN", {}).get(op, {})
-    rules = domain.get("rule", tuple(RULES)) if op == "requantize" else (None,)
+    rules = domain.get("rule", tuple(RESCALINGS)) if op == "requantize" else (None,)
     for rule in rules:
         for k in range(rounds):
             source = Words(f"{op}/{dialect}/{rule}/{k}")
@@ -162,7 +162,7 @@ def test_rules_stand_in_the_order_of_the_header(c: Any) -> None:
     header = (FOLDERS["c"] / "ibert.h").read_text()
     names = header.split("enum requantize_rule {")[1].split("}")[0].lower().replace(",", " ").split()
     assert tuple(names) == c.RULES
-    assert set(names) == set(RULES)
+    assert set(names) == set(RESCALINGS)
 
 
 @pytest.mark.parametrize("name", ["c", "cuda"])

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import refsim
 from refsim.arithmetic import raw_integers
-from refsim.registry import of, unproven
+from refsim.plans import unproven
+from refsim.registry import of
 
 try:
     import torch

@@ -18,7 +18,7 @@ import pytest
 
 import refsim
 from refsim.arithmetic import raw_integers
-from refsim.ops.requantize import RULES
+from refsim.ops.rescalings import RESCALINGS
 
 # ----------------------------------------------------------------------------------------------------------- transcriptions
 
@@ -287,12 +287,12 @@ def check(plan: Any, xs: list[int]) -> None:
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert list(TRANSCRIBED) == list(RULES)
-    assert len(RULES) == 23
-    assert {name for name, rule in RULES.items() if rule.addend} == ADDENDS
-    assert {name: rule.input_bits for name, rule in RULES.items() if rule.input_bits != 32} == INPUT_BITS
-    assert {name for name, rule in RULES.items() if rule.signed} == {name for name, (_, _, signed) in DOMAIN.items() if signed}
-    assert {name for name, rule in RULES.items() if rule.wraps} == {"truncate_low_bits"}
+    assert list(TRANSCRIBED) == list(RESCALINGS)
+    assert len(RESCALINGS) == 23
+    assert {name for name, rule in RESCALINGS.items() if rule.addend} == ADDENDS
+    assert {name: rule.input_bits for name, rule in RESCALINGS.items() if rule.input_bits != 32} == INPUT_BITS
+    assert {name for name, rule in RESCALINGS.items() if rule.signed} == {name for name, (_, _, signed) in DOMAIN.items() if signed}
+    assert {name for name, rule in RESCALINGS.items() if rule.wraps} == {"truncate_low_bits"}
 
 
 @every_rule

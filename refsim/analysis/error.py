@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import registry
+from .. import plans, registry, verbs
 from ..errors import DomainError, PlanError, WidthError
 from ..ops.base import Plan
 from .reference import EXACT, REAL, Reals
@@ -136,14 +136,14 @@ def measure(
     d = registry.definition(op, dialect)
     given: dict[str, Any] = {"scale": scale, "constants": constants}
     if input_bits is not None:
-        plan = registry.plan(op, dialect=dialect, input_bits=input_bits, **given)
+        plan = plans.plan(op, dialect=dialect, input_bits=input_bits, **given)
         lo, hi = _integers(_scale(plan), interval, plan.input_range)
     else:
         # Only a plan checks its scale, and only the scale says which inputs the final plan is for.
-        legal = _scale(registry.unproven(op, dialect, given))
+        legal = _scale(plans.unproven(op, dialect, given))
         assert d.input is not None  # every op with a reference reads integers
         lo, hi = _integers(legal, interval, d.input.bounds(d.input.legal[1]))
-        plan = registry.plan(op, dialect=dialect, input_range=(lo, hi), **given)
+        plan = plans.plan(op, dialect=dialect, input_range=(lo, hi), **given)
     error, arithmetic = _Tally(), _Tally()
     for x, value in _values(plan, lo, hi):
         error.add(x, value - EXACT[op](x))
@@ -153,7 +153,7 @@ def measure(
 
 def samples(plan: Plan, q: NDArray[np.int64]) -> tuple[Reals, Reals]:
     """Real inputs and real outputs of `plan` at the integers `q`."""
-    value = registry.run(plan, q) * _scale(plan, "output_scale") + 0.0  # i-GELU's scale is negative: no -0
+    value = verbs.run(plan, q) * _scale(plan, "output_scale") + 0.0  # i-GELU's scale is negative: no -0
     return np.asarray(q * _scale(plan), dtype=np.float64), np.asarray(value, dtype=np.float64)
 
 
@@ -196,7 +196,7 @@ def _scale(plan: Plan, name: str = "scale") -> float:
 def _fits_int32(plan: Plan, lo: int, hi: int) -> bool:
     given = {**dict(plan.parameters), "register_bits": 32, "input_range": (lo, hi), "input_bits": None}
     try:
-        registry.plan(plan.op, dialect=plan.dialect, **given)
+        plans.plan(plan.op, dialect=plan.dialect, **given)
     except WidthError:
         return False
     return True

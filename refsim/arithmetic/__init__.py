@@ -12,11 +12,11 @@ from .primitives import (
     scaled_quotient,
     shift_right,
 )
-from .rounding import RULES, round_quotient
+from .rounding import ROUNDINGS, round_quotient
 from .widths import Signed, Unsigned, saturate, wrap
 
 __all__ = [
-    "RULES",
+    "ROUNDINGS",
     "Signed",
     "Unsigned",
     "divide",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-RULES: dict[str, str] = {
+ROUNDINGS: dict[str, str] = {
     "floor": "towards minus infinity",
     "ceil": "towards plus infinity",
     "trunc": "towards zero",
@@ -44,7 +44,7 @@ def round_quotient(n: int, d: int, rule: str) -> int:
     d : int
         Positive.
     rule : str
-        One of `RULES`.
+        One of `ROUNDINGS`.
     """
     q, r = divmod(n, d)
     return q + bool(raised(rule, q, q < 0, r != 0, 2 * r > d, 2 * r == d))

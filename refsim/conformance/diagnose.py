@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import RULES
+from ..arithmetic import ROUNDINGS
 from ..ops.base import Plan
 from ..registry import of
 from .mutants import Mutant, mutants
@@ -100,7 +100,7 @@ def _told(found: list[Mutant], plan: Plan) -> str:
 
 
 def _words(m: Mutant, plan: Plan) -> str:
-    rounds = m.op == "requantize" and m.id.split("/rounds-")[-1].replace("-", "_") in RULES
+    rounds = m.op == "requantize" and m.id.split("/rounds-")[-1].replace("-", "_") in ROUNDINGS
     return in_step(m, f" where {due(plan)} is due" if rounds else "")
 
 

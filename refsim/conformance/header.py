@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..ops.base import Channels, Definition, Operand, Plan, Scale
-from ..ops.requantize import RULES
+from ..ops.rescalings import RESCALINGS
 from ..registry import definitions
 
 VERSION = 1
@@ -153,7 +153,7 @@ def _body() -> str:
                 parts.append(
                     _structure(name, ((pointer, "data"), ("int64_t ", "size"), ("int64_t ", "ndim"), ("const int64_t *", "shape")))
                 )
-    rules = ",\n".join(f"    REFSIM_{rule.upper()} = {i}" for i, rule in enumerate(RULES))
+    rules = ",\n".join(f"    REFSIM_{rule.upper()} = {i}" for i, rule in enumerate(RESCALINGS))
     parts.append(f"/* The rules of requantize. */\nenum refsim_rule {{\n{rules}\n}};\n")
     parts += [_operation(d) for d in definitions()]
     return "\n".join(parts)

@@ -16,8 +16,8 @@ import numpy as np
 from ..arithmetic import raw_integers
 from ..errors import RefsimError
 from ..ops.base import Plan
+from ..plans import plan as make_plan
 from ..registry import of
-from ..registry import plan as make_plan
 
 Check: TypeAlias = Callable[[Callable[..., Any], Any, list[Any]], None]
 

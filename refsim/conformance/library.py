@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import TargetError
 from ..ops.base import Definition, Plan
-from ..ops.requantize import RULES
+from ..ops.rescalings import RESCALINGS
 from ..registry import definition, definitions, of
 from . import header
 from .targets import Fault
@@ -202,7 +202,7 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
             kept.append(array)
             values += [array.ctypes.data, array.size]
         else:
-            values.append(tuple(RULES).index(value) if field.kind == "rule" else _whole(value))
+            values.append(tuple(RESCALINGS).index(value) if field.kind == "rule" else _whole(value))
     return _structure_type(plan.op, plan.dialect)(*values), kept
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import DomainError
 from ..ops.base import Plan
-from ..registry import of, run
+from ..registry import of
 from ..vectors.patterns import Words, draw_operands
+from ..verbs import run
 
 BATCH = 2048
 """Lanes that are generated, and lines that are judged, at a time."""

@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 from ..ops.base import Plan
-from ..registry import dialects, names, of, run
+from ..registry import dialects, names, of
 from ..vectors.corpus import plan_record
+from ..verbs import run
 from . import frames, guard
 from .client import FIRST, Unloadable, Worker, as_handed
 from .targets import Description, command, described

@@ -16,7 +16,8 @@ from typing import IO, Any
 import numpy as np
 
 from ..ops.base import Plan
-from ..registry import freeze, trace, unproven
+from ..plans import freeze, unproven
+from ..verbs import trace
 from . import frames
 from .guard import bound
 from .targets import Fault, Spec, describe, load

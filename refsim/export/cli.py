@@ -31,10 +31,10 @@ def onnx(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from .. import registry
+    from .. import plans
     from ..cli import plan_parameters
 
-    plan = registry.plan(op, dialect=dialect, **plan_parameters(context.args))
+    plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
     print(out)
 

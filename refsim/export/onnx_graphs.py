@@ -14,8 +14,9 @@ import numpy as np
 from onnx import helper
 
 from .. import __version__
+from ..certificates import certificate
 from ..ops.base import Operand, Plan
-from ..registry import certificate, of
+from ..registry import of
 from ..vectors.form import operand_dtype, scalar, step_dtypes
 from .graph import (
     Graph,

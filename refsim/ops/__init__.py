@@ -1,5 +1,20 @@
 """The operations of I-BERT, one file each; importing this package defines them all."""
 
-from . import embedding, exp, gelu, layernorm, linear, poly, quantize, requantize, softmax, sqrt
+from . import dequantize, embedding, erf, exp, gelu, layernorm, linear, matmul, poly, quantize, requantize, residual_add, softmax, sqrt
 
-__all__ = ["embedding", "exp", "gelu", "layernorm", "linear", "poly", "quantize", "requantize", "softmax", "sqrt"]
+__all__ = [
+    "dequantize",
+    "embedding",
+    "erf",
+    "exp",
+    "gelu",
+    "layernorm",
+    "linear",
+    "matmul",
+    "poly",
+    "quantize",
+    "requantize",
+    "residual_add",
+    "softmax",
+    "sqrt",
+]

@@ -1,4 +1,4 @@
-"""Linear layer and batched matrix product: int8 operands, int32 accumulators (code: QuantLinear, QuantMatMul)."""
+"""Linear layer: int8 activations by int8 weights, int32 accumulators (code: QuantLinear)."""
 
 from __future__ import annotations
 
@@ -27,22 +27,11 @@ class LinearPlan(Plan):
     output_scale: Scale
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatmulPlan(Plan):
-    """`length` is the inner dimension K; `b_range` that of the second operand."""
-
-    length: int
-    b_range: tuple[int, int]
-    scale: float
-    scale_b: float
-    output_scale: float
-
-
-def _product(a: float, b: float) -> tuple[float]:
+def product_scale(a: float, b: float) -> tuple[float]:
     return (float(Fraction(a) * Fraction(b)),)
 
 
-def _largest(a: tuple[int, int], b: tuple[int, int]) -> int:
+def largest_product(a: tuple[int, int], b: tuple[int, int]) -> int:
     return max(map(abs, a)) * max(map(abs, b))
 
 
@@ -50,7 +39,7 @@ def _weight_range(plan: Any) -> tuple[int, int]:
     return Signed(plan.weight_bits).lo, Signed(plan.weight_bits).hi
 
 
-def _plan_linear(
+def _plan(
     head: dict[str, Any], *, in_features: Any, out_features: Any, weight_bits: Any = 8, scale: Any = 1.0, weight_scale: Any = 1.0
 ) -> LinearPlan:
     k, n = legal_integer("in_features", in_features, 1, 1 << 16), legal_integer("out_features", out_features, 1, 1 << 20)
@@ -59,8 +48,8 @@ def _plan_linear(
     if isinstance(weight_scale, tuple) and len(weight_scale) != n:
         raise PlanError("weight_scale", f"{len(weight_scale)} values", f"one number, or one per output channel: {n}")
     weight = Signed(weight_bits)
-    limit = Signed(32).hi - k * _largest(head["input_range"], (weight.lo, weight.hi))
-    (out,) = each(lambda w: _product(scale, w), weight_scale)
+    limit = Signed(32).hi - k * largest_product(head["input_range"], (weight.lo, weight.hi))
+    (out,) = each(lambda w: product_scale(scale, w), weight_scale)
     return LinearPlan(
         **head,
         in_features=k,
@@ -73,40 +62,15 @@ def _plan_linear(
     )
 
 
-def _plan_matmul(
-    head: dict[str, Any], *, length: Any, b_bits: Any = 8, b_range: Any = None, scale: Any = 1.0, scale_b: Any = 1.0
-) -> MatmulPlan:
-    length = legal_integer("length", length, 1, 1 << 16)
-    if b_range is None:
-        width = Signed(legal_integer("b_bits", b_bits, 2, 9))
-        b_range = width.lo, width.hi
-    elif not isinstance(b_range, (tuple, list)) or len(b_range) != 2:
-        raise PlanError("b_range", b_range, "a pair (lo, hi) of integers")
-    else:
-        lo = legal_integer("b_range[0]", b_range[0], -256, 256)
-        b_range = lo, legal_integer("b_range[1]", b_range[1], lo, 256)
-    scale, scale_b = legal_scale("scale", scale), legal_scale("scale_b", scale_b)
-    return MatmulPlan(**head, length=length, b_range=b_range, scale=scale, scale_b=scale_b, output_scale=_product(scale, scale_b)[0])
-
-
 class LinearSteps(NamedTuple):
     acc: Annotated[Ints, Signed(32)]
     out: Annotated[Ints, Signed(32)]
 
 
-class MatmulSteps(NamedTuple):
-    out: Annotated[Ints, Signed(32)]
-
-
 def linear(p: Any, q: Ints, weight: Ints, bias: Ints = None) -> LinearSteps:
     """q @ weight.T + bias: activations (..., in_features), weights (out_features, in_features), bias int32 at S_x * S_w."""
-    acc = matmul(q, np.transpose(weight), p.in_features, _largest(p.input_range, _weight_range(p)))
+    acc = matmul(q, np.transpose(weight), p.in_features, largest_product(p.input_range, _weight_range(p)))
     return LinearSteps(acc, acc if bias is None else acc + bias)
-
-
-def batched(p: Any, a: Ints, b: Ints) -> MatmulSteps:
-    """a @ b over equal leading axes: (..., M, K) by (..., K, N). Scores Q @ K.T and contexts P @ V."""
-    return MatmulSteps(matmul(a, b, p.length, _largest(p.input_range, p.b_range)))
 
 
 for _dialect, _where in (
@@ -116,7 +80,7 @@ for _dialect, _where in (
     define(
         "linear",
         _dialect,
-        make=_plan_linear,
+        make=_plan,
         steps=LinearSteps,
         operands=(
             Operand("q", "... in_features"),
@@ -130,16 +94,3 @@ for _dialect, _where in (
         registers=False,
         source=_where,
     )(linear)
-    define(
-        "matmul",
-        _dialect,
-        make=_plan_matmul,
-        steps=MatmulSteps,
-        operands=(Operand("a", "... M length"), Operand("b", "... length N", range=lambda plan: plan.b_range)),
-        layout="product",
-        input=Input(8, (2, 10)),
-        space={"length": Whole(1, 40), "input_bits": Whole(2, 10), "b_bits": Whole(2, 9)},
-        constants=False,
-        registers=False,
-        source=_where.replace("QuantLinear", "the attention products"),
-    )(batched)

@@ -1,4 +1,4 @@
-"""The float boundary: symmetric quantisation, and back (paper, section 3.1; code: SymmetricQuantFunction).
+"""The float boundary: symmetric quantisation (paper, section 3.1; code: SymmetricQuantFunction).
 
 Quantisation reads a float operand as the integers it is made of, mantissa and exponent (x = m * 2**e), and rounds in integers.
 """
@@ -12,8 +12,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
-from ..arithmetic.widths import Ints, Output, Real, Signed
-from .base import Channels, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
+from ..arithmetic.widths import Ints, Output, Signed
+from .base import Channels, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +25,6 @@ class QuantizePlan(Plan):
     mantissa: Channels
     exponent: Channels
     output_scale: Scale
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DequantizePlan(Plan):
-    """Nothing but the scale."""
-
-    scale: Scale
 
 
 def _parts(value: float, bits: int) -> tuple[int, int]:
@@ -55,10 +48,6 @@ def _plan_ibert(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> Qu
     return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
 
 
-def _plan_dequantize(head: dict[str, Any], *, scale: Any) -> DequantizePlan:
-    return DequantizePlan(**head, scale=legal_scale("scale", scale, channels=True, signed=True))
-
-
 class QuantizePaperSteps(NamedTuple):
     rounded: Annotated[Ints, Signed(42)]
     out: Annotated[Ints, Output()]
@@ -67,10 +56,6 @@ class QuantizePaperSteps(NamedTuple):
 class QuantizeSteps(NamedTuple):
     rounded: Annotated[Ints, Signed(64)]
     out: Annotated[Ints, Output()]
-
-
-class DequantizeSteps(NamedTuple):
-    out: Annotated[Any, Real()]
 
 
 @define(
@@ -109,27 +94,3 @@ def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:
     n = (1 << (p.output_bits - 1)) - 1
     rounded = float32_multiply(m, p.mantissa, e + p.exponent)
     return QuantizeSteps(rounded, np.clip(rounded, -n, n - 1))
-
-
-def dequantize(p: Any, q: Ints) -> DequantizeSteps:
-    """q * S in binary64, rounded once: the way back over the float boundary."""
-    return DequantizeSteps(q * p.scale)
-
-
-for _dialect, _source in (
-    ("paper", "paper, section 3.1"),
-    ("ibert", "transformers/models/ibert/quant_modules.py, the products by the scale"),
-):
-    define(
-        "dequantize",
-        _dialect,
-        make=_plan_dequantize,
-        steps=DequantizeSteps,
-        operands=(Operand("q"),),
-        layout="element",
-        input=Input(32, (2, 53)),
-        space={"scale": Scales(2**-20, 2**3, channels=True, signed=True), "input_bits": Whole(2, 53)},
-        constants=False,
-        registers=False,
-        source=_source,
-    )(dequantize)

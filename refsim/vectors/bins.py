@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..ops.base import Definition, Scales, arrays
 from ..ops.constants import WAYS
-from ..ops.requantize import RULES
+from ..ops.rescalings import RESCALINGS
 from ..registry import of, parameters
 from .families import bodies_of, has_narrow_plans
 
@@ -335,7 +335,7 @@ def _requantize(d: Definition) -> dict[str, Bin]:
         "shift-beyond-63": lambda case: max(_tuple(plan(case).shift)) > 63,
         "product-beyond-53": lambda case: (abs(_exact(_q(case)) * _exact(arrays(case.plan).multiplier)) >= 1 << 53).astype(np.bool_),
     }
-    for rule, facts in RULES.items():
+    for rule, facts in RESCALINGS.items():
 
         def mine(bin: Bin, rule: str = rule) -> Bin:
             return lambda case: bin(case) if plan(case).rule == rule else False

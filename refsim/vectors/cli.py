@@ -234,12 +234,12 @@ def make(
     """
     from functools import partial
 
-    from .. import registry
+    from .. import plans
     from .make import launch
     from .render import FOLDERS, WRITERS, default_out, whole
 
     target = out or default_out(op, dialect, _format(format))
-    plan = registry.plan(op, dialect=dialect, **_parameters(context))
+    plan = plans.plan(op, dialect=dialect, **_parameters(context))
     wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
     with _all_or_nothing(target), _bar() as progress:
         vectors = launch(plan, count, seed, wanted, omit or (), columns, progress)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, registry
+from .. import __version__, domain, plans, registry, verbs
 from ..content import content
 from ..errors import ContentError, PlanError, RefsimError, WidthError
 from ..ops.base import DEFINITIONS, Definition, Plan
@@ -208,7 +208,7 @@ class Corpus:
 
 def _proven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
     """A plan whose widths are proven."""
-    return registry.plan(op, dialect=dialect, **given)
+    return plans.plan(op, dialect=dialect, **given)
 
 
 def lines_of(path: Path, remake: Callable[..., Plan] | None = None) -> Iterator[Case]:
@@ -266,7 +266,7 @@ def _large(record: dict[str, Any], fetch: Callable[[str], bytes]) -> dict[str, N
 
 
 def _case(record: dict[str, Any], large: Mapping[str, NDArray[Any]], remake: Callable[..., Plan] | None = None) -> Case:
-    plan = _plan(record["plan"], remake or registry.unproven)
+    plan = _plan(record["plan"], remake or plans.unproven)
     d = registry.of(plan)
     operands = []
     if list(record["operands"]) != [o.name for o in d.operands]:
@@ -338,7 +338,7 @@ def case_of(id: str, tags: tuple[str, ...], plan: Plan, operands: list[Any]) -> 
         None if x is None else np.ascontiguousarray(x).reshape(np.shape(x)).astype(form.operand_dtype(plan, o))
         for o, x in zip(d.operands, [*operands, *([None] * (len(d.operands) - len(operands)))], strict=True)
     ]
-    steps = registry.trace(plan, *operands)  # the operands as they were made, so that a narrowing that loses something is seen
+    steps = verbs.trace(plan, *operands)  # the operands as they were made, so that a narrowing that loses something is seen
     for operand, narrow, wide in zip(d.operands, kept, operands, strict=False):
         if narrow is not None and not np.array_equal(narrow, wide):
             raise ContentError(f"{id}: {operand.name} does not fit {narrow.dtype}")
@@ -588,7 +588,7 @@ def _bounded(case: Case) -> None:
     """Refuse operands that do not go together, or that make more work than a golden case is worth: a product grows with its square."""
     d = registry.of(case.plan)
     try:
-        first, *others = registry.check_operands(case.plan, tuple(case.operands))
+        first, *others = domain.check_operands(case.plan, tuple(case.operands))
     except RefsimError as error:
         raise Malformed(f"{error!s:.300}") from None
     shape, work = first.shape, max(first.size, 1)
@@ -612,7 +612,7 @@ def _recompute(case: Case) -> int:
     total = 0
     for carrier, operands in (("int64", case.operands), ("Python ints", exact)):
         try:
-            steps = registry.trace(case.plan, *operands)
+            steps = verbs.trace(case.plan, *operands)
         except RefsimError as error:
             raise Malformed(str(error)) from None
         for name, written in case.steps.items():

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers, raw_words
 from ..errors import PlanError
 from ..ops.base import Definition, Plan, Scales
-from ..ops.requantize import RULES
+from ..ops.rescalings import RESCALINGS
+from ..plans import plan as make_plan
 from ..registry import definition, of
-from ..registry import plan as make_plan
 from . import patterns
 from .patterns import Words
 
@@ -435,14 +435,14 @@ def segments(key: Key) -> Draft:
 
 
 def _rule_keys(d: Definition) -> list[str]:
-    return [f"{rule}.{kind}" for rule in RULES for kind in ("ties", "any", "wide")]
+    return [f"{rule}.{kind}" for rule in RESCALINGS for kind in ("ties", "any", "wide")]
 
 
 @family("rules", ("requantize",), _rule_keys, ["requantize-rule"])
 def rules(key: Key) -> Draft:
     """Every rounding rule at factors that make exact ties, at factors of full mantissas, and at its widest input."""
     rule, kind = key.name.split(".")
-    facts = RULES[rule]
+    facts = RESCALINGS[rule]
     given: dict[str, Any] = {"rule": rule, "scale_out": 1.0, "input_bits": 24}
     if kind == "ties":
         factors = [2.0**-k for k in (1, 2, 5, 8)] if rule == "half_even_shift" else [0.5, 0.75, 0.3125, 2.0**-6, 7 * 2.0**-9]
@@ -469,7 +469,7 @@ def rules(key: Key) -> Draft:
     )
 
 
-@family("tensors", ("requantize",), lambda d: [f"{rule}.{bits}" for rule in RULES for bits in (8, 16)], ["requantize-rule"])
+@family("tensors", ("requantize",), lambda d: [f"{rule}.{bits}" for rule in RESCALINGS for bits in (8, 16)], ["requantize-rule"])
 def tensors(key: Key) -> Draft:
     """Every rounding rule as the operators of other runtimes apply it: two binary32 scales of whole tensors, 8 or 16 bits to int8."""
     rule, bits = key.name.split(".")
@@ -1243,7 +1243,7 @@ def limits(key: Key) -> Draft:
     return plan, _row_operands(plan, patterns.magnitudes(key.id, 12, *plan.input_range).reshape(3, 4)), ()
 
 
-@family("round-up", ("requantize",), lambda d: [rule for rule in RULES if rule != "half_even_shift"], ["extreme", "requantize-rule"])
+@family("round-up", ("requantize",), lambda d: [rule for rule in RESCALINGS if rule != "half_even_shift"], ["extreme", "requantize-rule"])
 def round_up(key: Key) -> Draft:
     """Every rule that has a mantissa, at the greatest factor below 1, whose mantissa rounds up to a power of two however long it is, and
     at one whose mantissa does so where it is cut to 15 or 24 bits."""
@@ -1255,13 +1255,15 @@ def round_up(key: Key) -> Draft:
 
 def _legal_factor(rule: str, factor: float) -> bool:
     try:
-        RULES[rule].constants(1 / factor if RULES[rule].divides else factor)
+        RESCALINGS[rule].constants(1 / factor if RESCALINGS[rule].divides else factor)
     except ValueError:
         return False
     return True
 
 
-@family("factors", ("requantize",), lambda d: [f"{rule}.{end}" for rule in RULES for end in ("least", "greatest")], ["limits", "shift"])
+@family(
+    "factors", ("requantize",), lambda d: [f"{rule}.{end}" for rule in RESCALINGS for end in ("least", "greatest")], ["limits", "shift"]
+)
 def factors(key: Key) -> Draft:
     """The least and the greatest factors that every rule takes; at 2**-32 and below it those that two rules count as 0. At the greatest
     the input may be no more than 0."""
@@ -1286,7 +1288,9 @@ _ODD = {31: 1795162111, 24: 14024703, 15: 27391, 9: 429, 8: 213}
 """Odd mantissas, by their bits."""
 
 
-@family("beside-ties", ("requantize",), lambda d: [rule for rule, facts in RULES.items() if not facts.divides], ["requantize-rule", "tie"])
+@family(
+    "beside-ties", ("requantize",), lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.divides], ["requantize-rule", "tie"]
+)
 def beside_ties(key: Key) -> Draft:
     """Every rule that multiplies, at an odd multiplier: products on a tie and one and two units beside it, of both signs."""
     for bits, odd in _ODD.items():

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..certificates import widths
 from ..errors import ContentError
 from ..ops.base import Definition, Operand, Plan
-from ..registry import widths
 
 INLINE = 4096
 """A tensor of more elements stands in the ``.npz`` file of its case."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import registry
+from .. import registry, verbs
 from ..arithmetic import raw_words
 from ..errors import UsageError
 from ..ops.base import Operand, Plan
@@ -75,8 +75,8 @@ def launch(
         operands = [given.get(o.name, fixed.get(o.name)) for o in d.operands]
         found = {f"operands.{o.name}": given[o.name].astype(form.operand_dtype(plan, o)) for o in d.operands if o.name in given}
         if wanted == ["out"]:
-            return found | {"out": registry.run(plan, *operands).astype(dtypes["out"])}
-        traced = registry.trace(plan, *operands)
+            return found | {"out": verbs.run(plan, *operands).astype(dtypes["out"])}
+        traced = verbs.trace(plan, *operands)
         return found | {name if name == "out" else f"steps.{name}": getattr(traced, name).astype(dtypes[name]) for name in wanted}
 
     same = constants(plan) | {

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import raw_integers, raw_words
+from ..certificates import widths
 from ..errors import PlanError, WidthError
 from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
-from ..registry import of, parameters, widths
-from ..registry import plan as make_plan
+from ..plans import plan as make_plan
+from ..registry import of, parameters
 
 
 class Source(Protocol):

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..errors import ContentError, PlanError, UsageError
 from ..ops.base import Plan
-from ..registry import definition, freeze, parameters
+from ..plans import freeze
+from ..registry import definition, parameters
 from . import form
 from .corpus import Case, Corpus, Progress, plan_record, put, silent
 

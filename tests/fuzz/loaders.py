@@ -402,7 +402,7 @@ def _outer(seeds: Seeds, folder: Path) -> Callable[[], Any]:
     """A matrix product of a column and a row, of 2**40 elements."""
     import numpy as np
 
-    from refsim.registry import plan
+    from refsim.plans import plan
     from refsim.vectors import corpus, form
 
     made, length = plan("matmul", length=1), 1 << 20
@@ -515,13 +515,13 @@ def confine(seeds: Seeds) -> None:
     import numpy as np
     import referencing.jsonschema  # noqa: F401
 
-    from refsim import registry
+    from refsim import certificates, registry
     from refsim.vectors import schema, verify  # noqa: F401
 
     with contextlib.suppress(Exception):
         schema.conforms("case", {})
     for d in registry.definitions():
-        registry.marks(d)  # reading annotations is an evaluation of strings
+        certificates.marks(d)  # reading annotations is an evaluation of strings
     attempt(seeds, lambda lo, hi: lo)
     _OWN = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, *sys.path) if p and Path(p).is_dir()})
     _OWN += (os.path.realpath(Path(np.__file__).parents[1]) + os.sep, "/proc/", "/dev/null")

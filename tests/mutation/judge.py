@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refsim import ops, registry
+from refsim import ops, plans, registry, verbs
 from refsim.carriers.tiles import decompose
 from refsim.ops.base import DEFINITIONS, Plan, arrays
 from refsim.vectors import load
@@ -56,9 +56,9 @@ def written(plan: Plan) -> list[Any]:
 def test_vectors(key: tuple[str, str]) -> None:
     d = registry.definition(*key)
     for number, case in enumerate(CASES[key]):
-        plan = registry.plan(case.plan.op, dialect=case.plan.dialect, **dict(case.plan.parameters))
+        plan = plans.plan(case.plan.op, dialect=case.plan.dialect, **dict(case.plan.parameters))
         assert written(plan) == written(case.plan), case.id
-        answers = [registry.trace(plan, *case.operands)]
+        answers = [verbs.trace(plan, *case.operands)]
         if number % 2 == 0 and exact(case.id):
             answers.append(d.run(arrays(plan), *exact(case.id)))
         for steps in answers:

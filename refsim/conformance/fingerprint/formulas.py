@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...ops.base import Definition, Plan
-from ...registry import run
 from ...vectors import load
 from ...vectors.patterns import Words, draw_operands, draw_plan
+from ...verbs import run
 from ..laws import flattened
 from ..mutants import Mutant, mutants
 from ..targets import covers

@@ -11,7 +11,7 @@ import numpy as np
 from ...arithmetic.widths import Signed, Unsigned
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
-from ...ops.requantize import RULES
+from ...ops.rescalings import RESCALINGS
 from ...registry import definition
 from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, magnitudes
 from .probes import Chosen, chosen_probes, known_lanes, probes, tokens_of
@@ -87,7 +87,7 @@ def chosen_rule(domain: Mapping[str, Any], rule: str | None) -> str:
 
 
 def declared_rules(domain: Mapping[str, Any]) -> tuple[str, ...]:
-    rules = domain.get("rule", tuple(RULES))
+    rules = domain.get("rule", tuple(RESCALINGS))
     return (rules,) if isinstance(rules, str) else tuple(rules)
 
 

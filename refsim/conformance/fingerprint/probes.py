@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import RefsimError
 from ...ops.base import Definition
-from ...registry import definition, freeze, run
+from ...plans import freeze
+from ...registry import definition
+from ...verbs import run
 from .forms import APART, MOST, Hypothesis, Known, Launch, magnitudes
 from .formulas import drawn_launches, formula_hypotheses
 from .rules import rule_hypotheses, rule_launches, why_alike

@@ -17,10 +17,10 @@ from ...arithmetic.widths import Signed, Unsigned
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
-from ...ops.requantize import RULES
-from ...registry import plan as make_plan
-from ...registry import run
+from ...ops.rescalings import RESCALINGS
+from ...plans import plan as make_plan
 from ...vectors.patterns import Words, draw_plan, restricted, width_patterns, within
+from ...verbs import run
 from ..mutants import mutant
 from ..targets import covers
 from .forms import Hypothesis, Launch
@@ -65,7 +65,7 @@ _FACTS: dict[str, tuple[str, str, str, str]] = {
     "ita_half_up": ("half up", "8-bit multiplier, to nearest", _MULTIPLIES, _ONE_SHIFT),
     "truncate_low_bits": ("floor", _NEAREST_31, _MULTIPLIES, _ONE_SHIFT),
     "fqvit_m_n": ("half even", "multiplier of at most 8 bits, floored", _MULTIPLIES, _ONE_SHIFT),
-    **{f"dyadic_{name}": (name.replace("_", " "), _NEAREST_31, _MULTIPLIES, _ONE_SHIFT) for name in rounding.RULES},
+    **{f"dyadic_{name}": (name.replace("_", " "), _NEAREST_31, _MULTIPLIES, _ONE_SHIFT) for name in rounding.ROUNDINGS},
 }
 
 
@@ -99,19 +99,19 @@ def rule_hypotheses(dialect: str) -> list[Hypothesis]:
             _of_rule(rule, None if ends == due else ends),
             ends == due,
         )
-        for rule, facts in RULES.items()
+        for rule, facts in RESCALINGS.items()
         for due in [_WRAPS if facts.wraps else _SATURATES]
         for ends in (due, *(e for e in _ENDS if e != due))
     ]
     known = {tuple(h.properties.values()) for h in made}
-    for constants, mode, ends in product(_CONSTANTS, rounding.RULES, _ENDS):
+    for constants, mode, ends in product(_CONSTANTS, rounding.ROUNDINGS, _ENDS):
         if ends != _SATURATES and constants != _NEAREST_31:
             continue
         words = _properties("dyadic_" + mode, ends) | {"constants": constants}
         if tuple(words.values()) not in known:
             name = f"{mode.replace('_', ' ')} with a {constants}" + (f", {ends}" if ends != _SATURATES else "")
             made.append(Hypothesis(name, words, _of_parts(constants, mode, ends), False))
-    for mode in rounding.RULES:
+    for mode in rounding.ROUNDINGS:
         words = _properties("dyadic_" + mode, _SATURATES) | {"arithmetic": "multiplies by m / 2**e in binary64"}
         made.append(Hypothesis(f"{mode.replace('_', ' ')} with the product in binary64", words, _in_binary64(mode), False))
     return made
@@ -128,7 +128,7 @@ def _of_rule(rule: str, ends: str | None) -> Callable[[Plan, list[Any]], Any]:
         if theirs is None or ends is None:
             return None if theirs is None else run(theirs, *operands)
         q = np.asarray(operands[0], dtype=np.int64)
-        return _ended(RULES[rule].rescale(q, np.asarray(theirs.multiplier), np.asarray(theirs.shift), theirs.addend), plan, ends)
+        return _ended(RESCALINGS[rule].rescale(q, np.asarray(theirs.multiplier), np.asarray(theirs.shift), theirs.addend), plan, ends)
 
     return answer
 
@@ -197,7 +197,7 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     if space is None:
         return
     rule = domain["rule"]
-    bits = [b for b in (32, 48) if b <= RULES[rule].input_bits]
+    bits = [b for b in (32, 48) if b <= RESCALINGS[rule].input_bits]
     scales = [(s, 1.0) for s in _RATIOS] + [(s * 0.75, 0.75) for s in _RATIOS[:4]]
     if "scale_in" in domain or "scale_out" in domain:
         scales = list(product(_listed(domain.get("scale_in"), _RATIOS), _listed(domain.get("scale_out"), (1.0, 0.75))))
@@ -246,7 +246,7 @@ def _allowed(wished: int, allowed: Any) -> int:
 def _directed(d: Definition, plan: Any) -> NDArray[np.int64]:
     points: list[int] = []
     lo, hi = plan.input_range
-    for rule in RULES:
+    for rule in RESCALINGS:
         theirs: Any = _remade(plan, rule)
         if theirs is None:
             continue

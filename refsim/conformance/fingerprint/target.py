@@ -14,8 +14,9 @@ from rich.text import Text
 from ... import __version__
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
-from ...ops.requantize import RULES
-from ...registry import definitions, dialects, names, run
+from ...ops.rescalings import RESCALINGS
+from ...registry import definitions, dialects, names
+from ...verbs import run
 from ..client import Broken, Unloadable, as_handed, connect
 from ..targets import parse
 from .forms import NONE, Ask, Fingerprint, Known
@@ -96,7 +97,7 @@ def fingerprint(
     UsageError
         No such target, op, dialect or rule; nothing was run.
     """
-    for kind, given, known in (("op", ops, names()), ("dialect", only, dialects()), ("rule", rules, (*RULES, "all"))):
+    for kind, given, known in (("op", ops, names()), ("dialect", only, dialects()), ("rule", rules, (*RESCALINGS, "all"))):
         for name in given:
             if name not in known:
                 raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")

@@ -11,16 +11,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...arithmetic import RULES
+from ...arithmetic import rounding
 from ...arithmetic.primitives import bit_length
 from ...carriers.tiles import decompose
 from ...errors import PlanError
 from ...ops.base import DEFINITIONS, Definition, Plan, arrays
-from ...registry import unproven
+from ...plans import unproven
 
 LEVELS = ("data", "arithmetic", "kernel")
 
-ROUNDINGS = dict(sorted(RULES.items(), key=lambda rule: not rule[0].startswith("half")))
+ROUNDINGS = dict(sorted(rounding.ROUNDINGS.items(), key=lambda rule: not rule[0].startswith("half")))
 """The rounding rules; those to nearest first, as the likelier ones where a launch does not tell them apart."""
 
 Steps: TypeAlias = dict[str, Any]

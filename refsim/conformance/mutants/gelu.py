@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...ops.constants import floor_root
-from ...ops.gelu import ROOT2, SHIFT, A, B
+from ...ops.erf import SHIFT, A, B
+from ...ops.gelu import ROOT2
 from . import kernels
 from .base import Book, Formula, binary32, carriers, changed, constant, first_channel, nearest, other_constants, sat32, trunc_shift, wrap32
 

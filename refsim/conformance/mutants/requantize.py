@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...arithmetic import Signed, divide, multiply_shift_round, saturate, shift_right, wrap
-from ...ops.requantize import _INT32, RULES, Narrow, _doubling_high
+from ...ops.requantize import Narrow
+from ...ops.rescalings import INT32, RESCALINGS, doubling_high
 from . import kernels
 from .base import ROUNDINGS, Book, Formula, carriers, changed, first_channel, wrap32
 from .quantize import _rounded as rounded_float
@@ -27,11 +28,11 @@ def width(s: Any) -> Any:
 
 def ruled(s: Any) -> Any:
     """By the plan's rule."""
-    return RULES[s.rule].rescale(s.q, s.multiplier, s.shift, s.addend)
+    return RESCALINGS[s.rule].rescale(s.q, s.multiplier, s.shift, s.addend)
 
 
 def _out(s: Any) -> Any:
-    return (wrap if RULES[s.rule].wraps else saturate)(s.rounded + s.zero_point, width(s))
+    return (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded + s.zero_point, width(s))
 
 
 def _float(s: Any) -> Any:
@@ -48,14 +49,14 @@ def rounding(rule: str) -> Formula:
         if s.rule.startswith("dyadic_") or s.rule in _UP or s.rule == "truncate_low_bits":
             return multiply_shift_round(s.q, s.multiplier, s.shift, rule)
         if s.rule in ("gemmlowp_double", "neon_sqrdmulh_srshl"):
-            return shift_right(_doubling_high(s.q, s.multiplier, s.shift), np.maximum(s.shift - 31, 0), rule)
+            return shift_right(doubling_high(s.q, s.multiplier, s.shift), np.maximum(s.shift - 31, 0), rule)
         if s.rule in _FLOATS:
             return rounded_float(_float(s), rule)
         if s.rule in ("half_even_shift", "fqvit_m_n"):
             return shift_right(s.q * s.multiplier + s.addend, s.shift, rule)
         if s.rule == "cmsis_requantize_s64":
-            return shift_right(wrap((s.q * s.multiplier) >> (s.shift - 1), _INT32), 1, rule)
-        return shift_right(wrap(s.q * s.multiplier + s.addend, _INT32), s.shift, rule)
+            return shift_right(wrap((s.q * s.multiplier) >> (s.shift - 1), INT32), 1, rule)
+        return shift_right(wrap(s.q * s.multiplier + s.addend, INT32), s.shift, rule)
 
     return rounded
 
@@ -68,7 +69,7 @@ DUE: dict[str, str] = {
     "tosa_double_round": "another rounding",
     "pulp_floor": "floor",
     "truncate_low_bits": "floor",
-    **{name: name.removeprefix("dyadic_").replace("_", " ") for name in RULES if name.startswith("dyadic_")},
+    **{name: name.removeprefix("dyadic_").replace("_", " ") for name in RESCALINGS if name.startswith("dyadic_")},
 }
 """By rule of requantisation, how it rounds last."""
 
@@ -180,20 +181,20 @@ for _dialect in DIALECTS:
         "rounded",
         "operand-32",
         "takes 32 bits of its operand",
-        lambda s: RULES[s.rule].rescale(wrap32(s.q), s.multiplier, s.shift, s.addend),
+        lambda s: RESCALINGS[s.rule].rescale(wrap32(s.q), s.multiplier, s.shift, s.addend),
     )
-    book.wrong("rounded", "no-addend", "forgets the addend", lambda s: RULES[s.rule].rescale(s.q, s.multiplier, s.shift, 0))
+    book.wrong("rounded", "no-addend", "forgets the addend", lambda s: RESCALINGS[s.rule].rescale(s.q, s.multiplier, s.shift, 0))
     book.wrong(
         "rounded",
         "sign-lost",
         "loses the sign of the factor",
-        lambda s: RULES[s.rule].rescale(s.q, np.abs(s.multiplier), s.shift, s.addend),
+        lambda s: RESCALINGS[s.rule].rescale(s.q, np.abs(s.multiplier), s.shift, s.addend),
     )
     book.wrong(
         "rounded",
         "sign-before",
         "rounds the magnitude of z, then applies its sign",
-        lambda s: np.sign(s.q) * RULES[s.rule].rescale(np.abs(s.q), s.multiplier, s.shift, s.addend),
+        lambda s: np.sign(s.q) * RESCALINGS[s.rule].rescale(np.abs(s.q), s.multiplier, s.shift, s.addend),
     )
     book.data("rounded", "m-truncated", "truncates the mantissa M where it is to be rounded", _factors(_cut(31)))
     book.data("rounded", "m-24-bits", "keeps 24 bits of the mantissa M", _factors(_cut(24, round)))
@@ -215,7 +216,9 @@ for _dialect in DIALECTS:
     book.wrong("out", "wraps", "wraps into the output's width where saturation is due", lambda s: wrap(s.rounded + s.zero_point, width(s)))
     book.wrong("out", "symmetric", "saturates at one above the least integer", lambda s: np.maximum(_out(s), width(s).lo + 1))
     book.wrong("out", "top-off", "saturates at one below the greatest integer", lambda s: np.minimum(_out(s), width(s).hi - 1))
-    book.wrong("out", "no-zero-point", "forgets the zero point", lambda s: (wrap if RULES[s.rule].wraps else saturate)(s.rounded, width(s)))
+    book.wrong(
+        "out", "no-zero-point", "forgets the zero point", lambda s: (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded, width(s))
+    )
     book.wrong(
         "out", "zero-point-late", "adds the zero point behind the saturation", lambda s: saturate(s.rounded, width(s)) + s.zero_point
     )

@@ -1,0 +1,121 @@
+"""The certificate of a plan: what interval analysis proves of every intermediate, against the width that it declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from .arithmetic.widths import Condition, Real, Width, bits_needed, fits
+from .carriers.intervals import Interval
+from .errors import WidthError
+from .ops.base import Definition, Plan, arrays
+from .registry import of
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What is proven of one intermediate: every value lies in [lo, hi]."""
+
+    name: str
+    lo: int
+    hi: int
+    declared: Width
+    condition: bool
+
+    @property
+    def signed(self) -> bool:
+        return self.lo < 0 or str(self.declared).startswith("int")
+
+    @property
+    def bits(self) -> int:
+        """Bits of the narrowest integers that hold the interval."""
+        return bits_needed(self.lo, self.hi, self.signed)
+
+    @property
+    def needed(self) -> str:
+        """The narrowest type that holds the interval, such as ``int41``."""
+        return ("int" if self.signed else "uint") + str(self.bits)
+
+    @property
+    def fits(self) -> bool:
+        return self.condition or fits(self.declared, self.lo, self.hi)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Per intermediate: proven interval, bits needed, bits declared.
+
+    Attributes
+    ----------
+    bounds : tuple of Bound
+        In the order of the run.
+    peak : tuple of int
+        Hull of every value of the evaluation, named or not: it must fit int64.
+    """
+
+    plan: Plan
+    bounds: tuple[Bound, ...]
+    peak: tuple[int, int]
+
+    @property
+    def misfit(self) -> Bound | None:
+        """The first intermediate that may leave its declared width; None where all fit."""
+        return next((b for b in self.bounds if not b.fits), None)
+
+
+def marks(d: Definition) -> dict[str, Any]:
+    """Per intermediate, how its width is declared."""
+    return dict(_marks(d.steps))
+
+
+@cache
+def _marks(steps: Any) -> dict[str, Any]:
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
+
+
+def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:
+    """Per intermediate its declared width (None for a real number) and whether it is a row condition."""
+    declared = {}
+    for name, mark in marks(d).items():
+        if isinstance(mark, Real):
+            declared[name] = (None, False)
+        else:
+            declared[name] = (mark.resolve(plan) if hasattr(mark, "resolve") else mark, isinstance(mark, Condition))
+    return declared
+
+
+def certificate(plan: Plan) -> Certificate:
+    """Interval analysis of a plan's run over its declared input range.
+
+    Returns
+    -------
+    Certificate
+        Each intermediate with its proven interval. A row condition (i-LayerNorm's V) is what the data of a run is checked for.
+    """
+    d = of(plan)
+    declared = widths(d, plan)
+    if any(width is None for width, _ in declared.values()):
+        return Certificate(plan, (), (0, 0))
+    peak = [0, 0]
+    rows = d.rows(plan)
+    boxes: list[Any] = []
+    for operand in d.operands:
+        if operand.kind == "float64":
+            boxes += [Interval(-(1 << 53) + 1, (1 << 53) - 1, rows, peak), Interval(-1074, 971, rows, peak)]
+        elif operand.kind == "float32":
+            boxes += [Interval(-(1 << 24) + 1, (1 << 24) - 1, rows, peak), Interval(-149, 104, rows, peak)]
+        elif operand.kind == "bool":
+            boxes.append(np.array(True))  # stands for any mask: a plain condition counts as either
+        else:
+            boxes.append(Interval(*operand.range(plan), rows, peak))
+    steps = d.run(arrays(plan), *boxes)
+    bounds = tuple(
+        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name]) for name, box in zip(d.steps._fields, steps, strict=True)
+    )
+    low, high = int(peak[0]), int(peak[1])
+    if all(b.fits for b in bounds) and not -(1 << 63) <= low <= high < 1 << 63:
+        raise WidthError(f"{plan.op} ({plan.dialect})", "a temporary", (low, high), f"int{bits_needed(low, high, True)}", "int64")
+    return Certificate(plan, bounds, (low, high))

@@ -1,0 +1,104 @@
+"""The domain of a plan: whether operands have the type, the range and the shape that it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import DomainError
+from .ops.base import Definition, Operand, Plan
+from .registry import of
+
+
+def check_operands(plan: Plan, operands: tuple[Any, ...]) -> list[Any]:
+    """The operands as arrays, proven to lie in the domain of `plan`; None where an optional one is absent."""
+    d = of(plan)
+    required = sum(not o.optional for o in d.operands)
+    if not required <= len(operands) <= len(d.operands):
+        raise DomainError("operands", len(operands), f"{plan.op} takes " + ", ".join(o.name for o in d.operands))
+    padded = [*operands, *([None] * (len(d.operands) - len(operands)))]
+    checked = [_check_values(plan, o, x) for o, x in zip(d.operands, padded, strict=True)]
+    _check_shapes(plan, d, checked)
+    return checked
+
+
+def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
+    name = operand.name
+    if x is None:
+        if operand.optional:
+            return None
+        raise DomainError(name, None, f"required by {plan.op}")
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise DomainError(name, "rows of different lengths", "an array") from None
+    if array.size == 0 and not isinstance(x, np.ndarray):
+        array = array.astype({"bool": np.bool_, "float32": np.float32, "float64": np.float64}.get(operand.kind, np.int64))
+    if operand.kind == "bool":
+        if array.dtype != np.bool_:
+            raise DomainError(name, f"dtype {array.dtype}", "an array of bool (True = keep)")
+        return array
+    if operand.kind.startswith("float"):
+        if array.dtype.kind != "f" or array.dtype.itemsize > np.dtype(operand.kind).itemsize:
+            raise DomainError(name, f"dtype {array.dtype}", f"an array of {operand.kind} or a shorter float")
+        if not np.isfinite(array).all():
+            raise DomainError(name, float(array[~np.isfinite(array)].flat[0]), "finite numbers")
+        return array.astype(operand.kind)
+    lo, hi = operand.range(plan)
+    if array.dtype == object:
+        for value in array.flat:
+            if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+                raise DomainError(name, value, f"integers from {lo} to {hi}")
+        array = np.asarray(np.frompyfunc(int, 1, 1)(array), dtype=object)  # NumPy's own integers would overflow
+    elif array.dtype.kind not in "iu":
+        raise DomainError(name, f"dtype {array.dtype}", f"an array of integers from {lo} to {hi}")
+    if array.size:
+        least, greatest = int(array.min()), int(array.max())
+        if least < lo or greatest > hi:
+            raise DomainError(name, least if least < lo else greatest, f"integers from {lo} to {hi} (the plan's range)")
+    return array
+
+
+def _check_shapes(plan: Plan, d: Definition, arrays_: list[Any]) -> None:
+    known: dict[str, int] = {}
+    lead: tuple[int, ...] | None = None
+    for operand, array in zip(d.operands, arrays_, strict=True):
+        if array is None:
+            continue
+        axes = operand.shape.split()
+        batched = axes[0] == "..."
+        named = axes[1:] if batched else axes
+        shape = array.shape
+        if named == ["C"] and plan.channels is None:
+            named = []
+        if len(shape) < len(named) or (not batched and len(shape) != len(named)):
+            raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")
+        for axis, size in zip(named, shape[len(shape) - len(named) :], strict=True):
+            expected = _axis_length(plan, axis, known)
+            if axis == "L":
+                if not 1 <= size <= plan.length:  # type: ignore[attr-defined]
+                    raise DomainError(operand.name, f"shape {shape}", f"a last axis of 1 to {plan.length} (the plan's length)")  # type: ignore[attr-defined]
+            elif expected is not None and size != expected:
+                raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape}) with {axis} = {expected}")
+            known.setdefault(axis, size)
+        if not batched:
+            continue
+        own = shape[: len(shape) - len(named)]
+        if operand.kind == "bool" and lead is not None:
+            try:
+                if np.broadcast_shapes(shape, arrays_[0].shape) != arrays_[0].shape:
+                    raise ValueError
+            except ValueError:
+                raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {arrays_[0].shape}") from None
+        elif lead is not None and own != lead:
+            raise DomainError(operand.name, f"shape {shape}", f"leading axes {lead}, as those of {d.operands[0].name}")
+        lead = own if lead is None else lead
+
+
+def _axis_length(plan: Plan, axis: str, known: dict[str, int]) -> int | None:
+    """Length that an axis must have: the plan's field of that name, its channels, or what an earlier operand had."""
+    if axis == "C":
+        return plan.channels if plan.channels is not None else known.get("C")
+    length = getattr(plan, axis, None)
+    return length if length is not None else known.get(axis)

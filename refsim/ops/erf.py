@@ -1,0 +1,124 @@
+"""i-erf: a second-order polynomial with a clip (paper, section 3.4, Algorithm 2, I-ERF; code: IntGELU.int_erf)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..arithmetic.widths import Ints, Register
+from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale
+from .constants import WAYS, binary, decimal, floor_root, over, whole
+
+A, B = decimal("-0.2888"), decimal("-1.769")
+"""L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
+SHIFT = 14
+"""The released code shifts the polynomial right by this much, to keep the product in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErfPlan(Plan):
+    """`scale` is that of i-erf's own input (in i-GELU: S over root two)."""
+
+    scale: Scale
+    q_b: Channels
+    q_c: Channels
+    output_scale: Scale
+
+
+def exact_constants(square: Fraction, shift: int) -> tuple[int, int, int, Fraction]:
+    """q_b, q_c, q_1 and the scale of i-erf's output from the square of its input's scale."""
+    s_erf = A * square * (1 << shift)
+    return floor_root(-B * B / square), math.floor(1 / (A * square)), math.floor(1 / s_erf), s_erf
+
+
+def floating_constants(argument: str, scale: float, s: Any, shift: int) -> tuple[int, int, int, Any]:
+    """The same as the released code computes them, from i-erf's input scale in its format."""
+    square = s * s
+    s_erf = square * type(s)(float(A)) * type(s)(1 << shift)
+    q_b = whole(argument, scale, over(float(B), s))
+    q_c = whole(argument, scale, over(1 / float(A), square))
+    return q_b, q_c, whole(argument, scale, type(s)(1) // s_erf), s_erf
+
+
+def _constants(scale: float, way: str, shift: int) -> tuple[int, int, float]:
+    if way == "exact":
+        q_b, q_c, _, s_erf = exact_constants(Fraction(scale) ** 2, shift)
+    else:
+        with np.errstate(all="ignore"):
+            q_b, q_c, _, s_erf = floating_constants("scale", scale, binary(way)(scale), shift)
+    return q_b, q_c, float(s_erf)
+
+
+def _plan(shift: int) -> Any:
+    def make(head: dict[str, Any], *, scale: Any) -> ErfPlan:
+        scale = legal_scale("scale", scale, channels=True)
+        q_b, q_c, out = each(lambda s: _constants(s, head["constants"], shift), scale)
+        return ErfPlan(**head, scale=scale, q_b=q_b, q_c=q_c, output_scale=out)
+
+    return make
+
+
+def clip_points(plan: Any) -> Sequence[int]:
+    """Both sides of the clip, the roots of the polynomial, and where the shift's floor turns."""
+    points = [0, 1]
+    for q_b, q_c in {(b, c) for b, c in zip(*map(_tuple, (plan.q_b, plan.q_c)), strict=True)}:
+        root = math.isqrt(max(-q_c, 0))
+        points += [-q_b, -q_b // 2, -q_b - root, root]
+    return points
+
+
+def _tuple(value: Channels) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+class ErfPaperSteps(NamedTuple):
+    t: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+class ErfSteps(NamedTuple):
+    t: Annotated[Ints, Register()]
+    y: Annotated[Ints, Register()]
+    out: Annotated[Ints, Register()]
+
+
+@define(
+    "i_erf",
+    "paper",
+    make=_plan(0),
+    steps=ErfPaperSteps,
+    operands=(Operand("q"),),
+    layout="element",
+    input=Input(32),
+    space={"scale": Scales(2**-14, 2**-2, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    points=clip_points,
+    source="paper, Algorithm 2, I-ERF",
+)
+def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
+    """erf as a clipped square with the sign of its input. sgn(0) = 0; the clip stands at -q_b."""
+    t = np.minimum(np.abs(q), -p.q_b)
+    return ErfPaperSteps(t, np.sign(q) * (np.square(t + p.q_b) + p.q_c))
+
+
+@define(
+    "i_erf",
+    "ibert",
+    make=_plan(SHIFT),
+    steps=ErfSteps,
+    operands=(Operand("q"),),
+    layout="element",
+    input=Input(32),
+    space={"scale": Scales(2**-14, 2**-7, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    points=clip_points,
+    source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
+)
+def i_erf_ibert(p: Any, q: Ints) -> ErfSteps:
+    """The paper's erf, shifted right by 14 after the sign: the floor makes it uneven by one."""
+    t = np.minimum(np.abs(q), -p.q_b)
+    y = np.sign(q) * (np.square(t + p.q_b) + p.q_c)
+    return ErfSteps(t, y, y >> SHIFT)

@@ -1,0 +1,158 @@
+"""From real scales to a plan whose widths are proven, and what mends one whose widths are not."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+
+from .certificates import certificate
+from .errors import PlanError, WidthError
+from .ops.base import Definition, Plan, Scales, legal_choice, legal_integer
+from .ops.constants import WAYS
+from .registry import definition, parameters
+
+_HEAD = ("constants", "register_bits", "input_bits", "input_range")
+
+
+def plan(op: str, *, dialect: str = "ibert", **given: Any) -> Plan:
+    """Make the integers of an op from real scales, once, and prove that its intermediates fit.
+
+    Parameters
+    ----------
+    op : str
+        Name of the op, see ``refsim ops``.
+    dialect : {"ibert", "paper"}
+    **given
+        The op's parameters (``scale``, ``length`` …) and those that every op has: ``input_bits`` or ``input_range=(lo, hi)``,
+        ``constants="exact" | "float32" | "float64"``, ``register_bits=64 | 32``.
+
+    Returns
+    -------
+    Plan
+        Frozen and hashable; its integers are named by the symbols of the paper.
+
+    Raises
+    ------
+    PlanError
+        An unknown op, dialect or parameter, or an illegal value, with the legal range.
+    WidthError
+        An intermediate that provably may leave its declared width, with its interval and what mends it.
+    """
+    made = unproven(op, dialect, given)
+    proof = certificate(made)
+    misfit = proof.misfit
+    if misfit is not None:
+        raise WidthError(
+            f"{op} ({dialect})",
+            misfit.name,
+            (misfit.lo, misfit.hi),
+            misfit.needed,
+            str(misfit.declared),
+            lambda: _remedy(definition(op, dialect), given, misfit.name),
+        )
+    return made
+
+
+def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
+    """A plan whose widths nobody has proven yet."""
+    d = definition(op, dialect)
+    legal = parameters(d)
+    for name in given:
+        if name not in legal:
+            raise PlanError(f"{op} parameter", name, "one of " + ", ".join(legal))
+    given = {name: freeze(value) for name, value in given.items()}
+    for name, parameter in legal.items():
+        if parameter.default is inspect.Parameter.empty and name not in given:
+            raise PlanError(name, None, f"required by {op}")
+    own = {k: v for k, v in given.items() if k not in _HEAD}
+    head = {
+        "op": op,
+        "dialect": dialect,
+        "parameters": tuple(sorted((k, v) for k, v in given.items() if v is not None)),
+        "constants": legal_choice("constants", given.get("constants", "exact"), WAYS),
+        "register_bits": legal_choice("register_bits", given.get("register_bits", 64), (64, 32)),
+        "input_range": _input_range(d, given),
+    }
+    return d.make(head, **own)
+
+
+def freeze(value: Any) -> Any:
+    """A parameter as plans keep it: plain Python numbers, tuples for sequences."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return tuple(freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _input_range(d: Definition, given: dict[str, Any]) -> tuple[int, int]:
+    if d.input is None:
+        return 0, 0
+    widest = d.input.bounds(d.input.legal[1])
+    pair = given.get("input_range")
+    if pair is not None:
+        if given.get("input_bits") is not None:
+            raise PlanError("input_range", pair, "given without input_bits")
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise PlanError("input_range", pair, "a pair (lo, hi) of integers")
+        lo = legal_integer("input_range[0]", pair[0], *widest)
+        return lo, legal_integer("input_range[1]", pair[1], lo, widest[1])
+    bits = given.get("input_bits")
+    return d.input.bounds(legal_integer("input_bits", d.input.default if bits is None else bits, *d.input.legal))
+
+
+def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
+    """What would mend a plan that does not fit: the smallest scale, the widest input, wider registers; searched, not guessed."""
+    advice = []
+
+    def works(**changes: Any) -> bool:
+        try:
+            proof = certificate(unproven(d.name, d.dialect, {**given, **changes}))
+        except PlanError:
+            return False
+        return proof.misfit is None
+
+    scale = given.get("scale")
+    if isinstance(d.space.get("scale"), Scales) and scale is not None:
+        size = min(scale) if isinstance(scale, (list, tuple, np.ndarray)) else float(scale)
+        found = _smallest_scale(size, lambda s: works(scale=s))
+        if found is not None:
+            advice.append(f"the smallest scale that fits is about {found:.4g}")
+    if d.input is not None:
+        bits = range(*d.input.legal)
+        fitting = bisect_right(bits, False, key=lambda b: not works(input_bits=b, input_range=None))  # what fits, fits a narrower input
+        if fitting:
+            advice.append(f"input_bits up to {bits[fitting - 1]} fit")
+    if "length" in given and isinstance(given["length"], int):
+        half = given["length"]
+        while half > 1 and not works(length=half):
+            half //= 2
+        if half < given["length"] and works(length=half):
+            advice.append(f"length = {half} fits")
+    if given.get("register_bits") == 32:
+        if works(register_bits=64):
+            advice.append("register_bits=64 fits")
+        if not advice[:-1]:
+            advice.append(
+                f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction"
+            )
+    return "What mends it: " + "; ".join(advice) if advice else "Nothing among scale, input range and length mends it"
+
+
+def _smallest_scale(size: float, works: Any) -> float | None:
+    """The least scale of four digits above `size` for which `works`; None where none is found up to 2**40 times larger."""
+    low = high = size
+    for step in (1.05,) * 48 + (2.0,) * 40:  # finely at first: a window of scales may be narrow
+        low, high = high, high * step
+        if works(high):
+            break
+    else:
+        return None
+    while high / low > 1.0001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if works(middle) else (middle, high)
+    digits = 10.0 ** (math.floor(math.log10(high)) - 3)
+    rounded = math.ceil(high / digits) * digits
+    return rounded if works(rounded) else high
