@@ -155,6 +155,28 @@ def _no_points(plan: Any) -> Sequence[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What vectors, bins, laws and mutants need to know of a dialect; an op with such questions has a subclass, a field each.
+
+    Fields have no defaults, so that a dialect which leaves one unanswered is an error where it is defined.
+    """
+
+
+QUESTIONS: dict[str, type[Facts]] = {}
+"""By op, the class that its definitions answer with."""
+
+
+def questions(op: str) -> Callable[[type[Facts]], type[Facts]]:
+    """Register the decorated class as what every definition of `op` has to answer."""
+
+    def register(facts: type[Facts]) -> type[Facts]:
+        QUESTIONS[op] = facts
+        return facts
+
+    return register
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """One op in one dialect: everything refsim knows of it.
 
@@ -180,6 +202,8 @@ class Definition:
         Whether the plan's integers come from real scales, in one of the three ways.
     rows : callable
         Plan to (least, greatest) length of a row, for the interval of a sum.
+    facts : Facts or None
+        Answers to the questions of the op; None where it has none.
     source : str
         Where the op stands in the paper or the code.
     """
@@ -198,6 +222,13 @@ class Definition:
     constants: bool = True
     registers: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
+    facts: Any = None
+
+    def __post_init__(self) -> None:
+        asked = QUESTIONS.get(self.name)
+        if asked is not None and not isinstance(self.facts, asked):
+            unanswered = ", ".join(f.name for f in dataclasses.fields(asked))
+            raise TypeError(f"{self.name} ({self.dialect}) must be defined with facts={asked.__name__}({unanswered})")
 
     @property
     def key(self) -> tuple[str, str]:

@@ -25,7 +25,7 @@ CASES = {key: list(CORPUS.cases(*key)) for key in CORPUS.keys}
 def fresh() -> None:
     """The ops defined anew: what was made when they were first imported was not made by the mutant."""
     DEFINITIONS.clear()
-    for name in dict.fromkeys(("constants", "exp", *ops.__all__)):  # each behind those it imports
+    for name in dict.fromkeys(("constants", "exp", "rescalings", *ops.__all__)):  # each behind those it imports
         importlib.reload(importlib.import_module(f"refsim.ops.{name}"))
     for remembered in (registry._parameters, registry._marks, arrays):
         remembered.cache_clear()
