@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from .arithmetic.widths import Condition, Real, Width, bits_needed, fits
 from .carriers.intervals import Interval
 from .errors import WidthError
-from .ops.base import Definition, Plan, arrays
+from .ops.base import Definition, Plan, arrays, marks
 from .registry import of
 
 
@@ -66,20 +65,10 @@ class Certificate:
         return next((b for b in self.bounds if not b.fits), None)
 
 
-def marks(d: Definition) -> dict[str, Any]:
-    """Per intermediate, how its width is declared."""
-    return dict(_marks(d.steps))
-
-
-@cache
-def _marks(steps: Any) -> dict[str, Any]:
-    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
-
-
 def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:
     """Per intermediate its declared width (None for a real number) and whether it is a row condition."""
     declared = {}
-    for name, mark in marks(d).items():
+    for name, mark in marks(d.steps).items():
         if isinstance(mark, Real):
             declared[name] = (None, False)
         else:
