@@ -73,7 +73,7 @@ class Sizes:
 def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
     """The lengths of all axes of a launch from the shapes of its operands, None for one that is left out.
 
-    The leading axes of a mask may be any that broadcast to those of the first operand.
+    A mask has at least as many axes as its description names, and any shape that broadcasts to that of the first operand.
 
     Raises
     ------
@@ -88,6 +88,9 @@ def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
         axes, own = parse(operand.shape), inner(plan, operand.shape)
         if len(shape) < len(own) or (not axes.batched and len(shape) != len(own)):
             raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")
+        if operand.kind == "bool" and lead is not None:
+            _broadcasts(operand, shape, shapes[0] or ())
+            continue
         split = len(shape) - len(own)
         for axis, size in zip(own, shape[split:], strict=True):
             if axis == "L":
@@ -99,9 +102,7 @@ def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
             if due is not None and size != due:
                 raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape}) with {axis} = {due}")
             named.setdefault(axis, size)
-        if operand.kind == "bool" and lead is not None:
-            _broadcasts(operand, shape, shapes[0] or ())
-        elif axes.batched:
+        if axes.batched:
             if lead is not None and shape[:split] != lead:
                 raise DomainError(operand.name, f"shape {shape}", f"leading axes {lead}, as those of {d.operands[0].name}")
             lead = shape[:split] if lead is None else lead

@@ -55,7 +55,7 @@ class Plan:
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""
-        for name in channel_fields(type(self)):
+        for name in channel_fields(type(self)):  # type: ignore[arg-type]
             value = getattr(self, name)
             if isinstance(value, tuple):
                 return len(value)
@@ -72,7 +72,7 @@ def channel_fields(kind: Any) -> tuple[str, ...]:
 def arrays(plan: Plan) -> SimpleNamespace:
     """The fields of a plan as a run reads them: per-channel integers turned into arrays, once; the plans in it likewise."""
     fields = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
-    for name in channel_fields(type(plan)):
+    for name in channel_fields(type(plan)):  # type: ignore[arg-type]
         value = fields[name]
         if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
             wide = any(not -(1 << 63) <= v < 1 << 63 for v in value)
