@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from needs import lacking
 
 import refsim
 from refsim.conformance.targets import covers, target
@@ -17,6 +17,8 @@ from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 PLANS, LANES = 25, 1500
 NO_INTEGER = -(1 << 63)
+pytestmark = pytest.mark.heavy
+
 SPECS = {
     "apytypes": ("requantize", "residual_add"),
     "onnxruntime": ("requantize",),
@@ -49,9 +51,7 @@ def loaded(spec: str) -> Any:
     try:
         return target(spec)
     except ImportError as error:
-        if os.environ.get("REFSIM_REQUIRE_ALL"):
-            raise
-        pytest.skip(str(error))
+        lacking(str(error))
 
 
 def permitted(adapter: Any, plan: Any, operands: list[Any], steps: Any) -> dict[str, Any]:
