@@ -32,8 +32,8 @@ from refsim.arithmetic import (
     shift_right,
     wrap,
 )
-from refsim.arithmetic.primitives import bit_length
 from refsim.arithmetic.widths import bits_needed, fits
+from refsim.carriers.words import bit_length
 
 INT64 = range(-(1 << 63), 1 << 63)
 
