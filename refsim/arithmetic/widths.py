@@ -28,6 +28,10 @@ class Signed:
     def __str__(self) -> str:
         return f"int{self.bits}"
 
+    def resolve(self, plan: Any) -> Width:
+        """Itself, under any plan."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
@@ -45,6 +49,10 @@ class Unsigned:
 
     def __str__(self) -> str:
         return f"uint{self.bits}"
+
+    def resolve(self, plan: Any) -> Width:
+        """Itself, under any plan."""
+        return self
 
 
 Width: TypeAlias = Signed | Unsigned
