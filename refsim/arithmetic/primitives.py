@@ -230,56 +230,56 @@ def _float32_integer_int64(x: Any) -> Any:
     return np.sign(x) * (_shift_right_int64(size, drop, "half_even") << drop)
 
 
-def float32_multiply(x: Ints, m: Ints, e: Ints) -> Ints:
-    """HE(fl32(x * m * 2**e)): a product rounded to binary32, then half to even to an integer; saturated at +-2**62.
+def float32_multiply(x: Ints, m: Ints, e: Ints, rule: str = "half_even") -> Ints:
+    """fl32(x * m * 2**e) rounded to an integer by `rule`: the product is rounded to binary32 before; saturated at +-2**62.
 
     x and m of at most 24 significant bits (|x * m| < 2**62). Rounds of subnormal results need no care: they are 0 in the end.
     """
-    return _dispatch(_float32_multiply, _float32_multiply_int64, (x, m, e))
+    return _dispatch(_float32_multiply, _float32_multiply_int64, (x, m, e), rule)
 
 
-def _float32_multiply(x: int, m: int, e: int) -> int:
+def _float32_multiply(x: int, m: int, e: int, rule: str) -> int:
     mantissa, drop = _round_significant(abs(x * m))
-    return _scaled_integer(mantissa, drop + e, x * m < 0)
+    return _scaled_integer(-mantissa if x * m < 0 else mantissa, drop + e, rule)
 
 
-def _scaled_integer(mantissa: int, e: int, negative: bool) -> int:
-    size = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), "half_even")
-    return -min(size, _LIMIT) if negative else min(size, _LIMIT)
+def _scaled_integer(mantissa: int, e: int, rule: str) -> int:
+    scaled = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), rule)
+    return max(-_LIMIT, min(scaled, _LIMIT))
 
 
-def _float32_multiply_int64(x: Any, m: Any, e: Any) -> Any:
+def _float32_multiply_int64(x: Any, m: Any, e: Any, rule: str) -> Any:
     product = x * m
-    return _from_significant_int64(np.abs(product), e, np.sign(product))
+    return _from_significant_int64(np.abs(product), e, np.sign(product), rule)
 
 
-def _from_significant_int64(size: Any, e: Any, sign: Any) -> Any:
-    """sign * HE(fl32(size * 2**e)), saturated at 2**62."""
+def _from_significant_int64(size: Any, e: Any, sign: Any, rule: str) -> Any:
+    """sign * fl32(size * 2**e) rounded by `rule`, saturated at +-2**62."""
     drop = np.maximum(bit_length(size) - 24, 0)
     mantissa, e = _shift_right_int64(size, drop, "half_even"), e + drop
     up = np.minimum(np.clip(e, 0, 63), 63 - bit_length(mantissa))  # one bit short of overflow is beyond saturation
-    return sign * np.minimum(_shift_right_int64(mantissa << up, np.clip(-e, 0, 62), "half_even"), _LIMIT)
+    return np.clip(_shift_right_int64(sign * (mantissa << up), np.clip(-e, 0, 62), rule), -_LIMIT, _LIMIT)
 
 
-def float32_divide(x: Ints, m: Ints, e: Ints) -> Ints:
-    """HE(fl32(x / (m * 2**e))): a quotient rounded to binary32, then half to even to an integer; saturated at +-2**62.
+def float32_divide(x: Ints, m: Ints, e: Ints, rule: str = "half_even") -> Ints:
+    """fl32(x / (m * 2**e)) rounded to an integer by `rule`: the quotient is rounded to binary32 before; saturated at +-2**62.
 
     x of at most 24 significant bits and |x| <= 2**32; m the 24-bit mantissa of the divisor, 2**23 <= m < 2**24.
     """
-    return _dispatch(_float32_divide, _float32_divide_int64, (x, m, e))
+    return _dispatch(_float32_divide, _float32_divide_int64, (x, m, e), rule)
 
 
-def _float32_divide(x: int, m: int, e: int) -> int:
+def _float32_divide(x: int, m: int, e: int, rule: str) -> int:
     quotient, rest = divmod(abs(x) << 64, m)
     mantissa, drop = _round_significant(quotient << 1 | (rest != 0))
-    return _scaled_integer(mantissa, drop - 65 - e, x < 0)
+    return _scaled_integer(-mantissa if x < 0 else mantissa, drop - 65 - e, rule)
 
 
-def _float32_divide_int64(x: Any, m: Any, e: Any) -> Any:
+def _float32_divide_int64(x: Any, m: Any, e: Any, rule: str) -> Any:
     size = np.abs(x)
     up = 58 - bit_length(size)  # a quotient of at least 34 bits: 24, and enough below for a sticky bit
     quotient, rest = np.divmod(size << up, m)
-    return _from_significant_int64((quotient << 1) | (rest != 0), -1 - up - e, np.sign(x))
+    return _from_significant_int64((quotient << 1) | (rest != 0), -1 - up - e, np.sign(x), rule)
 
 
 # ------------------------------------------------------------------------------------------------------------------ product
