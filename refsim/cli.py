@@ -61,7 +61,8 @@ def ops(
     op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
 ) -> None:
     """List every operation in every dialect: operands, intermediates with their widths, source."""
-    from . import certificates, registry
+    from . import registry
+    from .ops import base
 
     if op is not None and op not in registry.names():
         raise UsageError(f"there is no op {op!r}; there are {', '.join(registry.names())}")
@@ -83,7 +84,7 @@ def ops(
         for name, parameter in registry.parameters(d).items():
             default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
             _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
-        for name, mark in certificates.marks(d).items():
+        for name, mark in base.marks(d.steps).items():
             _CONSOLE.print(f"  intermediate {name}: {mark}", markup=False)
         _CONSOLE.print()
 

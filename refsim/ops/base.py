@@ -7,12 +7,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
 
+from ..arithmetic.widths import Real
 from ..errors import PlanError
 
 Channels: TypeAlias = int | tuple[int, ...]
@@ -54,20 +55,29 @@ class Plan:
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""
-        for name, value in self.integers().items():
-            if isinstance(value, tuple) and not name.endswith("_range"):
+        for name in channel_fields(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if isinstance(value, tuple):
                 return len(value)
         return None
 
 
+@cache
+def channel_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a class of plans that may hold one value per channel: those annotated `Channels` or `Scale`."""
+    return tuple(name for name, hint in get_type_hints(kind).items() if hint in (Channels, Scale))
+
+
 @lru_cache(maxsize=256)
 def arrays(plan: Plan) -> SimpleNamespace:
-    """The fields of a plan as a run reads them: per-channel tuples of integers turned into arrays, once."""
+    """The fields of a plan as a run reads them: per-channel integers turned into arrays, once; the plans in it likewise."""
     fields = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
-    for name, value in plan.integers().items():
-        if isinstance(value, tuple) and value and all(isinstance(v, int) for v in value):
+    for name in channel_fields(type(plan)):  # type: ignore[arg-type]
+        value = fields[name]
+        if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
             wide = any(not -(1 << 63) <= v < 1 << 63 for v in value)
             fields[name] = np.array(value, dtype=object if wide else np.int64)
+    fields |= {name: arrays(value) for name, value in fields.items() if isinstance(value, Plan)}
     return SimpleNamespace(**fields)
 
 
@@ -190,6 +200,8 @@ class Definition:
     steps : type
         NamedTuple of the run's intermediates in order, each annotated with its width; the last is ``out``.
     operands : tuple of Operand
+    out : str
+        Axes of the result, as those of an operand; those of the first operand where it is not given.
     layout : {"element", "row", "product", "gather"}
         What a launch may be cut along: single elements, whole rows, or leading axes only.
     input : Input or None
@@ -216,6 +228,7 @@ class Definition:
     operands: tuple[Operand, ...]
     layout: str
     source: str
+    out: str = ""
     input: Input | None = None
     space: Space = field(default_factory=dict)
     points: Callable[[Any], Sequence[int]] = _no_points
@@ -225,6 +238,8 @@ class Definition:
     facts: Any = None
 
     def __post_init__(self) -> None:
+        if not self.out:
+            object.__setattr__(self, "out", self.operands[0].shape)
         asked = QUESTIONS.get(self.name)
         if asked is not None and not isinstance(self.facts, asked):
             unanswered = ", ".join(f.name for f in dataclasses.fields(asked))
@@ -235,8 +250,19 @@ class Definition:
         return self.name, self.dialect
 
     @property
+    def real(self) -> bool:
+        """Whether the result is a real number: the last intermediate says so."""
+        return isinstance(marks(self.steps)["out"], Real)
+
+    @property
     def doc(self) -> str:
         return inspect.cleandoc(self.run.__doc__ or "")
+
+
+@cache
+def marks(steps: Any) -> dict[str, Any]:
+    """Per intermediate of a NamedTuple of steps, how its width is declared."""
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
 
 
 DEFINITIONS: dict[tuple[str, str], Definition] = {}

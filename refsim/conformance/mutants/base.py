@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...arithmetic import rounding
-from ...arithmetic.primitives import bit_length
 from ...carriers.tiles import decompose
+from ...carriers.words import bit_length
 from ...errors import PlanError
 from ...ops.base import DEFINITIONS, Definition, Plan, arrays
 from ...plans import unproven

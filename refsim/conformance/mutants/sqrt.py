@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...arithmetic import i_sqrt
-from ...arithmetic.primitives import bit_length
+from ...carriers.words import bit_length
 from . import kernels
 from .base import Book, Formula, sqrt_after, sqrt_float, wrap32
 
