@@ -82,8 +82,11 @@ def ops(
         for o in d.operands:
             _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
         for name, parameter in registry.parameters(d).items():
-            default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
-            _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
+            default = (
+                "required" if parameter.required else "may be left out" if parameter.default is None else f"default {parameter.default!r}"
+            )
+            unit = f" ({parameter.unit})" if parameter.unit else ""
+            _CONSOLE.print(f"  parameter {name}: {parameter.doc}{unit}; {parameter.text}; {default}", markup=False)
         for name, mark in base.marks(d.steps).items():
             _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()

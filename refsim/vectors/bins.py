@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ops.base import Definition, Scales, arrays
-from ..ops.constants import WAYS
+from ..ops.base import Definition, arrays
+from ..ops.parameters import WAYS, Scales
 from ..ops.rescalings import RESCALINGS
 from ..registry import of, parameters
 from .families import bodies_of, has_narrow_plans

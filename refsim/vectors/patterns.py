@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
-from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
+from ..ops.base import Definition, Operand, Plan, arrays
+from ..ops.parameters import Choice, Reals, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 
@@ -88,7 +89,7 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
         if name not in legal:
             continue
         if name == "input_bits" and d.input is not None and name not in space:
-            space[name] = Whole(*d.input.legal)
+            space[name] = Whole(*d.input.widths)
         declared = space.get(name)
         if is_range(allowed):
             lo, hi = allowed
