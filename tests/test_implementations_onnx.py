@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 import refsim
 from refsim.arithmetic import round_quotient
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.conformance.client import Broken, Worker, as_handed
 from refsim.conformance.targets import parse, target
 from refsim.registry import definition, definitions, of
 from refsim.vectors.form import unscalar
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 if os.environ.get("REFSIM_REQUIRE_ALL"):
     import onnx

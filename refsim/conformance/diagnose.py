@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..arithmetic import ROUNDINGS
+from ..catalogue.kernels import POISON
+from ..catalogue.mutants import Mutant, mutants
+from ..catalogue.requantize import due
 from ..ops.base import Plan
 from ..registry import of
-from .mutants import Mutant, mutants
-from .mutants.kernels import POISON
-from .mutants.requantize import due
 
 LANES = 4096
 """Of a larger launch whose lanes stand alone so many are compared first; what repeats them is tried on all."""

@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
+from ..catalogue.mutants import LEVELS, Mutant, mutant, mutants
 from ..content import content
 from ..ops.base import Plan
 from .client import Answer
 from .laws import Check, Vacuous
-from .mutants import LEVELS, Mutant, mutant, mutants
 from .subject import EFFORTS, Abandoned, Mismatch, Subject, Suite, corpus
 from .targets import Description, Spec, covers
 from .worker import laid_out

@@ -200,6 +200,10 @@ class Definition:
         Plan to inputs of special interest (clip sides, segment edges, ties).
     constants : bool
         Whether the plan's integers come from real scales, in one of the three ways.
+    registers : bool
+        Whether its plans say how wide a register is.
+    narrow : bool
+        Whether some plan fits 32-bit registers; a dialect whose products are wider by construction has none.
     rows : callable
         Plan to (least, greatest) length of a row, for the interval of a sum.
     facts : Facts or None
@@ -221,6 +225,7 @@ class Definition:
     points: Callable[[Any], Sequence[int]] = _no_points
     constants: bool = True
     registers: bool = True
+    narrow: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
 

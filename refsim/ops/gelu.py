@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale
+from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale, questions
 from .constants import WAYS, binary, decimal
-from .erf import SHIFT, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper
+from .erf import SHIFT, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper
 
 ROOT2 = decimal("1.4142")
 """The released code's square root of two."""
@@ -27,6 +27,12 @@ class GeluPlan(Plan):
     q_c: Channels
     q_1: Channels
     output_scale: Scale
+
+
+@questions("i_gelu")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeluFacts(ErfFacts):
+    """How a dialect computes the i-erf within."""
 
 
 def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction) -> tuple[int, int, int, float]:
@@ -71,6 +77,7 @@ class GeluSteps(NamedTuple):
     input=Input(32),
     space={"scale": Scales(2**-14, 2**-2, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
     points=clip_points,
+    facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
     source="paper, Algorithm 2, I-GELU",
 )
 def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
@@ -89,6 +96,7 @@ def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
     input=Input(32),
     space={"scale": Scales(2**-14, 2**-7, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
     points=clip_points,
+    facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",
 )
 def i_gelu_ibert(p: Any, q: Ints) -> GeluSteps:

@@ -12,8 +12,42 @@ import numpy as np
 from ..arithmetic import divide, i_sqrt
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
-from .base import Channels, Choice, Input, Operand, Plan, Reals, Scale, Scales, Whole, define, each, legal_integer, legal_reals
+from .base import (
+    Channels,
+    Choice,
+    Facts,
+    Input,
+    Operand,
+    Plan,
+    Reals,
+    Scale,
+    Scales,
+    Whole,
+    define,
+    each,
+    legal_integer,
+    legal_reals,
+    questions,
+)
 from .constants import WAYS, binary, floor_root, whole
+
+
+@questions("i_layernorm")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNormFacts(Facts):
+    """How a dialect takes the variance.
+
+    Attributes
+    ----------
+    mean_square : bool
+        Whether V is the mean of the squares, and the quotient has the plan's `fraction_bits`; else V is the sum of the squares of y
+        shifted right by the plan's `shift`.
+    squares : str
+        The intermediate that holds the sum of the squares.
+    """
+
+    mean_square: bool
+    squares: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +170,7 @@ _LENGTHS = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
         "constants": Choice(WAYS),
     },
     rows=lambda plan: (plan.length, plan.length),
+    facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
 )
 def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
@@ -167,6 +202,8 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
         "constants": Choice(WAYS),
     },
     rows=lambda plan: (plan.length, plan.length),
+    facts=LayerNormFacts(mean_square=False, squares="V"),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
 )
 def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:

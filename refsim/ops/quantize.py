@@ -6,6 +6,7 @@ Quantisation reads a float operand as the integers it is made of, mantissa and e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -13,7 +14,24 @@ import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
 from ..arithmetic.widths import Ints, Output, Signed
-from .base import Channels, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
+from .base import Channels, Facts, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale, questions
+
+
+@questions("quantize")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeFacts(Facts):
+    """What a dialect rounds, and to which codes.
+
+    Attributes
+    ----------
+    codes : callable
+        Bits of the output to its least and its greatest integer.
+    reciprocal : bool
+        Whether x is multiplied by the binary32 reciprocal of the scale (a product that binary32 rounds) instead of divided by the scale.
+    """
+
+    codes: Callable[[int], tuple[int, int]]
+    reciprocal: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +86,7 @@ class QuantizeSteps(NamedTuple):
     space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
     constants=False,
     registers=False,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
     source="paper, equation 1",
 )
 def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
@@ -87,6 +106,7 @@ def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
     space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
     constants=False,
     registers=False,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )
 def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
+from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
+from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
 from ...ops.rescalings import RESCALINGS
 from ...plans import plan as make_plan
-from ...vectors.patterns import Words, draw_plan, restricted, width_patterns, within
 from ...verbs import run
-from ..mutants import mutant
 from ..targets import covers
 from .forms import Hypothesis, Launch
 

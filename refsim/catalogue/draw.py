@@ -125,8 +125,8 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
         return None
     per_channel = domain.get("per_channel", True) and any(getattr(s, "channels", False) for s in space.values())
     given: dict[str, Any] = {}
-    for name in sorted(space, key=lambda n: n != "length"):  # gamma and beta have as many channels as a row has elements
-        if name not in ("gamma", "beta") or "channels" not in given:
+    for name in sorted(space, key=lambda n: n != "length"):  # what is per channel of a row has as many channels as the row elements
+        if "length" not in given or not getattr(space[name], "channels", False):
             given.setdefault("channels", _channels(source, per_channel, given.get("length")))
         given[name] = draw_parameter(source, space[name], given["channels"], bool(domain.get("float32_scales")))
     given.pop("channels", None)
@@ -190,8 +190,7 @@ def directed(plan: Plan, base: Sequence[int] = (), operand: Operand | None = Non
     d = of(plan)
     operand = operand or d.operands[0]
     lo, hi = operand.range(plan)
-    points = list(d.points(plan)) if operand is d.operands[0] or d.name == "residual_add" else []
-    near = [v + step for v in (*base, *points) for step in (0, -1, 1)]
+    near = [v + step for v in (*base, *d.points(plan)) for step in (0, -1, 1)]
     return within([*(s * v for v in near for s in (1, -1)), *width_patterns(lo, hi)], lo, hi)
 
 
@@ -285,13 +284,13 @@ def _rows(source: Source, plan: Any, seed: str, base: list[int], count: int) -> 
     shuffled = values[np.argsort(raw_words(seed + "/shuffle", len(values)), kind="stable")]
     rows = np.resize(shuffled, (number, length))
     top = np.resize(within([0, hi, lo, *base, 1, -1], lo, hi), number)
-    if d.name == "i_softmax":  # distances to the maximum: the points, below maxima all over the range
+    if len(d.points(plan)):  # the points of a row are distances from its maximum: below maxima all over the range
         distances = np.resize(np.minimum(lanes(plan, seed + "/distance", number * length, base), 0), (number, length))
         part = number // 2
         rows[:part] = np.clip(top[:part, None].astype(object) + distances[:part], lo, hi).astype(np.int64)
     small = magnitudes(seed + "/small", number * length, max(lo, -300), min(hi, 300)).reshape(number, length)
     rows[number * 3 // 4 :] = small[number * 3 // 4 :]
-    kinds = _row_kinds(lo, hi, length)
+    kinds = row_kinds(lo, hi, length)
     rows[: len(kinds)] = kinds[:number]
     rows = legal_rows(plan, rows)
     if len(d.operands) == 1:
@@ -299,7 +298,7 @@ def _rows(source: Source, plan: Any, seed: str, base: list[int], count: int) -> 
     return [rows, _mask(source.integer(0, 4), seed, number, length)]
 
 
-def _row_kinds(lo: int, hi: int, length: int) -> NDArray[np.int64]:
+def row_kinds(lo: int, hi: int, length: int) -> NDArray[np.int64]:
     """Constant rows, one-hot rows of both signs, alternating, all-minimum and rising rows."""
     step = np.arange(length)
     one_hot = np.where(step == length // 2, hi, lo)
@@ -349,27 +348,51 @@ def _matrix(source: Source, seed: str, shape: tuple[int, ...], lo: int, hi: int)
     return raw_integers(seed, count, lo, hi).reshape(shape)
 
 
+def shares_matrix(d: Definition) -> bool:
+    """Whether a product's second operand has no batch axes: a layer's weights, the same for all rows."""
+    return not all(o.shape.startswith("...") for o in d.operands)
+
+
+def sized(plan: Any, operand: Operand, lead: tuple[int, ...], free: Mapping[str, int]) -> tuple[int, ...]:
+    """Shape of an operand: `lead` for its batch axes, then each named axis with the length that the plan or `free` has for it."""
+    lengths: list[int] = []
+    for axis in operand.shape.split():
+        if axis == "...":
+            lengths += lead
+        elif axis == "C":
+            lengths += [] if plan.channels is None else [plan.channels]
+        else:
+            lengths.append(free[axis] if axis in free else getattr(plan, axis))
+    return tuple(lengths)
+
+
+def free_axes(plan: Any) -> list[str]:
+    """Axes of the operands, in order, whose length the plan leaves open."""
+    axes = [axis for o in of(plan).operands for axis in o.shape.split() if axis not in ("...", "C") and not hasattr(plan, axis)]
+    return list(dict.fromkeys(axes))
+
+
 def _product(source: Source, plan: Any, seed: str) -> list[Any]:
-    d = of(plan)
-    first, second = d.operands[0].range(plan), d.operands[1].range(plan)
-    rows = source.integer(1, 33)
-    if d.name == "linear":
-        lead = [(rows,), (2, rows), ()][source.integer(0, 2)]
-        q = _matrix(source, seed + "/q", (*lead, plan.in_features), *first)
-        weight = _matrix(source, seed + "/weight", (plan.out_features, plan.in_features), *second)
-        bias = None
-        if source.integer(0, 3):
-            bias = lanes(plan, seed + "/bias", plan.out_features, (), d.operands[2])[-plan.out_features :]
-        return [q, weight, bias]
-    lead = [(), (2,), (2, 3)][source.integer(0, 2)]
-    columns = source.integer(1, 17)
-    return [
-        _matrix(source, seed + "/a", (*lead, rows, plan.length), *first),
-        _matrix(source, seed + "/b", (*lead, plan.length, columns), *second),
-    ]
+    d, rows = of(plan), source.integer(1, 33)
+    lead = ([(rows,), (2, rows), ()] if shares_matrix(d) else [(), (2,), (2, 3)])[source.integer(0, 2)]
+    free = {axis: source.integer(1, 17) if i else rows for i, axis in enumerate(free_axes(plan))}
+    operands: list[Any] = []
+    for operand in d.operands:
+        shape, name = sized(plan, operand, lead, free), f"{seed}/{operand.name}"
+        if not operand.optional:
+            operands.append(_matrix(source, name, shape, *operand.range(plan)))
+        elif source.integer(0, 3):
+            count = math.prod(shape)
+            operands.append(lanes(plan, name, count, (), operand)[-count:].reshape(shape))
+        else:
+            operands.append(None)
+    return operands
 
 
 def _gather(source: Source, plan: Any, seed: str) -> list[Any]:
-    shape = [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)]
-    ids = raw_integers(seed + "/ids", math.prod(shape), 0, plan.num_embeddings - 1).reshape(shape)
-    return [ids, raw_integers(seed + "/table", plan.num_embeddings * plan.embedding_dim, -128, 127).reshape(plan.num_embeddings, -1)]
+    d, lead = of(plan), [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)]
+    shapes = [sized(plan, o, lead, {}) for o in d.operands]
+    return [
+        raw_integers(f"{seed}/{o.name}", math.prod(shape), *o.range(plan)).reshape(shape)
+        for o, shape in zip(d.operands, shapes, strict=True)
+    ]
