@@ -61,7 +61,8 @@ def ops(
     op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
 ) -> None:
     """List every operation in every dialect: operands, intermediates with their widths, source."""
-    from . import certificates, registry
+    from . import registry
+    from .ops import base
 
     if op is not None and op not in registry.names():
         raise UsageError(f"there is no op {op!r}; there are {', '.join(registry.names())}")
@@ -72,7 +73,7 @@ def ops(
             table.add_column(name, no_wrap=name in ("op", "dialect"))
         for d in chosen:
             operands = ", ".join(o.name + "?" * o.optional for o in d.operands)
-            table.add_row(d.name, d.dialect, operands, ", ".join(d.steps._fields), escape(d.doc.split("\n")[0]))
+            table.add_row(d.name, d.dialect, operands, ", ".join(d.step_names), escape(d.doc.split("\n")[0]))
         _CONSOLE.print(table)
         return
     for d in chosen:
@@ -83,8 +84,8 @@ def ops(
         for name, parameter in registry.parameters(d).items():
             default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
             _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
-        for name, mark in certificates.marks(d).items():
-            _CONSOLE.print(f"  intermediate {name}: {mark}", markup=False)
+        for name, mark in base.marks(d.steps).items():
+            _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .errors import DomainError
-from .ops.base import Definition, Operand, Plan
+from .ops.axes import unify
+from .ops.base import Operand, Plan
 from .registry import of
 
 
@@ -19,7 +20,7 @@ def check_operands(plan: Plan, operands: tuple[Any, ...]) -> list[Any]:
         raise DomainError("operands", len(operands), f"{plan.op} takes " + ", ".join(o.name for o in d.operands))
     padded = [*operands, *([None] * (len(d.operands) - len(operands)))]
     checked = [_check_values(plan, o, x) for o, x in zip(d.operands, padded, strict=True)]
-    _check_shapes(plan, d, checked)
+    unify(d, plan, [None if x is None else x.shape for x in checked])
     return checked
 
 
@@ -58,47 +59,3 @@ def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
         if least < lo or greatest > hi:
             raise DomainError(name, least if least < lo else greatest, f"integers from {lo} to {hi} (the plan's range)")
     return array
-
-
-def _check_shapes(plan: Plan, d: Definition, arrays_: list[Any]) -> None:
-    known: dict[str, int] = {}
-    lead: tuple[int, ...] | None = None
-    for operand, array in zip(d.operands, arrays_, strict=True):
-        if array is None:
-            continue
-        axes = operand.shape.split()
-        batched = axes[0] == "..."
-        named = axes[1:] if batched else axes
-        shape = array.shape
-        if named == ["C"] and plan.channels is None:
-            named = []
-        if len(shape) < len(named) or (not batched and len(shape) != len(named)):
-            raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")
-        for axis, size in zip(named, shape[len(shape) - len(named) :], strict=True):
-            expected = _axis_length(plan, axis, known)
-            if axis == "L":
-                if not 1 <= size <= plan.length:  # type: ignore[attr-defined]
-                    raise DomainError(operand.name, f"shape {shape}", f"a last axis of 1 to {plan.length} (the plan's length)")  # type: ignore[attr-defined]
-            elif expected is not None and size != expected:
-                raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape}) with {axis} = {expected}")
-            known.setdefault(axis, size)
-        if not batched:
-            continue
-        own = shape[: len(shape) - len(named)]
-        if operand.kind == "bool" and lead is not None:
-            try:
-                if np.broadcast_shapes(shape, arrays_[0].shape) != arrays_[0].shape:
-                    raise ValueError
-            except ValueError:
-                raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {arrays_[0].shape}") from None
-        elif lead is not None and own != lead:
-            raise DomainError(operand.name, f"shape {shape}", f"leading axes {lead}, as those of {d.operands[0].name}")
-        lead = own if lead is None else lead
-
-
-def _axis_length(plan: Plan, axis: str, known: dict[str, int]) -> int | None:
-    """Length that an axis must have: the plan's field of that name, its channels, or what an earlier operand had."""
-    if axis == "C":
-        return plan.channels if plan.channels is not None else known.get("C")
-    length = getattr(plan, axis, None)
-    return length if length is not None else known.get(axis)

@@ -463,14 +463,14 @@ def test_oversized_file_is_refused_before_it_is_read(small, monkeypatch):
 
 
 def test_python_int_carrier_is_asked_too(small, monkeypatch):
-    exact = primitives._i_sqrt
-    monkeypatch.setattr(primitives, "_i_sqrt", lambda n: exact(n) + (n == 4224))
+    exact = primitives.i_sqrt.exact
+    monkeypatch.setattr(primitives.i_sqrt, "exact", lambda n: exact(n) + (n == 4224))
     refused(small, "i_sqrt.jsonl", "recomputed (Python ints)")
 
 
 def test_int64_carrier_is_asked_too(small, monkeypatch):
-    fast = primitives._i_sqrt_int64
-    monkeypatch.setattr(primitives, "_i_sqrt_int64", lambda n: fast(n) + (n == 4224))
+    fast = primitives.i_sqrt.words
+    monkeypatch.setattr(primitives.i_sqrt, "words", lambda n: fast(n) + (n == 4224))
     refused(small, "i_sqrt.jsonl", "recomputed (int64)")
 
 

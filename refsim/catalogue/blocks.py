@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import raw_words
+from ..ops import axes
 from ..ops.base import Operand
 from ..registry import of
 from .draw import directed, floats, legal_rows, magnitudes, row_kinds, width_patterns, within
@@ -42,27 +43,27 @@ def operands_of(plan: Any, name: str, columns: int) -> tuple[dict[str, Rows], di
         ids = within(width_patterns(lo, hi), lo, hi)
         tables = {o.name: _table(plan, f"{name}/{o.name}", o) for o in others}
         return {first.name: _after(ids, lambda start, n: _uniform(f"{name}/{first.name}/{start}", n, lo, hi))}, tables
-    inner = first.shape.split()[-1]  # the axis that is summed over
+    inner = axes.parse(first.shape).names[-1]  # the axis that is summed over
     matrices = {o.name: _factor(plan, f"{name}/{o.name}", o, inner, columns) for o in others}
     return {first.name: _vectors(f"{name}/{first.name}", getattr(plan, inner), lo, hi)}, matrices
 
 
 def _table(plan: Any, name: str, operand: Operand) -> NDArray[np.int64]:
-    rows, width = (getattr(plan, axis) for axis in operand.shape.split())
+    rows, width = (getattr(plan, axis) for axis in axes.parse(operand.shape).names)
     return _uniform(name, rows * width, *operand.range(plan)).reshape(rows, width)
 
 
 def _factor(plan: Any, name: str, operand: Operand, inner: str, columns: int) -> NDArray[np.int64]:
     """Another operand of a product: its vectors along the inner axis, or what is added, an element a column."""
     lo, hi = operand.range(plan)
-    axes = [axis for axis in operand.shape.split() if axis != "..."]
-    if inner not in axes:
-        (count,) = (getattr(plan, axis) for axis in axes)
+    names = axes.parse(operand.shape).names
+    if inner not in names:
+        (count,) = (getattr(plan, axis) for axis in names)
         ends = within([0, 1, -1, hi, lo], lo, hi)
         return np.concatenate([ends, magnitudes(name, count, lo, hi)])[:count]
-    count = next(getattr(plan, axis, columns) for axis in axes if axis != inner)
+    count = next(getattr(plan, axis, columns) for axis in names if axis != inner)
     matrix = _vectors(name, getattr(plan, inner), lo, hi)(0, count)
-    return matrix if axes[-1] == inner else np.ascontiguousarray(matrix.T)
+    return matrix if names[-1] == inner else np.ascontiguousarray(matrix.T)
 
 
 def _uniform(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:

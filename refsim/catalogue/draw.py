@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
+from ..ops import axes
 from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
 from ..plans import plan as make_plan
 from ..registry import of, parameters
@@ -350,35 +351,31 @@ def _matrix(source: Source, seed: str, shape: tuple[int, ...], lo: int, hi: int)
 
 def shares_matrix(d: Definition) -> bool:
     """Whether a product's second operand has no batch axes: a layer's weights, the same for all rows."""
-    return not all(o.shape.startswith("...") for o in d.operands)
+    return not all(axes.parse(o.shape).batched for o in d.operands)
 
 
-def sized(plan: Any, operand: Operand, lead: tuple[int, ...], free: Mapping[str, int]) -> tuple[int, ...]:
-    """Shape of an operand: `lead` for its batch axes, then each named axis with the length that the plan or `free` has for it."""
-    lengths: list[int] = []
-    for axis in operand.shape.split():
-        if axis == "...":
-            lengths += lead
-        elif axis == "C":
-            lengths += [] if plan.channels is None else [plan.channels]
-        else:
-            lengths.append(free[axis] if axis in free else getattr(plan, axis))
-    return tuple(lengths)
+def open_axes(plan: Plan) -> list[str]:
+    """Axes of the operands, in order, whose length the launch decides."""
+    d = of(plan)
+    names = dict.fromkeys(name for o in d.operands for name in axes.inner(plan, o.shape))
+    return [name for name in names if axes.length(d, plan, name) is None]
 
 
-def free_axes(plan: Any) -> list[str]:
-    """Axes of the operands, in order, whose length the plan leaves open."""
-    axes = [axis for o in of(plan).operands for axis in o.shape.split() if axis not in ("...", "C") and not hasattr(plan, axis)]
-    return list(dict.fromkeys(axes))
+def sizes(plan: Plan, lead: tuple[int, ...], opened: Sequence[int] = ()) -> axes.Sizes:
+    """The lengths of a launch's axes: `lead` for the leading ones, `opened` for those that the plan leaves open."""
+    d = of(plan)
+    given = {name: axes.length(d, plan, name) for o in d.operands for name in axes.inner(plan, o.shape)}
+    free = dict(zip(open_axes(plan), opened, strict=False))
+    return axes.Sizes(lead, free | {name: length for name, length in given.items() if length is not None})
 
 
 def _product(source: Source, plan: Any, seed: str) -> list[Any]:
     d, rows = of(plan), source.integer(1, 33)
     lead = ([(rows,), (2, rows), ()] if shares_matrix(d) else [(), (2,), (2, 3)])[source.integer(0, 2)]
-    free = {axis: source.integer(1, 17) if i else rows for i, axis in enumerate(free_axes(plan))}
+    launch = sizes(plan, lead, [source.integer(1, 17) if i else rows for i in range(len(open_axes(plan)))])
     operands: list[Any] = []
     for operand in d.operands:
-        shape, name = sized(plan, operand, lead, free), f"{seed}/{operand.name}"
+        shape, name = launch.shape(plan, operand.shape), f"{seed}/{operand.name}"
         if not operand.optional:
             operands.append(_matrix(source, name, shape, *operand.range(plan)))
         elif source.integer(0, 3):
@@ -390,9 +387,9 @@ def _product(source: Source, plan: Any, seed: str) -> list[Any]:
 
 
 def _gather(source: Source, plan: Any, seed: str) -> list[Any]:
-    d, lead = of(plan), [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)]
-    shapes = [sized(plan, o, lead, {}) for o in d.operands]
-    return [
-        raw_integers(f"{seed}/{o.name}", math.prod(shape), *o.range(plan)).reshape(shape)
-        for o, shape in zip(d.operands, shapes, strict=True)
-    ]
+    launch = sizes(plan, [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)])
+    drawn = []
+    for operand in of(plan).operands:
+        shape = launch.shape(plan, operand.shape)
+        drawn.append(raw_integers(f"{seed}/{operand.name}", math.prod(shape), *operand.range(plan)).reshape(shape))
+    return drawn

@@ -20,7 +20,7 @@ from ..ops.base import Choice, Definition, Plan, Reals, Scales, Whole, arrays
 from ..ops.constants import WAYS
 from ..registry import of, parameters
 from . import kernels
-from .draw import Words, draw_operands, draw_plan, floats, free_axes, lanes, legal_rows, magnitudes, row_kinds, shares_matrix, sized
+from .draw import Words, draw_operands, draw_plan, floats, lanes, legal_rows, magnitudes, row_kinds, shares_matrix, sizes
 from .family import Draft, Key, columns, domain, fitting, generic, shuffled, space_of, spread
 from .mutants import Book, Formula, binary32, changed, first_channel, other_constants, restates, sat32, wrap32
 
@@ -342,10 +342,10 @@ def defaults(key: Key) -> Draft:
         length = min(7, plan.length)
         return plan, row_operands(plan, magnitudes(key.id, 3 * length, max(lo, -3000), min(hi, 3000)).reshape(3, length)), ()
     lead = {"element": (24,), "gather": (6,)}.get(d.layout, (2,) if shares_matrix(d) else ())
-    free = dict(zip(free_axes(plan), (2, 3, 4), strict=False))
+    launch = sizes(plan, lead, (2, 3, 4))
     operands: list[Any] = []
     for operand in d.operands:
-        shape = sized(plan, operand, lead, free)
+        shape = launch.shape(plan, operand.shape)
         name, count = f"{key.id}/{operand.name}", math.prod(shape)
         if operand.kind.startswith("float"):
             operands.append(np.resize(floats(plan, name, count, operand.kind), count).reshape(shape))

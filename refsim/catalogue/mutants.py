@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..arithmetic import rounding
-from ..arithmetic.primitives import bit_length
 from ..carriers.tiles import decompose
+from ..carriers.words import bit_length
 from ..errors import PlanError, UsageError
 from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right, wrap
 from ..errors import PlanError
 from ..ops.base import Definition, Plan, arrays
-from ..ops.requantize import Narrow, requantize
-from ..ops.rescalings import INT32, RESCALINGS, doubling_high
-from ..registry import of
+from ..ops.requantize import OUTPUT, requantize
+from ..ops.rescalings import DYADIC, RESCALINGS
+from ..registry import definition, definitions, of
 from . import generic, kernels
 from .bins import Bin, Bins, Case, bins, channels_of, exact, first, one_of, power, signs, ties
 from .draw import lanes, magnitudes, within
@@ -65,19 +64,19 @@ def rules(key: Key) -> Draft:
     facts = RESCALINGS[rule]
     given: dict[str, Any] = {"rule": rule, "scale_out": 1.0, "input_bits": 24}
     if kind == "ties":
-        factors = [2.0**-k for k in (1, 2, 5, 8)] if rule == "half_even_shift" else [0.5, 0.75, 0.3125, 2.0**-6, 7 * 2.0**-9]
+        factors = [2.0**-k for k in (1, 2, 5, 8)] if facts.multiplier.powers_of_two else [0.5, 0.75, 0.3125, 2.0**-6, 7 * 2.0**-9]
     elif kind == "any":
         words = raw_words(f"{key.op}/{key.name}", 5)
         factors = [math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -1 - 3 * i) for i, w in enumerate(words)]
     else:
         factors = [2.0**-20, 3 * 2.0**-22, 0.7 * 2.0**-16]
         given["input_bits"] = facts.input_bits
-    if rule == "half_even_shift":
+    if facts.multiplier.powers_of_two:
         factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors
-    given |= {"ties": {"zero_point": 3}, "any": {"output_bits": 16}, "wide": {"addend": -77} if facts.addend else {}}[kind]
+    given |= {"ties": {"zero_point": 3}, "any": {"output_bits": 16}, "wide": {"addend": -77} if facts.arithmetic.addend else {}}[kind]
     try:
         plan: Any = key.plan(**given)
     except PlanError:  # such a width does not fit this rule's intermediates
@@ -95,7 +94,7 @@ def tensors(key: Key) -> Draft:
     rule, bits = key.name.split(".")
     words = raw_words(f"{key.op}/{key.family}/{key.name}", 2)
     scales = [float(np.float32(math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -k))) for w, k in zip(words, (8, 5), strict=True)]
-    if rule == "half_even_shift":
+    if RESCALINGS[rule].multiplier.powers_of_two:
         scales = [math.ldexp(0.5, math.frexp(scale)[1]) for scale in scales]
     plan = fitting(key, range(int(bits), 1, -1), rule=rule, scale_in=scales[0], scale_out=scales[1], output_bits=8)
     values = (
@@ -245,7 +244,11 @@ def limits(key: Key) -> Draft:
 
 
 @family(
-    "requantize", "round-up", lambda d: [rule for rule in RESCALINGS if rule != "half_even_shift"], ["extreme", "requantize-rule"], place=46
+    "requantize",
+    "round-up",
+    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.multiplier.powers_of_two],
+    ["extreme", "requantize-rule"],
+    place=46,
 )
 def round_up(key: Key) -> Draft:
     """Every rule that has a mantissa, at the greatest factor below 1, whose mantissa rounds up to a power of two however long it is, and
@@ -254,14 +257,6 @@ def round_up(key: Key) -> Draft:
     plan = fitting(key, range(24, 1, -1), rule=key.name, scale_in=factors, scale_out=1.0, output_bits=32)
     lo, hi = plan.input_range
     return plan, [columns(plan, within([lo, lo + 1, -3, -2, -1, 0, 1, 2, 3, hi - 1, hi], lo, hi))], ()
-
-
-def _legal_factor(rule: str, factor: float) -> bool:
-    try:
-        RESCALINGS[rule].constants(1 / factor if RESCALINGS[rule].divides else factor)
-    except ValueError:
-        return False
-    return True
 
 
 @family(
@@ -275,7 +270,7 @@ def factors(key: Key) -> Draft:
     """The least and the greatest factors that every rule takes; at 2**-32 and below it those that two rules count as 0. At the greatest
     the input may be no more than 0."""
     rule, end = key.name.split(".")
-    legal = [m * 2.0**k for k in range(-252, 126) for m in (1.0, 1.5) if _legal_factor(rule, m * 2.0**k)]
+    legal = [m * 2.0**k for k in range(-252, 126) for m in (1.0, 1.5) if RESCALINGS[rule].legal(m * 2.0**k)]
     chosen = [legal[0], legal[1], *(s for s in (2.0**-32, 2.0**-33) if s in legal)] if end == "least" else [legal[-2], legal[-1]]
     unit = 2.0**126 if end == "least" else 2.0**-60
     for bits in (24, 16, 8, 4, 2, 0):
@@ -298,7 +293,7 @@ _ODD = {31: 1795162111, 24: 14024703, 15: 27391, 9: 429, 8: 213}
 @family(
     "requantize",
     "beside-ties",
-    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.divides],
+    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.arithmetic.divides],
     ["requantize-rule", "tie"],
     place=48,
 )
@@ -306,7 +301,7 @@ def beside_ties(key: Key) -> Draft:
     """Every rule that multiplies, at an odd multiplier: products on a tie and one and two units beside it, of both signs."""
     for bits, odd in _ODD.items():
         try:
-            scale = 0.5 if key.name == "half_even_shift" else math.ldexp(odd, -bits)
+            scale = 0.5 if RESCALINGS[key.name].multiplier.powers_of_two else math.ldexp(odd, -bits)
             plan: Any = fitting(key, range(32, 1, -1), rule=key.name, scale_in=scale, scale_out=1.0, output_bits=32)
         except PlanError:
             continue
@@ -325,7 +320,7 @@ def fraction(case: Case, operand: int, multiplier: str, shift: str) -> tuple[Any
     p = arrays(case.plan)
     q, m, e = exact(case.operands[operand]), exact(getattr(p, multiplier)), exact(getattr(p, shift))
     down, up = power(e), power(-e)
-    if getattr(p, "rule", "") == "onnx_quantize_linear":
+    if hasattr(p, "rule") and RESCALINGS[p.rule].arithmetic.divides:
         return q * down, m * up
     return q * m * up, down
 
@@ -370,13 +365,10 @@ def rules_and_ties(d: Definition) -> Bins:
 
 # --------------------------------------------------------------------------------------------------------------- mutants
 
-_FLOATS = ("xnn_fp32", "float_scale", "onnx_quantize_linear")
-_UP = ("single_rounding", "tosa_scale16", "reduced_multiplier_i64", "xnn_rndnu", "ita_half_up", "tvm_tonearest", "tosa_double_round")
-
 
 def width(s: Any) -> Any:
     """The output's width."""
-    return Narrow().resolve(s.plan)
+    return OUTPUT.resolve(s.plan)
 
 
 def ruled(s: Any) -> Any:
@@ -384,61 +376,51 @@ def ruled(s: Any) -> Any:
     return RESCALINGS[s.rule].rescale(s.q, s.multiplier, s.shift, s.addend)
 
 
+def _narrowed(s: Any, x: Any) -> Any:
+    """Forced into the output's width as the plan's rule does."""
+    return (wrap if RESCALINGS[s.rule].wraps else saturate)(x, width(s))
+
+
 def _out(s: Any) -> Any:
-    return (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded + s.zero_point, width(s))
+    return _narrowed(s, s.rounded + s.zero_point)
 
 
 def _float(s: Any) -> Any:
-    """The binary32 product or quotient of the float rules, before it is rounded to an integer."""
+    """The binary32 product or quotient of a rule that has one, before it is rounded to an integer."""
     factor = np.ldexp(np.asarray(s.multiplier, dtype=np.float64), -np.asarray(s.shift)).astype(np.float32)
     x = s.q.astype(np.float32)
-    return x / factor if s.rule == "onnx_quantize_linear" else x * factor
+    return x / factor if RESCALINGS[s.rule].arithmetic.divides else x * factor
 
 
 def rounding(rule: str) -> Formula:
     """The plan's rule with its last rounding done by `rule`."""
 
     def rounded(s: Any) -> Any:
-        if s.rule.startswith("dyadic_") or s.rule in _UP or s.rule == "truncate_low_bits":
-            return multiply_shift_round(s.q, s.multiplier, s.shift, rule)
-        if s.rule in ("gemmlowp_double", "neon_sqrdmulh_srshl"):
-            return shift_right(doubling_high(s.q, s.multiplier, s.shift), np.maximum(s.shift - 31, 0), rule)
-        if s.rule in _FLOATS:
+        last = RESCALINGS[s.rule].arithmetic.last
+        if last is None:
             return rounded_float(_float(s), rule)
-        if s.rule in ("half_even_shift", "fqvit_m_n"):
-            return shift_right(s.q * s.multiplier + s.addend, s.shift, rule)
-        if s.rule == "cmsis_requantize_s64":
-            return shift_right(wrap((s.q * s.multiplier) >> (s.shift - 1), INT32), 1, rule)
-        return shift_right(wrap(s.q * s.multiplier + s.addend, INT32), s.shift, rule)
+        return multiply_shift_round(*last(s.q, s.multiplier, s.shift, s.addend), rule)
 
     return rounded
 
 
-DUE: dict[str, str] = {
-    **dict.fromkeys((*_UP, "neon_sqrdmulh_srshl", "cmsis_requantize_s64", "pulp_half_up"), "half up"),
-    **dict.fromkeys((*_FLOATS, "half_even_shift", "fqvit_m_n"), "half even"),
-    "gemmlowp_double": "half away",
-    "tvm_tonearest": "half away",
-    "tosa_double_round": "another rounding",
-    "pulp_floor": "floor",
-    "truncate_low_bits": "floor",
-    **{name: name.removeprefix("dyadic_").replace("_", " ") for name in RESCALINGS if name.startswith("dyadic_")},
-}
-"""By rule of requantisation, how it rounds last."""
-
-
 def due(plan: Any) -> str:
     """How the op of `plan` rounds, in words."""
-    return DUE[plan.rule] if plan.op == "requantize" else "half even"
+    return RESCALINGS[plan.rule].rounding.due if plan.op == "requantize" else "half even"
+
+
+def _is_dyadic(plan: Any) -> bool:
+    """Whether the multiplier is that of I-BERT itself."""
+    return RESCALINGS[plan.rule].multiplier is DYADIC
 
 
 def _dyadic(change: Callable[[Any], Any]) -> Formula:
     """Another computation for the dyadic rules; the others as they are."""
-    return lambda s: change(s) if s.rule.startswith("dyadic_") else ruled(s)
+    return lambda s: change(s) if _is_dyadic(s) else ruled(s)
 
 
 def _rule(s: Any) -> str:
-    return str(s.rule.removeprefix("dyadic_"))
+    return RESCALINGS[s.rule].rounding.last
 
 
 def _masked(s: Any) -> Any:
@@ -458,19 +440,18 @@ def _binary64(s: Any) -> Any:
     return rounded_float(np.ldexp(product, -np.asarray(s.shift)), _rule(s))
 
 
-def _ratios(plan: Any, dialect: str) -> list[float]:
-    scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
-    out = float(np.float32(plan.scale_out)) if dialect == "ibert" else plan.scale_out
-    return [float(Fraction(s) / Fraction(out)) for s in scales]
+def _own(plan: Any) -> Definition:
+    return definition(plan.op, plan.dialect)
 
 
-def _factors(change: Callable[[float], tuple[int, int]], dialect: Callable[[Any], str] = lambda plan: str(plan.dialect)) -> Any:
+def _factors(change: Callable[[float], tuple[int, int]], of: Callable[[Any], Definition] = _own) -> Any:
     """Multiplier and shift of the dyadic rules by another function of the ratio; those of the others as they are."""
 
     def fields(plan: Any) -> dict[str, Any]:
-        if not plan.rule.startswith("dyadic_"):
+        if not _is_dyadic(plan):
             return {}
-        m, e = zip(*(change(r) for r in _ratios(plan, dialect(plan))), strict=True)
+        scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
+        m, e = zip(*(change(of(plan).facts.factors.ratio(s, plan.scale_out)) for s in scales), strict=True)
         return {"multiplier": m, "shift": e} if isinstance(plan.multiplier, tuple) else {"multiplier": m[0], "shift": e[0]}
 
     return fields
@@ -490,7 +471,7 @@ def _renormalised(plan: Any) -> dict[str, Any]:
     def pair(m: int, e: int) -> tuple[int, int]:
         return (m // 2, e - 1) if m % 2 == 0 else (m, e)
 
-    if not plan.rule.startswith("dyadic_"):
+    if not _is_dyadic(plan):
         return {}
     if not isinstance(plan.multiplier, tuple):
         m, e = pair(plan.multiplier, plan.shift)
@@ -499,8 +480,9 @@ def _renormalised(plan: Any) -> dict[str, Any]:
     return {"multiplier": ms, "shift": es}
 
 
-def _other(plan: Any) -> str:
-    return "paper" if plan.dialect == "ibert" else "ibert"
+def _other(plan: Any) -> Definition:
+    """The first other dialect."""
+    return next(d for d in definitions() if d.name == plan.op and d.dialect != plan.dialect)
 
 
 @restates(requantize)
@@ -568,9 +550,7 @@ def mutants(d: Definition) -> Book:
     book.wrong("out", "wraps", "wraps into the output's width where saturation is due", lambda s: wrap(s.rounded + s.zero_point, width(s)))
     book.wrong("out", "symmetric", "saturates at one above the least integer", lambda s: np.maximum(_out(s), width(s).lo + 1))
     book.wrong("out", "top-off", "saturates at one below the greatest integer", lambda s: np.minimum(_out(s), width(s).hi - 1))
-    book.wrong(
-        "out", "no-zero-point", "forgets the zero point", lambda s: (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded, width(s))
-    )
+    book.wrong("out", "no-zero-point", "forgets the zero point", lambda s: _narrowed(s, s.rounded))
     book.wrong(
         "out", "zero-point-late", "adds the zero point behind the saturation", lambda s: saturate(s.rounded, width(s)) + s.zero_point
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..arithmetic import i_sqrt, raw_integers, raw_words
-from ..arithmetic.primitives import bit_length
+from ..carriers.words import bit_length
 from ..ops.base import Definition
 from ..ops.sqrt import run
 from . import generic, kernels

@@ -7,12 +7,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
 
+from ..arithmetic.widths import Real
 from ..errors import PlanError
 
 Channels: TypeAlias = int | tuple[int, ...]
@@ -54,20 +56,29 @@ class Plan:
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""
-        for name, value in self.integers().items():
-            if isinstance(value, tuple) and not name.endswith("_range"):
+        for name in channel_fields(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if isinstance(value, tuple):
                 return len(value)
         return None
 
 
+@cache
+def channel_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a class of plans that may hold one value per channel: those annotated `Channels` or `Scale`."""
+    return tuple(name for name, hint in get_type_hints(kind).items() if hint in (Channels, Scale))
+
+
 @lru_cache(maxsize=256)
 def arrays(plan: Plan) -> SimpleNamespace:
-    """The fields of a plan as a run reads them: per-channel tuples of integers turned into arrays, once."""
+    """The fields of a plan as a run reads them: per-channel integers turned into arrays, once; the plans in it likewise."""
     fields = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
-    for name, value in plan.integers().items():
-        if isinstance(value, tuple) and value and all(isinstance(v, int) for v in value):
+    for name in channel_fields(type(plan)):  # type: ignore[arg-type]
+        value = fields[name]
+        if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
             wide = any(not -(1 << 63) <= v < 1 << 63 for v in value)
             fields[name] = np.array(value, dtype=object if wide else np.int64)
+    fields |= {name: arrays(value) for name, value in fields.items() if isinstance(value, Plan)}
     return SimpleNamespace(**fields)
 
 
@@ -190,6 +201,8 @@ class Definition:
     steps : type
         NamedTuple of the run's intermediates in order, each annotated with its width; the last is ``out``.
     operands : tuple of Operand
+    out : str
+        Axes of the result, as those of an operand; those of the first operand where it is not given.
     layout : {"element", "row", "product", "gather"}
         What a launch may be cut along: single elements, whole rows, or leading axes only.
     input : Input or None
@@ -220,6 +233,7 @@ class Definition:
     operands: tuple[Operand, ...]
     layout: str
     source: str
+    out: str = ""
     input: Input | None = None
     space: Space = field(default_factory=dict)
     points: Callable[[Any], Sequence[int]] = _no_points
@@ -230,6 +244,8 @@ class Definition:
     facts: Any = None
 
     def __post_init__(self) -> None:
+        if not self.out:
+            object.__setattr__(self, "out", self.operands[0].shape)
         asked = QUESTIONS.get(self.name)
         if asked is not None and not isinstance(self.facts, asked):
             unanswered = ", ".join(f.name for f in dataclasses.fields(asked))
@@ -240,8 +256,84 @@ class Definition:
         return self.name, self.dialect
 
     @property
+    def real(self) -> bool:
+        """Whether the result is a real number: the last intermediate says so."""
+        return isinstance(marks(self.steps)["out"].width, Real)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The named intermediates in order, those of inner ops dotted (``softmax.e16``); the last is ``out``."""
+        return tuple(marks(self.steps))
+
+    @property
     def doc(self) -> str:
         return inspect.cleandoc(self.run.__doc__ or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """Annotation of a step that is all the steps of another op: its intermediates are named ``step.intermediate``.
+
+    Attributes
+    ----------
+    steps : type
+        The NamedTuple of the other op's steps.
+    plan : str
+        The field that holds the plan of the other op.
+    """
+
+    steps: Any
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How the width of an intermediate is declared.
+
+    Attributes
+    ----------
+    width : Signed, Unsigned, Register, Output, Condition or Real
+    plan : str
+        The field with the plan that the width depends on, dotted; "" for the op's own.
+    """
+
+    width: Any
+    plan: str = ""
+
+    def resolve(self, plan: Any) -> Any:
+        """The width under `plan`; None for a real number."""
+        return None if isinstance(self.width, Real) else self.width.resolve(attrgetter(self.plan)(plan) if self.plan else plan)
+
+
+@cache
+def marks(steps: Any) -> dict[str, Mark]:
+    """Every intermediate of a NamedTuple of steps in order, with how its width is declared; those of inner ops are dotted."""
+    found: dict[str, Mark] = {}
+    for name, hint in get_type_hints(steps, include_extras=True).items():
+        mark = hint.__metadata__[0]
+        if isinstance(mark, Inner):
+            inner = marks(mark.steps).items()
+            found |= {f"{name}.{n}": Mark(m.width, f"{mark.plan}.{m.plan}" if m.plan else mark.plan) for n, m in inner}
+        else:
+            found[name] = Mark(mark)
+    return found
+
+
+def gathered(steps: Any, values: Mapping[str, Any]) -> Any:
+    """The NamedTuple of steps from its intermediates by their dotted names."""
+    made = {}
+    for name, hint in get_type_hints(steps, include_extras=True).items():
+        mark = hint.__metadata__[0]
+        if isinstance(mark, Inner):
+            made[name] = gathered(mark.steps, {n.removeprefix(f"{name}."): v for n, v in values.items() if n.startswith(f"{name}.")})
+        else:
+            made[name] = values[name]
+    return steps(**made)
+
+
+def intermediate(steps: Any, name: str) -> Any:
+    """An intermediate by its dotted name."""
+    return attrgetter(name)(steps)
 
 
 DEFINITIONS: dict[tuple[str, str], Definition] = {}

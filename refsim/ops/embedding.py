@@ -47,6 +47,7 @@ for _dialect, _source in (
         make=_plan,
         steps=EmbeddingSteps,
         operands=(Operand("ids", "..."), Operand("table", "num_embeddings embedding_dim", range=lambda plan: (-128, 127))),
+        out="... embedding_dim",
         layout="gather",
         space={"num_embeddings": Whole(1, 40), "embedding_dim": Whole(1, 17)},
         constants=False,

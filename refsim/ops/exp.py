@@ -187,6 +187,14 @@ def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
     return ExpPaperSteps(z, rest, q_l, shift_right(q_l, z))
 
 
+def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """q <= 0 clipped at 30 segments of ln 2, their number z, what remains in (x0, 0], and the polynomial of that."""
+    q_clipped = np.maximum(q, CONST * p.x0)
+    z = q_clipped // p.x0
+    r = np.remainder(q_clipped, p.x0)  # q - z * x0
+    return q_clipped, z, r, r * (r + p.q_b) + p.q_c
+
+
 @define(
     "i_exp",
     "ibert",
@@ -203,8 +211,5 @@ def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
 )
 def i_exp_ibert(p: Any, q: Ints) -> ExpSteps:
     """exp of q <= 0, clipped at 30 segments and shifted left by 30 - z; the maximum with 0 never acts."""
-    q_clipped = np.maximum(q, CONST * p.x0)
-    z = q_clipped // p.x0
-    r = np.remainder(q_clipped, p.x0)  # q - z * x0, in (x0, 0]
-    poly = r * (r + p.q_b) + p.q_c
+    q_clipped, z, r, poly = segments_ibert(p, q)
     return ExpSteps(q_clipped, z, r, poly, np.maximum(0, poly << (CONST - z)))

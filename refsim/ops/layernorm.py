@@ -9,9 +9,10 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import divide, i_sqrt
+from ..arithmetic import divide, i_sqrt, known, row_sum
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
+from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
 from .base import (
     Channels,
     Choice,
@@ -146,8 +147,8 @@ class LayerNormSteps(NamedTuple):
 
 
 def _mean(p: Any, q: Ints) -> Ints:
-    # The mean of integers of [lo, hi] lies in [lo, hi]: a no-op.
-    return np.clip(divide(np.sum(q, axis=-1, keepdims=True), p.length, "half_even"), *p.input_range)
+    lo, hi = p.input_range
+    return known(divide(row_sum(q, p.length, p.length), p.length, "half_even"), lo, hi, MEAN_WITHIN)
 
 
 _LENGTHS = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
@@ -177,7 +178,7 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
     """(y << k) // sigma + bias with y = q - mean and sigma the i-sqrt of the mean square. Where sigma = 0 only the bias is left."""
     mean = _mean(p, q)
     y = q - mean
-    sum_squares = np.sum(np.square(y), axis=-1, keepdims=True)
+    sum_squares = row_sum(np.square(y), p.length, p.length)
     V = sum_squares // p.length
     sigma = i_sqrt(V)
     y_k = y << p.fraction_bits
@@ -209,14 +210,13 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
 def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:
     """((y * floor(2**31 / sigma)) >> 1) + bias, sigma = i-sqrt(sum((y >> s)**2)) << s. Where sigma = 0 only the bias is left.
 
-    The sum of squares V must fit 32 bits unsigned: a condition on the row. Let a = y >> s and rho = i-sqrt(V) >= 1. Then a**2 <= V
-    gives |a| <= rho, so -rho * 2**s <= y < (rho + 1) * 2**s, and with f <= 2**31 / (rho * 2**s): -2**31 <= y * f < 2**32.
+    The sum of squares V must fit 32 bits unsigned: a condition on the row.
     """
     mean = _mean(p, q)
     y = q - mean
-    V = np.sum(np.square(y >> p.shift), axis=-1, keepdims=True)
-    sigma = i_sqrt(np.minimum(V, (1 << 32) - 1)) << p.shift  # the minimum is a no-op on a legal row
+    V = row_sum(np.square(y >> p.shift), p.length, p.length)
+    sigma = i_sqrt(known(V, 0, (1 << 32) - 1, SQUARE_SUM)) << p.shift
     f = (1 << 31) // np.maximum(sigma, 1) * np.minimum(sigma, 1)
-    y_f = np.clip(y * f, -(1 << 31), (1 << 32) - 1)  # a no-op, by the lemma
+    y_f = known(y * f, -(1 << 31), (1 << 32) - 1, LAYERNORM_PRODUCT)
     u = y_f >> 1
     return LayerNormSteps(mean, y, V, sigma, f, y_f, u, u + p.bias)

@@ -87,6 +87,7 @@ for _dialect, _where in (
             Operand("weight", "out_features in_features", range=_weight_range),
             Operand("bias", "out_features", range=lambda plan: (-plan.bias_limit, plan.bias_limit), optional=True),
         ),
+        out="... out_features",
         layout="product",
         input=Input(8, (2, 9)),
         space={"in_features": Whole(1, 40), "out_features": Whole(1, 9), "input_bits": Whole(2, 9), "weight_bits": Whole(2, 8)},

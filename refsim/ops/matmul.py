@@ -56,6 +56,7 @@ for _dialect, _where in (
         make=_plan,
         steps=MatmulSteps,
         operands=(Operand("a", "... M length"), Operand("b", "... length N", range=lambda plan: plan.b_range)),
+        out="... M N",
         layout="product",
         input=Input(8, (2, 10)),
         space={"length": Whole(1, 40), "input_bits": Whole(2, 10), "b_bits": Whole(2, 9)},

@@ -10,9 +10,10 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import multiply_shift_round, saturate, shift_right
+from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
+from ..lemmas import EXP_MAXIMUM
 from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_integer, legal_scale, questions
 from .constants import WAYS, binary, dyadic
 from .exp import (
@@ -21,10 +22,12 @@ from .exp import (
     code_constants,
     code_polynomial,
     code_segment,
+    i_exp_paper,
     paper_constants,
     paper_polynomial,
     paper_segment,
     segment_points,
+    segments_ibert,
 )
 
 
@@ -151,6 +154,16 @@ def _keep(mask: Any, values: Any, other: Any) -> Any:
     return values if mask is None else np.where(mask, values, other)
 
 
+def _below_maximum(p: Any, q: Ints, mask: Any) -> Ints:
+    """q minus the greatest entry that the mask keeps. A masked entry above that one counts as if it were equal to it."""
+    return np.minimum(q - row_max(_keep(mask, q, p.input_range[0])), 0)
+
+
+def _sum_or_e_max(p: Any, e: Ints) -> Ints:
+    """The sum of a row, which is at least the e_max of its maximum; a fully masked row sums to 0, and e_max stands in for it."""
+    return np.maximum(row_sum(e, 1, p.length), p.e_max)
+
+
 class SoftmaxPaperSteps(NamedTuple):
     q_tilde: Annotated[Ints, Register()]
     z: Annotated[Ints, Register()]
@@ -201,16 +214,11 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
 )
 def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     """(e << k) // sum(e) with e = i-exp(q - rowmax). Masked entries count 0 and give 0; a fully masked row gives 0."""
-    # Masked entries may lie above the maximum of the kept ones; they count as 0 distance and are zeroed below.
-    q_tilde = np.minimum(q - np.max(_keep(mask, q, p.input_range[0]), axis=-1, keepdims=True), 0)
-    z = -q_tilde // p.q_ln2
-    rest = -np.remainder(-q_tilde, p.q_ln2)
-    q_l = np.square(rest + p.q_b) + p.q_c
-    e = _keep(mask, shift_right(q_l, z), 0)
-    # The maximum itself contributes e_max, so the sum is no less, except in a fully masked row, where e is 0 anyway.
-    total = np.maximum(np.sum(e, axis=-1, keepdims=True), p.e_max)
-    # No term exceeds e_max: the polynomial rises towards p = 0 (-q_b lies below -q_ln2).
-    e_shifted = np.minimum(e, p.e_max) << p.output_bits
+    q_tilde = _below_maximum(p, q, mask)
+    z, rest, q_l, e = i_exp_paper(p, q_tilde)
+    e = _keep(mask, known(e, 0, p.e_max, EXP_MAXIMUM), 0)
+    total = _sum_or_e_max(p, e)
+    e_shifted = e << p.output_bits
     return SoftmaxPaperSteps(q_tilde, z, rest, q_l, e, total, e_shifted, e_shifted // total)
 
 
@@ -239,15 +247,11 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
 )
 def i_softmax_ibert(p: Any, q: Ints, mask: Any = None) -> SoftmaxSteps:
     """(e16 * floor(2**32 / sum(e16))) >> (32 - k), e16 the i-exp requantised to 16 bits. Mask as in the paper's dialect."""
-    q_tilde = np.minimum(q - np.max(_keep(mask, q, p.input_range[0]), axis=-1, keepdims=True), 0)
-    q_clipped = np.maximum(q_tilde, CONST * p.x0)
-    z = q_clipped // p.x0
-    r = np.remainder(q_clipped, p.x0)
-    poly = r * (r + p.q_b) + p.q_c
+    q_tilde = _below_maximum(p, q, mask)
+    _, z, r, poly = segments_ibert(p, q_tilde)
     e16 = saturate(multiply_shift_round(poly, p.M, z + (p.E - CONST)), Signed(16))
-    # No e16 exceeds that of the maximum: r * (r + q_b) <= 0 on (x0, 0], and the shift is largest at z = 0.
-    e16 = _keep(mask, np.minimum(e16, p.e_max), 0)
-    total = np.maximum(np.sum(e16, axis=-1, keepdims=True), p.e_max)  # a no-op but in a fully masked row, where e16 is 0
+    e16 = _keep(mask, known(e16, 0, p.e_max, EXP_MAXIMUM), 0)
+    total = _sum_or_e_max(p, e16)
     f = (1 << 32) // total
     e_f = e16 * f
     return SoftmaxSteps(q_tilde, z, r, poly, e16, total, f, e_f, e_f >> (32 - p.output_bits))

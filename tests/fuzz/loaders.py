@@ -516,13 +516,14 @@ def confine(seeds: Seeds) -> None:
     import numpy as np
     import referencing.jsonschema  # noqa: F401
 
-    from refsim import certificates, registry
+    from refsim import registry
+    from refsim.ops import base
     from refsim.vectors import schema, verify  # noqa: F401
 
     with contextlib.suppress(Exception):
         schema.conforms("case", {})
     for d in registry.definitions():
-        certificates.marks(d)  # reading annotations is an evaluation of strings
+        base.marks(d.steps)  # reading annotations is an evaluation of strings
     attempt(seeds, lambda lo, hi: lo)
     _OWN = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, *sys.path) if p and Path(p).is_dir()})
     _OWN += (os.path.realpath(Path(np.__file__).parents[1]) + os.sep, "/proc/", "/dev/null")

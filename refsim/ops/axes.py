@@ -1,0 +1,137 @@
+"""The axes of operands and results, as data: ``"... out_features"`` names them, and one place says how long each is.
+
+``...`` stands for any leading (batch) axes. An axis named as a field of the plan has that length. ``C`` is the plan's channels, and is
+one of the leading axes where the plan has none. ``L`` is a row whose length lies within `Definition.rows`. Any other name is a length that
+the launch decides; the same name twice means the same length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import DomainError
+from .base import Definition, Operand, Plan
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """A description such as ``"... M length"``, taken apart.
+
+    Attributes
+    ----------
+    batched : bool
+        Whether it has leading axes.
+    names : tuple of str
+        The axes behind them.
+    """
+
+    batched: bool
+    names: tuple[str, ...]
+
+
+@cache
+def parse(text: str) -> Axes:
+    """The axes that `text` describes."""
+    first, *rest = text.split() or [""]
+    return Axes(first == "...", tuple(rest if first == "..." else text.split()))
+
+
+def inner(plan: Plan, text: str) -> tuple[str, ...]:
+    """The axes behind the leading ones; a ``C`` without channels is itself a leading one."""
+    names = parse(text).names
+    return names if plan.channels is not None else tuple(n for n in names if n != "C")
+
+
+def length(d: Definition, plan: Plan, axis: str) -> int | None:
+    """The length that the plan gives an axis; None where the launch decides it."""
+    if axis == "C":
+        return plan.channels
+    value = getattr(plan, axis, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long the axes of one launch are: the leading ones, and those that have names."""
+
+    lead: Shape
+    named: Mapping[str, int]
+
+    def shape(self, plan: Plan, text: str) -> Shape:
+        """The shape that `text` describes in this launch."""
+        own = tuple(self.named[name] for name in inner(plan, text))
+        return (*self.lead, *own) if parse(text).batched else own
+
+
+def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
+    """The lengths of all axes of a launch from the shapes of its operands, None for one that is left out.
+
+    A mask has at least as many axes as its description names, and any shape that broadcasts to that of the first operand.
+
+    Raises
+    ------
+    DomainError
+        A shape that does not fit the plan, or the operands before it; names the operand, its shape and the legal axes.
+    """
+    named: dict[str, int] = {}
+    lead: Shape | None = None
+    for operand, shape in zip(d.operands, shapes, strict=True):
+        if shape is None:
+            continue
+        axes, own = parse(operand.shape), inner(plan, operand.shape)
+        if len(shape) < len(own) or (not axes.batched and len(shape) != len(own)):
+            raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")
+        if operand.kind == "bool" and lead is not None:
+            _broadcasts(operand, shape, shapes[0] or ())
+            continue
+        split = len(shape) - len(own)
+        for axis, size in zip(own, shape[split:], strict=True):
+            if axis == "L":
+                least, most = d.rows(plan)
+                if not least <= size <= most:
+                    raise DomainError(operand.name, f"shape {shape}", f"a last axis of {least} to {most} (the plan's length)")
+            due = length(d, plan, axis)
+            due = named.get(axis) if due is None else due
+            if due is not None and size != due:
+                raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape}) with {axis} = {due}")
+            named.setdefault(axis, size)
+        if axes.batched:
+            if lead is not None and shape[:split] != lead:
+                raise DomainError(operand.name, f"shape {shape}", f"leading axes {lead}, as those of {d.operands[0].name}")
+            lead = shape[:split] if lead is None else lead
+    for axis in inner(plan, d.out):
+        fixed = length(d, plan, axis)
+        if fixed is not None:
+            named.setdefault(axis, fixed)
+    return Sizes(lead or (), named)
+
+
+def _broadcasts(operand: Operand, shape: Shape, first: Shape) -> None:
+    try:
+        fits = np.broadcast_shapes(shape, first) == first
+    except ValueError:
+        fits = False
+    if not fits:
+        raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {first}")
+
+
+def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:
+    """The shape of the result for legal operands (arrays; None for one that is left out)."""
+    return unify(d, plan, [None if x is None else np.shape(x) for x in operands]).shape(plan, d.out)
+
+
+def work(d: Definition, plan: Plan, operands: Sequence[Any]) -> int:
+    """Elements of the result, times the length of what each of them sums over: what a launch costs, about."""
+    sizes = unify(d, plan, [None if x is None else np.shape(x) for x in operands])
+    kept = set(inner(plan, d.out))
+    cost = max(int(np.prod(sizes.shape(plan, d.out), dtype=object)), 1)
+    for axis in set(inner(plan, d.operands[0].shape)) - kept:
+        cost *= max(sizes.named[axis], 1)
+    return cost
