@@ -406,7 +406,7 @@ def rounding(rule: str) -> Formula:
 
 def due(plan: Any) -> str:
     """How the op of `plan` rounds, in words."""
-    return RESCALINGS[plan.rule].rounding.due if plan.op == "requantize" else "half even"
+    return RESCALINGS[plan.rule].rounding.due
 
 
 def _is_dyadic(plan: Any) -> bool:
@@ -489,7 +489,8 @@ def _other(plan: Any) -> Definition:
 def mutants(d: Definition) -> Book:
     book = Book(d, {"rounded": ruled, "out": _out})
     for used in ROUNDINGS:
-        book.wrong("rounded", f"rounds-{used.replace('_', '-')}", f"rounds {used.replace('_', ' ')} ({ROUNDINGS[used]})", rounding(used))
+        slug, words = used.replace("_", "-"), f"rounds {used.replace('_', ' ')} ({ROUNDINGS[used]})"
+        book.wrong("rounded", f"rounds-{slug}", words, rounding(used), due=due)
     book.wrong("rounded", "rounds-twice", "rounds to 31 places first, then what is left of the shift", _dyadic(_twice))
     book.wrong("rounded", "binary64-product", "forms z*M in binary64", _dyadic(_binary64))
     book.wrong(
