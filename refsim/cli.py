@@ -132,7 +132,7 @@ def plan_parameters(arguments: list[str]) -> dict[str, Any]:
 def explain(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
 ) -> None:
     """Print a plan, its certificate and a worked example.
 
@@ -159,7 +159,7 @@ def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
 def gen(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     count: Annotated[int, typer.Option(min=0, help="Lines to write; 0: until nobody reads any more.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other operands.")] = 0,
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
@@ -175,7 +175,7 @@ def gen(
 def ver(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, as given to `refsim gen`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     count: Annotated[int, typer.Option(min=0, help="Lines that are due; fewer are incomplete. 0: at least one.")] = 0,
     limit: Annotated[int, typer.Option(min=0, help="Failures to show; 0 shows all.")] = 20,
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,

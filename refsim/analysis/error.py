@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import plans, registry, verbs
 from ..errors import DomainError, PlanError, WidthError
 from ..ops.base import Plan
-from .reference import EXACT, REAL, Reals
+from .reference import EXACT, Reals, real
 
 BLOCK = 1 << 17
 """Inputs evaluated at a time: fine scales have millions in a short interval."""
@@ -147,7 +147,7 @@ def measure(
     error, arithmetic = _Tally(), _Tally()
     for x, value in _values(plan, lo, hi):
         error.add(x, value - EXACT[op](x))
-        arithmetic.add(x, value - REAL[op, dialect](x))
+        arithmetic.add(x, value - real(op, dialect)(x))
     return Measurement(plan, (lo, hi), error.result(), arithmetic.result(), _fits_int32(plan, lo, hi))
 
 

@@ -154,6 +154,8 @@ class Definition:
         How a plan is made from given integers; None where it cannot be.
     points : callable
         Plan to inputs of special interest (clip sides, segment edges, ties).
+    narrow : bool
+        Whether some plan fits 32-bit registers; a dialect whose products are wider by construction has none.
     rows : callable
         Plan to (least, greatest) length of a row, for the interval of a sum.
     facts : Facts or None
@@ -174,6 +176,7 @@ class Definition:
     parameters: tuple[Parameter, ...] = ()
     given: Given | None = None
     points: Callable[[Any], Sequence[int]] = _no_points
+    narrow: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
 

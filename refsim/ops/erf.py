@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Operand, Plan, define, each
+from .base import Facts, Operand, Plan, define, each, questions
 from .constants import binary, decimal, floor_root, over, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, InputBits, Parameter, RealScale, Scale, Scales, Whole
 
@@ -19,6 +19,26 @@ A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
 SHIFT = 14
 """The released code shifts the polynomial right by this much, to keep the product in 32 bits."""
+
+
+@questions("i_erf")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErfFacts(Facts):
+    """How a dialect computes the clipped polynomial.
+
+    Attributes
+    ----------
+    shift : int
+        Places by which the polynomial is shifted right, behind its sign.
+    polynomial : str
+        The intermediate that holds the polynomial with its sign, before the shift.
+    square : callable
+        Scale of the input to the square of i-erf's own input scale, exactly.
+    """
+
+    shift: int
+    polynomial: str
+    square: Callable[[float], Fraction]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +98,10 @@ def clip_points(plan: Any) -> Sequence[int]:
     return points
 
 
+def _square(scale: float) -> Fraction:
+    return Fraction(scale) ** 2
+
+
 def _tuple(value: Channels) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -102,6 +126,7 @@ class ErfSteps(NamedTuple):
     layout="element",
     parameters=parameters(2**-2),
     points=clip_points,
+    facts=ErfFacts(shift=0, polynomial="out", square=_square),
     source="paper, Algorithm 2, I-ERF",
 )
 def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
@@ -119,6 +144,7 @@ def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
     layout="element",
     parameters=parameters(2**-7),
     points=clip_points,
+    facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
 def i_erf_ibert(p: Any, q: Ints) -> ErfSteps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from ..arithmetic import shift_right
 from ..arithmetic.widths import Ints, Register
 from ..errors import PlanError
-from .base import Operand, Plan, define
+from .base import Facts, Operand, Plan, define, questions
 from .constants import binary, decimal, floor_ln2_over, over, whole
 from .parameters import CONSTANTS, REGISTER_BITS, InputBits, Parameter, RealScale, Scales, Whole
 
@@ -101,10 +101,58 @@ def _parameters(smallest: float, largest: float) -> tuple[Parameter, ...]:
     return scale, InputBits(default=32, sign="nonpositive", space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
-def segment_points(plan: Any) -> Sequence[int]:
-    """The edges of the segments of ln 2, with the values beside them: every z from 0 to 32, and far beyond."""
-    q_ln2 = plan.q_ln2 if hasattr(plan, "q_ln2") else -plan.x0
-    return [-z * q_ln2 + side for z in (*range(33), 40, 62, 63, 64, 65) for side in (0, -1, 1 - q_ln2)]
+@questions("i_exp")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpFacts(Facts):
+    """How a dialect cuts the exponential into segments of ln 2.
+
+    Attributes
+    ----------
+    segment : callable
+        Plan to the length of a segment: ln 2 in units of the scale.
+    rest : str
+        The intermediate that holds what remains of q within its segment, in (-segment, 0].
+    polynomial : callable
+        ``polynomial(plan, rest)``, the exponential within the first segment.
+    last : int or None
+        The last segment: smaller inputs count as it, and segment z is shifted left by last - z. None where there is no last one, and
+        segment z is shifted right by z.
+    """
+
+    segment: Callable[[Any], int]
+    rest: str
+    polynomial: Callable[[Any, Any], Any]
+    last: int | None
+
+
+def paper_segment(plan: Any) -> int:
+    """q_ln2 of the paper."""
+    return int(plan.q_ln2)
+
+
+def code_segment(plan: Any) -> int:
+    """-x0 of the released code."""
+    return -int(plan.x0)
+
+
+def paper_polynomial(plan: Any, rest: Any) -> Any:
+    """(p + q_b)**2 + q_c, the paper's."""
+    return (rest + plan.q_b) ** 2 + plan.q_c
+
+
+def code_polynomial(plan: Any, rest: Any) -> Any:
+    """r * (r + q_b) + q_c, the released code's."""
+    return rest * (rest + plan.q_b) + plan.q_c
+
+
+def segment_points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+    """Plan to the edges of its segments, with the values beside them: every z from 0 to 32, and far beyond."""
+
+    def points(plan: Any) -> Sequence[int]:
+        length = segment(plan)
+        return [-z * length + side for z in (*range(33), 40, 62, 63, 64, 65) for side in (0, -1, 1 - length)]
+
+    return points
 
 
 class ExpPaperSteps(NamedTuple):
@@ -130,7 +178,8 @@ class ExpSteps(NamedTuple):
     operands=(Operand("q", "..."),),
     layout="element",
     parameters=_parameters(2**-20, 0.69),
-    points=segment_points,
+    points=segment_points(paper_segment),
+    facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
     source="paper, Algorithm 3, I-EXP",
 )
 def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
@@ -157,7 +206,9 @@ def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     operands=(Operand("q", "..."),),
     layout="element",
     parameters=_parameters(2**-14, 1.6),
-    points=segment_points,
+    points=segment_points(code_segment),
+    facts=ExpFacts(segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.int_exp",
 )
 def i_exp_ibert(p: Any, q: Ints) -> ExpSteps:

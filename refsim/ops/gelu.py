@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Operand, Plan, define, each
+from .base import Operand, Plan, define, each, questions
 from .constants import binary, decimal
-from .erf import SHIFT, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
+from .erf import SHIFT, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
 from .parameters import Channels, Scale
 
 ROOT2 = decimal("1.4142")
@@ -28,6 +28,12 @@ class GeluPlan(Plan):
     q_c: Channels
     q_1: Channels
     output_scale: Scale
+
+
+@questions("i_gelu")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeluFacts(ErfFacts):
+    """How a dialect computes the i-erf within."""
 
 
 def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction) -> tuple[int, int, int, float]:
@@ -70,6 +76,7 @@ class GeluSteps(NamedTuple):
     layout="element",
     parameters=parameters(2**-2),
     points=clip_points,
+    facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
     source="paper, Algorithm 2, I-GELU",
 )
 def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
@@ -87,6 +94,7 @@ def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
     layout="element",
     parameters=parameters(2**-7),
     points=clip_points,
+    facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",
 )
 def i_gelu_ibert(p: Any, q: Ints) -> GeluSteps:

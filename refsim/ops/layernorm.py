@@ -13,9 +13,27 @@ from ..arithmetic import divide, i_sqrt, known, row_sum
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
-from .base import Operand, Plan, define, each
+from .base import Facts, Operand, Plan, define, each, questions
 from .constants import binary, floor_root, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
+
+
+@questions("i_layernorm")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNormFacts(Facts):
+    """How a dialect takes the variance.
+
+    Attributes
+    ----------
+    mean_square : bool
+        Whether V is the mean of the squares, and the quotient has the plan's `fraction_bits`; else V is the sum of the squares of y
+        shifted right by the plan's `shift`.
+    squares : str
+        The intermediate that holds the sum of the squares.
+    """
+
+    mean_square: bool
+    squares: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +164,7 @@ def _parameters() -> tuple[Parameter, ...]:
         REGISTER_BITS,
     ),
     rows=lambda plan: (plan.length, plan.length),
+    facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
 )
 def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
@@ -175,6 +194,8 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
         REGISTER_BITS,
     ),
     rows=lambda plan: (plan.length, plan.length),
+    facts=LayerNormFacts(mean_square=False, squares="V"),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
 )
 def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:

@@ -10,9 +10,23 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Operand, Plan, define, each
+from .base import Facts, Operand, Plan, define, each, questions
 from .constants import binary, over, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Real, RealScale, Scale, Scales, Whole
+
+
+@questions("i_poly")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolyFacts(Facts):
+    """Where a dialect uses the polynomial.
+
+    Attributes
+    ----------
+    narrow_scales : tuple of float
+        Three scales that its use in 32-bit registers meets.
+    """
+
+    narrow_scales: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +73,10 @@ def i_poly(p: Any, q: Ints) -> PolySteps:
     return PolySteps(t, np.square(t) + p.q_c)
 
 
-for _dialect, _source in (("paper", "paper, Algorithm 1, I-POLY"), ("ibert", "paper, Algorithm 1; the code inlines it in IntGELU.int_erf")):
+for _dialect, _source, _narrow_scales in (
+    ("paper", "paper, Algorithm 1, I-POLY", (2**-4, 0.0371, 2**-9 * 1.3)),
+    ("ibert", "paper, Algorithm 1; the code inlines it in IntGELU.int_erf", (2**-12, 7e-4, 3e-3)),
+):
     define(
         "i_poly",
         _dialect,
@@ -77,5 +94,6 @@ for _dialect, _source in (("paper", "paper, Algorithm 1, I-POLY"), ("ibert", "pa
             REGISTER_BITS,
         ),
         points=lambda plan: [-b for b in (plan.q_b if isinstance(plan.q_b, tuple) else (plan.q_b,))],
+        facts=PolyFacts(narrow_scales=_narrow_scales),
         source=_source,
     )(i_poly)

@@ -6,6 +6,7 @@ Quantisation reads a float operand as the integers it is made of, mantissa and e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -13,8 +14,25 @@ import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
 from ..arithmetic.widths import Ints, Output, Signed
-from .base import Operand, Plan, define, each
+from .base import Facts, Operand, Plan, define, each, questions
 from .parameters import Channels, Integer, RealScale, Scale, Scales, Whole
+
+
+@questions("quantize")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeFacts(Facts):
+    """What a dialect rounds, and to which codes.
+
+    Attributes
+    ----------
+    codes : callable
+        Bits of the output to its least and its greatest integer.
+    reciprocal : bool
+        Whether x is multiplied by the binary32 reciprocal of the scale (a product that binary32 rounds) instead of divided by the scale.
+    """
+
+    codes: Callable[[int], tuple[int, int]]
+    reciprocal: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +89,7 @@ class QuantizeSteps(NamedTuple):
     operands=(Operand("x", kind="float64"),),
     layout="element",
     parameters=_PARAMETERS,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
     source="paper, equation 1",
 )
 def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
@@ -88,6 +107,7 @@ def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
     operands=(Operand("x", kind="float32"),),
     layout="element",
     parameters=_PARAMETERS,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )
 def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:

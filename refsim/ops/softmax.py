@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -14,9 +14,21 @@ from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from ..lemmas import EXP_MAXIMUM
-from .base import Operand, Plan, define
+from .base import Operand, Plan, define, questions
 from .constants import binary, dyadic
-from .exp import CONST, code_constants, i_exp_paper, paper_constants, segment_points, segments_ibert
+from .exp import (
+    CONST,
+    ExpFacts,
+    code_constants,
+    code_polynomial,
+    code_segment,
+    i_exp_paper,
+    paper_constants,
+    paper_polynomial,
+    paper_segment,
+    segment_points,
+    segments_ibert,
+)
 from .parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 
@@ -129,11 +141,36 @@ def _nearest_float32(x: Fraction) -> float:
     return math.ldexp(round(scaled / 2), exponent + 1) if scaled >= 1 << 24 else math.ldexp(round(scaled), exponent)
 
 
-def _points(plan: Any) -> Sequence[int]:
-    """The segment edges below a row maximum at 0 and at either end of the range."""
-    lo, hi = plan.input_range
-    edges = segment_points(plan)
-    return [*edges, *(hi + e for e in edges), lo, hi]
+@questions("i_softmax")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxFacts(ExpFacts):
+    """How a dialect cuts the exponentials into segments, and how it divides them by their sum.
+
+    Attributes
+    ----------
+    exponential : str
+        The intermediate that is summed over the row.
+    rescaled : bool
+        Whether the exponentials are rescaled to 16 bits first, by a factor made for the greatest one, the plan's parameter `x_max`.
+    reciprocal : int or None
+        Bits w of the floored reciprocal 2**w // sum by which they are multiplied; None where they are divided by the sum.
+    """
+
+    exponential: str
+    rescaled: bool
+    reciprocal: int | None
+
+
+def _points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+    """Plan to the segment edges below a row maximum at 0 and at either end of the range."""
+    edges_of = segment_points(segment)
+
+    def points(plan: Any) -> Sequence[int]:
+        lo, hi = plan.input_range
+        edges = edges_of(plan)
+        return [*edges, *(hi + e for e in edges), lo, hi]
+
+    return points
 
 
 def _keep(mask: Any, values: Any, other: Any) -> Any:
@@ -184,8 +221,11 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     operands=_OPERANDS,
     layout="row",
     parameters=(*_parameters(0.69), CONSTANTS, REGISTER_BITS),
-    points=_points,
+    points=_points(paper_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
+    ),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
 def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
@@ -217,8 +257,12 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
         CONSTANTS,
         REGISTER_BITS,
     ),
-    points=_points,
+    points=_points(code_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32
+    ),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )
 def i_softmax_ibert(p: Any, q: Ints, mask: Any = None) -> SoftmaxSteps:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
+from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
+from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
@@ -21,9 +23,7 @@ from ...ops.requantize import Factors
 from ...ops.rescalings import FIXED_POINT_MUL, NEAREST_8, NEAREST_15, NEAREST_31, RESCALINGS, SCALE_32, Rule
 from ...plans import plan as make_plan
 from ...registry import of
-from ...vectors.patterns import Words, draw_plan, restricted, width_patterns, within
 from ...verbs import run
-from ..mutants import mutant
 from ..targets import covers
 from .forms import Hypothesis, Launch
 
