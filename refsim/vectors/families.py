@@ -220,6 +220,10 @@ def _columns(plan: Plan, values: NDArray[np.int64]) -> NDArray[np.int64]:
 # --------------------------------------------------------------------------------------------------------------- any op
 
 
+_DRAWN = tuple(RESCALINGS)[:23]
+"""The rules that `random` draws from: one more would move every case of it. Later rules have cases where families go through them all."""
+
+
 def _random_keys(d: Definition) -> list[int]:
     return list(range({"requantize": 20, "residual_add": 16, "i_softmax": 14, "i_layernorm": 14, "quantize": 8}.get(d.name, 12)))
 
@@ -227,7 +231,9 @@ def _random_keys(d: Definition) -> list[int]:
 @family("random", _ALL, _random_keys, ["random"])
 def random(key: Key) -> Draft:
     """Plans drawn from the op's declared space, operands directed at what goes wrong with them."""
-    domain = {"length": (1, 64)} if key.op in _ROWS else {}
+    domain: dict[str, Any] = {"length": (1, 64)} if key.op in _ROWS else {}
+    if "rule" in key.d.space:
+        domain["rule"] = _DRAWN
     for attempt in range(100):
         source = Words(f"{key.id}/{attempt}")
         plan = patterns.draw_plan(source, key.d, domain)
@@ -434,6 +440,12 @@ def segments(key: Key) -> Draft:
 # ------------------------------------------------------------------------------------------------------------ requantisation
 
 
+def _reached(rule: str, factor: float) -> float:
+    """The factor, or what the nearest power of two makes of it that the rule takes."""
+    steps = (side * k for k in range(64) for side in (1, -1))
+    return next(f for f in (math.ldexp(factor, k) for k in steps) if RESCALINGS[rule].legal(f))
+
+
 def _rule_keys(d: Definition) -> list[str]:
     return [f"{rule}.{kind}" for rule in RESCALINGS for kind in ("ties", "any", "wide")]
 
@@ -454,6 +466,7 @@ def rules(key: Key) -> Draft:
         given["input_bits"] = facts.input_bits
     if facts.multiplier.powers_of_two:
         factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
+    factors = [_reached(rule, f) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors
