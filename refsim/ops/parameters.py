@@ -53,9 +53,17 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Space of a parameter with few values."""
+    """Space of a parameter with few values.
+
+    Attributes
+    ----------
+    values : tuple
+    settled : int or None
+        How many of the values the golden vectors drawn at random choose from: one more would change every one of them. None: all.
+    """
 
     values: tuple[Any, ...]
+    settled: int | None = None
 
 
 Drawn: TypeAlias = Scales | Reals | Whole | Choice

@@ -180,7 +180,7 @@ for _dialect, _factors, _source in (
                 doc="how it multiplies and rounds",
                 default=FIXED_POINT_MUL,
                 values=tuple(RESCALINGS),
-                space=Choice(tuple(RESCALINGS)),
+                space=Choice(tuple(RESCALINGS), settled=23),
             ),
             RealScale(name="scale_in", doc="scale of the input", channels=True, signed=True, space=Scales(2**-18, 1.0, channels=True)),
             RealScale(name="scale_out", doc="scale of the output", space=Scales(2**-5, 2.0)),
