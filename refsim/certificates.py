@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic.widths import Condition, Real, Width, bits_needed, fits
+from .arithmetic.widths import Condition, Width, bits_needed, fits
 from .carriers.intervals import Interval
 from .carriers.recorded import Graph, record
 from .errors import DomainError, WidthError
-from .ops.base import Definition, Plan, arrays, marks
+from .ops.base import Definition, Plan, arrays, intermediate, marks
 from .registry import of
 
 
@@ -70,13 +70,7 @@ class Certificate:
 
 def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:
     """Per intermediate its declared width (None for a real number) and whether it is a row condition."""
-    declared = {}
-    for name, mark in marks(d.steps).items():
-        if isinstance(mark, Real):
-            declared[name] = (None, False)
-        else:
-            declared[name] = (mark.resolve(plan) if hasattr(mark, "resolve") else mark, isinstance(mark, Condition))
-    return declared
+    return {name: (mark.resolve(plan), isinstance(mark.width, Condition)) for name, mark in marks(d.steps).items()}
 
 
 def ranges(d: Definition, plan: Plan, peak: list[int] | None = None, without: Sequence[str] = ()) -> list[Any]:
@@ -156,7 +150,8 @@ def certificate(plan: Plan) -> Certificate:
     boxes = ranges(d, plan, peak)
     steps = d.run(arrays(plan), *boxes)
     bounds = tuple(
-        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name]) for name, box in zip(d.steps._fields, steps, strict=True)
+        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name])
+        for name, box in ((name, intermediate(steps, name)) for name in d.step_names)
     )
     low, high = int(peak[0]), int(peak[1])
     if all(b.fits for b in bounds) and not -(1 << 63) <= low <= high < 1 << 63:

@@ -73,7 +73,7 @@ def ops(
             table.add_column(name, no_wrap=name in ("op", "dialect"))
         for d in chosen:
             operands = ", ".join(o.name + "?" * o.optional for o in d.operands)
-            table.add_row(d.name, d.dialect, operands, ", ".join(d.steps._fields), escape(d.doc.split("\n")[0]))
+            table.add_row(d.name, d.dialect, operands, ", ".join(d.step_names), escape(d.doc.split("\n")[0]))
         _CONSOLE.print(table)
         return
     for d in chosen:
@@ -85,7 +85,7 @@ def ops(
             default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
             _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
         for name, mark in base.marks(d.steps).items():
-            _CONSOLE.print(f"  intermediate {name}: {mark}", markup=False)
+            _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()
 
 

@@ -15,6 +15,7 @@ from refsim.carriers import tiles
 from refsim.carriers.recorded import Graph, Node
 from refsim.domain import check_operands
 from refsim.lemmas import LEMMAS
+from refsim.ops.base import gathered
 from refsim.ops.rescalings import RESCALINGS
 from refsim.vectors import corpus
 
@@ -43,14 +44,14 @@ def evaluated(case: Any, graph: Graph, exact: bool) -> tuple[dict[str, Any], lis
     def run(p: Any, *operands: Any) -> Any:
         values = graph.values(*(x for x in operands if x is not None))
         tiles_seen.append(values)
-        return d.steps(**{name: np.asarray(values[index]) for name, index in graph.outputs})
+        return gathered(d.steps, {name: np.asarray(values[index]) for name, index in graph.outputs})
 
     operands = [
         x.astype(object) if exact and x is not None and o.kind == "int" else x for o, x in zip(d.operands, case.operands, strict=True)
     ]
     checked = check_operands(case.plan, tuple(operands))
     replaced = dataclasses.replace(d, run=run)
-    return tiles.evaluate(replaced, case.plan, checked, tiles.steps_of(d), lambda steps, start: None), tiles_seen
+    return tiles.evaluate(replaced, case.plan, checked, d.step_names, lambda steps, start: None), tiles_seen
 
 
 @every_definition
@@ -120,7 +121,7 @@ def test_nodes_stand_behind_what_they_use_and_all_are_needed() -> None:
             used.update(o for o in node.operands if isinstance(o, int))
             operations.add(node.operation)
         assert used | {n.index for n in graph.inputs} == set(range(len(graph.nodes)))
-        assert [name for name, _ in graph.outputs] == list(d.steps._fields)
+        assert [name for name, _ in graph.outputs] == list(d.step_names)
         assert bool(graph.reductions) == (d.layout in ("row", "product"))
     assert {"row_sum", "row_max", "matmul", "known", "where"} <= operations
     assert operations & set(PRIMITIVES)

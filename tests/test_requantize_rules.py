@@ -6,6 +6,7 @@ and on multipliers made beforehand.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -17,8 +18,8 @@ import numpy as np
 import pytest
 
 import refsim
-from refsim.arithmetic import raw_integers
-from refsim.ops.rescalings import RESCALINGS
+from refsim.arithmetic import ROUNDINGS, multiply_shift_round, raw_integers
+from refsim.ops.rescalings import RESCALINGS, Rule
 
 # ----------------------------------------------------------------------------------------------------------- transcriptions
 
@@ -287,12 +288,52 @@ def check(plan: Any, xs: list[int]) -> None:
 
 
 def test_the_catalogue_is_complete() -> None:
+    assert [name for name in RESCALINGS if name not in TRANSCRIBED or name not in DOMAIN] == [], "rules with no transcription here"
     assert list(TRANSCRIBED) == list(RESCALINGS)
-    assert len(RESCALINGS) == 23
-    assert {name for name, rule in RESCALINGS.items() if rule.addend} == ADDENDS
+    assert {name for name, rule in RESCALINGS.items() if rule.arithmetic.addend} == ADDENDS
     assert {name: rule.input_bits for name, rule in RESCALINGS.items() if rule.input_bits != 32} == INPUT_BITS
     assert {name for name, rule in RESCALINGS.items() if rule.signed} == {name for name, (_, _, signed) in DOMAIN.items() if signed}
     assert {name for name, rule in RESCALINGS.items() if rule.wraps} == {"truncate_low_bits"}
+
+
+def test_an_entry_that_leaves_something_unsaid_is_an_error() -> None:
+    said = {f.name: getattr(RESCALINGS["pulp_floor"], f.name) for f in dataclasses.fields(Rule)}
+    for name in said:
+        with pytest.raises(TypeError, match=name):
+            Rule(**{k: v for k, v in said.items() if k != name})
+    for part in (RESCALINGS["pulp_floor"].arithmetic, RESCALINGS["pulp_floor"].multiplier):
+        facts = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        for name in facts:
+            with pytest.raises(TypeError, match=name):
+                type(part)(**{k: v for k, v in facts.items() if k != name})
+
+
+@pytest.mark.parametrize("rule", [name for name, facts in RESCALINGS.items() if facts.arithmetic.last is not None])
+def test_last_rounding(rule: str) -> None:
+    """What is rounded last, rounded as the entry says, is what the rule gives; and no other way of that kind, to nearest or not."""
+    facts = RESCALINGS[rule]
+    last = facts.arithmetic.last
+    assert last is not None
+    same = set(ROUNDINGS)
+    for s in scales(rule, max(DOMAIN[rule][0], -20), min(DOMAIN[rule][1], 7))[:30]:
+        m, shift = facts.multiplier.make(s)
+        for x in inputs(rule, s, 24, 8):
+            if facts.arithmetic.wrapping is None or -(1 << 31) <= facts.arithmetic.wrapping(x, m, shift, 0) < 1 << 31:
+                given = facts.rescale(np.array([x]), m, shift, 0).item()
+                same = {r for r in same if multiply_shift_round(*map(int, last(x, m, shift, 0)), r) == given}
+    due = facts.rounding.last
+    assert {r for r in same if r.startswith("half") == due.startswith("half")} == ({due} if due else set())
+
+
+@every_rule
+def test_odd(rule: str) -> None:
+    """Both signs alike or not, as the entry says: at ties and steps of a few positive factors."""
+    facts, alike = RESCALINGS[rule], True
+    for s in scales(rule, max(DOMAIN[rule][0], -12), min(DOMAIN[rule][1], 1))[:30]:
+        m, shift = facts.multiplier.make(1 / s if facts.arithmetic.divides else s)
+        x = np.arange(1, 2000)
+        alike &= np.array_equal(facts.rescale(-x, m, shift, 0), -facts.rescale(x, m, shift, 0))
+    assert alike == facts.odd
 
 
 @every_rule

@@ -139,24 +139,24 @@ def float32_integer(x: int) -> int:
 
 
 @Primitive
-def float32_multiply(x: int, m: int, e: int) -> int:
-    """HE(fl32(x * m * 2**e)): a product rounded to binary32, then half to even to an integer; saturated at +-2**62.
+def float32_multiply(x: int, m: int, e: int, rule: str = "half_even") -> int:
+    """fl32(x * m * 2**e) rounded to an integer by `rule`: the product is rounded to binary32 before; saturated at +-2**62.
 
     x and m of at most 24 significant bits (|x * m| < 2**62). Rounds of subnormal results need no care: they are 0 in the end.
     """
     mantissa, drop = _round_significant(abs(x * m))
-    return _scaled_integer(mantissa, drop + e, x * m < 0)
+    return _scaled_integer(-mantissa if x * m < 0 else mantissa, drop + e, rule)
 
 
 @Primitive
-def float32_divide(x: int, m: int, e: int) -> int:
-    """HE(fl32(x / (m * 2**e))): a quotient rounded to binary32, then half to even to an integer; saturated at +-2**62.
+def float32_divide(x: int, m: int, e: int, rule: str = "half_even") -> int:
+    """fl32(x / (m * 2**e)) rounded to an integer by `rule`: the quotient is rounded to binary32 before; saturated at +-2**62.
 
     x of at most 24 significant bits and |x| <= 2**32; m the 24-bit mantissa of the divisor, 2**23 <= m < 2**24.
     """
     quotient, rest = divmod(abs(x) << 64, m)
     mantissa, drop = _round_significant(quotient << 1 | (rest != 0))
-    return _scaled_integer(mantissa, drop - 65 - e, x < 0)
+    return _scaled_integer(-mantissa if x < 0 else mantissa, drop - 65 - e, rule)
 
 
 def _round_significant(n: int, bits: int = 24) -> tuple[int, int]:
@@ -165,9 +165,9 @@ def _round_significant(n: int, bits: int = 24) -> tuple[int, int]:
     return round_quotient(n, 1 << drop, "half_even"), drop
 
 
-def _scaled_integer(mantissa: int, e: int, negative: bool) -> int:
-    size = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), "half_even")
-    return -min(size, LIMIT) if negative else min(size, LIMIT)
+def _scaled_integer(mantissa: int, e: int, rule: str) -> int:
+    scaled = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), rule)
+    return max(-LIMIT, min(scaled, LIMIT))
 
 
 PRIMITIVES: dict[str, Primitive] = {p.name: p for p in list(globals().values()) if isinstance(p, Primitive)}

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arithmetic import PRIMITIVES, known, matmul, row_max, row_sum
 from ..arithmetic.widths import Width
-from ..ops.base import Definition, Plan, arrays
+from ..ops.base import Definition, Plan, arrays, intermediate
 
 SYMBOLS = {
     "add": "+",
@@ -334,12 +334,7 @@ def record(d: Definition, plan: Plan, without: Sequence[str] = ()) -> Graph:
         else:
             operands.append(recorder.input(operand.name))
     steps = d.run(recorder.named(arrays(plan)), *operands)
-    outputs = {name: recorder.add("add", (value, 0)) if not isinstance(value, Recorded) else value for name, value in _named(steps)}
-    return _pruned(plan, recorder.nodes, {name: value._index for name, value in outputs.items()})
-
-
-def _named(steps: Any) -> list[tuple[str, Any]]:
-    return list(zip(steps._fields, steps, strict=True))
+    return _pruned(plan, recorder.nodes, {name: intermediate(steps, name)._index for name in d.step_names})
 
 
 def _pruned(plan: Plan, nodes: list[Node], outputs: dict[str, int]) -> Graph:

@@ -148,22 +148,22 @@ def _float32_integer(x: Any) -> Any:
 
 
 @words(float32_multiply)
-def _float32_multiply(x: Any, m: Any, e: Any) -> Any:
+def _float32_multiply(x: Any, m: Any, e: Any, rule: str) -> Any:
     product = x * m
-    return _from_significant(np.abs(product), e, np.sign(product))
+    return _from_significant(np.abs(product), e, np.sign(product), rule)
 
 
-def _from_significant(size: Any, e: Any, sign: Any) -> Any:
-    """sign * HE(fl32(size * 2**e)), saturated at 2**62."""
+def _from_significant(size: Any, e: Any, sign: Any, rule: str) -> Any:
+    """sign * fl32(size * 2**e) rounded by `rule`, saturated at +-2**62."""
     drop = np.maximum(bit_length(size) - 24, 0)
     mantissa, e = _shift_right(size, drop, "half_even"), e + drop
     up = np.minimum(np.clip(e, 0, 63), 63 - bit_length(mantissa))  # one bit short of overflow is beyond saturation
-    return sign * np.minimum(_shift_right(mantissa << up, np.clip(-e, 0, 62), "half_even"), LIMIT)
+    return np.clip(_shift_right(sign * (mantissa << up), np.clip(-e, 0, 62), rule), -LIMIT, LIMIT)
 
 
 @words(float32_divide)
-def _float32_divide(x: Any, m: Any, e: Any) -> Any:
+def _float32_divide(x: Any, m: Any, e: Any, rule: str) -> Any:
     size = np.abs(x)
     up = 58 - bit_length(size)  # a quotient of at least 34 bits: 24, and enough below for a sticky bit
     quotient, rest = np.divmod(size << up, m)
-    return _from_significant((quotient << 1) | (rest != 0), -1 - up - e, np.sign(x))
+    return _from_significant((quotient << 1) | (rest != 0), -1 - up - e, np.sign(x), rule)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, TypeAlias, get_type_hints
 
@@ -252,17 +253,82 @@ class Definition:
     @property
     def real(self) -> bool:
         """Whether the result is a real number: the last intermediate says so."""
-        return isinstance(marks(self.steps)["out"], Real)
+        return isinstance(marks(self.steps)["out"].width, Real)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The named intermediates in order, those of inner ops dotted (``softmax.e16``); the last is ``out``."""
+        return tuple(marks(self.steps))
 
     @property
     def doc(self) -> str:
         return inspect.cleandoc(self.run.__doc__ or "")
 
 
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """Annotation of a step that is all the steps of another op: its intermediates are named ``step.intermediate``.
+
+    Attributes
+    ----------
+    steps : type
+        The NamedTuple of the other op's steps.
+    plan : str
+        The field that holds the plan of the other op.
+    """
+
+    steps: Any
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How the width of an intermediate is declared.
+
+    Attributes
+    ----------
+    width : Signed, Unsigned, Register, Output, Condition or Real
+    plan : str
+        The field with the plan that the width depends on, dotted; "" for the op's own.
+    """
+
+    width: Any
+    plan: str = ""
+
+    def resolve(self, plan: Any) -> Any:
+        """The width under `plan`; None for a real number."""
+        return None if isinstance(self.width, Real) else self.width.resolve(attrgetter(self.plan)(plan) if self.plan else plan)
+
+
 @cache
-def marks(steps: Any) -> dict[str, Any]:
-    """Per intermediate of a NamedTuple of steps, how its width is declared."""
-    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
+def marks(steps: Any) -> dict[str, Mark]:
+    """Every intermediate of a NamedTuple of steps in order, with how its width is declared; those of inner ops are dotted."""
+    found: dict[str, Mark] = {}
+    for name, hint in get_type_hints(steps, include_extras=True).items():
+        mark = hint.__metadata__[0]
+        if isinstance(mark, Inner):
+            inner = marks(mark.steps).items()
+            found |= {f"{name}.{n}": Mark(m.width, f"{mark.plan}.{m.plan}" if m.plan else mark.plan) for n, m in inner}
+        else:
+            found[name] = Mark(mark)
+    return found
+
+
+def gathered(steps: Any, values: Mapping[str, Any]) -> Any:
+    """The NamedTuple of steps from its intermediates by their dotted names."""
+    made = {}
+    for name, hint in get_type_hints(steps, include_extras=True).items():
+        mark = hint.__metadata__[0]
+        if isinstance(mark, Inner):
+            made[name] = gathered(mark.steps, {n.removeprefix(f"{name}."): v for n, v in values.items() if n.startswith(f"{name}.")})
+        else:
+            made[name] = values[name]
+    return steps(**made)
+
+
+def intermediate(steps: Any, name: str) -> Any:
+    """An intermediate by its dotted name."""
+    return attrgetter(name)(steps)
 
 
 DEFINITIONS: dict[tuple[str, str], Definition] = {}

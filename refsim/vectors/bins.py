@@ -286,7 +286,7 @@ def _fraction(case: Case, operand: int, multiplier: str, shift: str) -> tuple[An
     p = arrays(case.plan)
     q, m, e = _exact(case.operands[operand]), _exact(getattr(p, multiplier)), _exact(getattr(p, shift))
     down, up = _power(e), _power(-e)
-    if getattr(p, "rule", "") == "onnx_quantize_linear":
+    if hasattr(p, "rule") and RESCALINGS[p.rule].arithmetic.divides:
         return q * down, m * up
     return q * m * up, down
 

@@ -445,19 +445,19 @@ def rules(key: Key) -> Draft:
     facts = RESCALINGS[rule]
     given: dict[str, Any] = {"rule": rule, "scale_out": 1.0, "input_bits": 24}
     if kind == "ties":
-        factors = [2.0**-k for k in (1, 2, 5, 8)] if rule == "half_even_shift" else [0.5, 0.75, 0.3125, 2.0**-6, 7 * 2.0**-9]
+        factors = [2.0**-k for k in (1, 2, 5, 8)] if facts.multiplier.powers_of_two else [0.5, 0.75, 0.3125, 2.0**-6, 7 * 2.0**-9]
     elif kind == "any":
         words = raw_words(f"{key.op}/{key.name}", 5)
         factors = [math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -1 - 3 * i) for i, w in enumerate(words)]
     else:
         factors = [2.0**-20, 3 * 2.0**-22, 0.7 * 2.0**-16]
         given["input_bits"] = facts.input_bits
-    if rule == "half_even_shift":
+    if facts.multiplier.powers_of_two:
         factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors
-    given |= {"ties": {"zero_point": 3}, "any": {"output_bits": 16}, "wide": {"addend": -77} if facts.addend else {}}[kind]
+    given |= {"ties": {"zero_point": 3}, "any": {"output_bits": 16}, "wide": {"addend": -77} if facts.arithmetic.addend else {}}[kind]
     try:
         plan: Any = key.plan(**given)
     except PlanError:  # such a width does not fit this rule's intermediates
@@ -475,7 +475,7 @@ def tensors(key: Key) -> Draft:
     rule, bits = key.name.split(".")
     words = raw_words(f"{key.op}/{key.family}/{key.name}", 2)
     scales = [float(np.float32(math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -k))) for w, k in zip(words, (8, 5), strict=True)]
-    if rule == "half_even_shift":
+    if RESCALINGS[rule].multiplier.powers_of_two:
         scales = [math.ldexp(0.5, math.frexp(scale)[1]) for scale in scales]
     plan = _fitting(key, range(int(bits), 1, -1), rule=rule, scale_in=scales[0], scale_out=scales[1], output_bits=8)
     values = (
@@ -1243,7 +1243,12 @@ def limits(key: Key) -> Draft:
     return plan, _row_operands(plan, patterns.magnitudes(key.id, 12, *plan.input_range).reshape(3, 4)), ()
 
 
-@family("round-up", ("requantize",), lambda d: [rule for rule in RESCALINGS if rule != "half_even_shift"], ["extreme", "requantize-rule"])
+@family(
+    "round-up",
+    ("requantize",),
+    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.multiplier.powers_of_two],
+    ["extreme", "requantize-rule"],
+)
 def round_up(key: Key) -> Draft:
     """Every rule that has a mantissa, at the greatest factor below 1, whose mantissa rounds up to a power of two however long it is, and
     at one whose mantissa does so where it is cut to 15 or 24 bits."""
@@ -1253,14 +1258,6 @@ def round_up(key: Key) -> Draft:
     return plan, [_columns(plan, patterns.within([lo, lo + 1, -3, -2, -1, 0, 1, 2, 3, hi - 1, hi], lo, hi))], ()
 
 
-def _legal_factor(rule: str, factor: float) -> bool:
-    try:
-        RESCALINGS[rule].constants(1 / factor if RESCALINGS[rule].divides else factor)
-    except ValueError:
-        return False
-    return True
-
-
 @family(
     "factors", ("requantize",), lambda d: [f"{rule}.{end}" for rule in RESCALINGS for end in ("least", "greatest")], ["limits", "shift"]
 )
@@ -1268,7 +1265,7 @@ def factors(key: Key) -> Draft:
     """The least and the greatest factors that every rule takes; at 2**-32 and below it those that two rules count as 0. At the greatest
     the input may be no more than 0."""
     rule, end = key.name.split(".")
-    legal = [m * 2.0**k for k in range(-252, 126) for m in (1.0, 1.5) if _legal_factor(rule, m * 2.0**k)]
+    legal = [m * 2.0**k for k in range(-252, 126) for m in (1.0, 1.5) if RESCALINGS[rule].legal(m * 2.0**k)]
     chosen = [legal[0], legal[1], *(s for s in (2.0**-32, 2.0**-33) if s in legal)] if end == "least" else [legal[-2], legal[-1]]
     unit = 2.0**126 if end == "least" else 2.0**-60
     for bits in (24, 16, 8, 4, 2, 0):
@@ -1289,13 +1286,16 @@ _ODD = {31: 1795162111, 24: 14024703, 15: 27391, 9: 429, 8: 213}
 
 
 @family(
-    "beside-ties", ("requantize",), lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.divides], ["requantize-rule", "tie"]
+    "beside-ties",
+    ("requantize",),
+    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.arithmetic.divides],
+    ["requantize-rule", "tie"],
 )
 def beside_ties(key: Key) -> Draft:
     """Every rule that multiplies, at an odd multiplier: products on a tie and one and two units beside it, of both signs."""
     for bits, odd in _ODD.items():
         try:
-            scale = 0.5 if key.name == "half_even_shift" else math.ldexp(odd, -bits)
+            scale = 0.5 if RESCALINGS[key.name].multiplier.powers_of_two else math.ldexp(odd, -bits)
             plan: Any = _fitting(key, range(32, 1, -1), rule=key.name, scale_in=scale, scale_out=1.0, output_bits=32)
         except PlanError:
             continue

@@ -55,7 +55,7 @@ def launch(
         A step or an optional operand that the op does not have.
     """
     d = registry.of(plan)
-    names = d.steps._fields[:-1]
+    names = d.step_names[:-1]
     wanted = [*(names if steps is None else [name for name in names if name in steps]), "out"]
     for name in steps or ():
         if name not in names:

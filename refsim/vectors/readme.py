@@ -32,7 +32,7 @@ def _ops(manifest: dict[str, Any]) -> str:
     rows = []
     for d in registry.definitions():
         facts = manifest["ops"][d.dialect][d.name]
-        names = ", ".join(f"`{name}`" for name in d.steps._fields)
+        names = ", ".join(f"`{name}`" for name in d.step_names)
         operands = ", ".join(f"`{o.name}` ({o.shape})" for o in d.operands)
         rows.append([f"`{d.name}`", d.dialect, operands, names, facts["cases"], facts["lanes"]])
     rows.sort(key=lambda row: row[:2])

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from ...arithmetic import Signed, divide, multiply_shift_round, saturate, shift_right, wrap
-from ...ops.requantize import Narrow
-from ...ops.rescalings import INT32, RESCALINGS, doubling_high
+from ...ops.base import Definition
+from ...ops.requantize import OUTPUT
+from ...ops.rescalings import DYADIC, RESCALINGS
+from ...registry import definition, definitions
 from . import kernels
 from .base import ROUNDINGS, Book, Formula, carriers, changed, first_channel, wrap32
 from .quantize import _rounded as rounded_float
 
 DIALECTS = ("ibert", "paper")
-_FLOATS = ("xnn_fp32", "float_scale", "onnx_quantize_linear")
-_UP = ("single_rounding", "tosa_scale16", "reduced_multiplier_i64", "xnn_rndnu", "ita_half_up", "tvm_tonearest", "tosa_double_round")
 
 
 def width(s: Any) -> Any:
     """The output's width."""
-    return Narrow().resolve(s.plan)
+    return OUTPUT.resolve(s.plan)
 
 
 def ruled(s: Any) -> Any:
@@ -31,61 +30,51 @@ def ruled(s: Any) -> Any:
     return RESCALINGS[s.rule].rescale(s.q, s.multiplier, s.shift, s.addend)
 
 
+def _narrowed(s: Any, x: Any) -> Any:
+    """Forced into the output's width as the plan's rule does."""
+    return (wrap if RESCALINGS[s.rule].wraps else saturate)(x, width(s))
+
+
 def _out(s: Any) -> Any:
-    return (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded + s.zero_point, width(s))
+    return _narrowed(s, s.rounded + s.zero_point)
 
 
 def _float(s: Any) -> Any:
-    """The binary32 product or quotient of the float rules, before it is rounded to an integer."""
+    """The binary32 product or quotient of a rule that has one, before it is rounded to an integer."""
     factor = np.ldexp(np.asarray(s.multiplier, dtype=np.float64), -np.asarray(s.shift)).astype(np.float32)
     x = s.q.astype(np.float32)
-    return x / factor if s.rule == "onnx_quantize_linear" else x * factor
+    return x / factor if RESCALINGS[s.rule].arithmetic.divides else x * factor
 
 
 def rounding(rule: str) -> Formula:
     """The plan's rule with its last rounding done by `rule`."""
 
     def rounded(s: Any) -> Any:
-        if s.rule.startswith("dyadic_") or s.rule in _UP or s.rule == "truncate_low_bits":
-            return multiply_shift_round(s.q, s.multiplier, s.shift, rule)
-        if s.rule in ("gemmlowp_double", "neon_sqrdmulh_srshl"):
-            return shift_right(doubling_high(s.q, s.multiplier, s.shift), np.maximum(s.shift - 31, 0), rule)
-        if s.rule in _FLOATS:
+        last = RESCALINGS[s.rule].arithmetic.last
+        if last is None:
             return rounded_float(_float(s), rule)
-        if s.rule in ("half_even_shift", "fqvit_m_n"):
-            return shift_right(s.q * s.multiplier + s.addend, s.shift, rule)
-        if s.rule == "cmsis_requantize_s64":
-            return shift_right(wrap((s.q * s.multiplier) >> (s.shift - 1), INT32), 1, rule)
-        return shift_right(wrap(s.q * s.multiplier + s.addend, INT32), s.shift, rule)
+        return multiply_shift_round(*last(s.q, s.multiplier, s.shift, s.addend), rule)
 
     return rounded
 
 
-DUE: dict[str, str] = {
-    **dict.fromkeys((*_UP, "neon_sqrdmulh_srshl", "cmsis_requantize_s64", "pulp_half_up"), "half up"),
-    **dict.fromkeys((*_FLOATS, "half_even_shift", "fqvit_m_n"), "half even"),
-    "gemmlowp_double": "half away",
-    "tvm_tonearest": "half away",
-    "tosa_double_round": "another rounding",
-    "pulp_floor": "floor",
-    "truncate_low_bits": "floor",
-    **{name: name.removeprefix("dyadic_").replace("_", " ") for name in RESCALINGS if name.startswith("dyadic_")},
-}
-"""By rule of requantisation, how it rounds last."""
-
-
 def due(plan: Any) -> str:
     """How the op of `plan` rounds, in words."""
-    return DUE[plan.rule] if plan.op == "requantize" else "half even"
+    return RESCALINGS[plan.rule].rounding.due if plan.op == "requantize" else "half even"
+
+
+def _is_dyadic(plan: Any) -> bool:
+    """Whether the multiplier is that of I-BERT itself."""
+    return RESCALINGS[plan.rule].multiplier is DYADIC
 
 
 def _dyadic(change: Callable[[Any], Any]) -> Formula:
     """Another computation for the dyadic rules; the others as they are."""
-    return lambda s: change(s) if s.rule.startswith("dyadic_") else ruled(s)
+    return lambda s: change(s) if _is_dyadic(s) else ruled(s)
 
 
 def _rule(s: Any) -> str:
-    return str(s.rule.removeprefix("dyadic_"))
+    return RESCALINGS[s.rule].rounding.last
 
 
 def _masked(s: Any) -> Any:
@@ -105,19 +94,18 @@ def _binary64(s: Any) -> Any:
     return rounded_float(np.ldexp(product, -np.asarray(s.shift)), _rule(s))
 
 
-def _ratios(plan: Any, dialect: str) -> list[float]:
-    scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
-    out = float(np.float32(plan.scale_out)) if dialect == "ibert" else plan.scale_out
-    return [float(Fraction(s) / Fraction(out)) for s in scales]
+def _own(plan: Any) -> Definition:
+    return definition(plan.op, plan.dialect)
 
 
-def _factors(change: Callable[[float], tuple[int, int]], dialect: Callable[[Any], str] = lambda plan: str(plan.dialect)) -> Any:
+def _factors(change: Callable[[float], tuple[int, int]], of: Callable[[Any], Definition] = _own) -> Any:
     """Multiplier and shift of the dyadic rules by another function of the ratio; those of the others as they are."""
 
     def fields(plan: Any) -> dict[str, Any]:
-        if not plan.rule.startswith("dyadic_"):
+        if not _is_dyadic(plan):
             return {}
-        m, e = zip(*(change(r) for r in _ratios(plan, dialect(plan))), strict=True)
+        scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
+        m, e = zip(*(change(of(plan).facts.factors.ratio(s, plan.scale_out)) for s in scales), strict=True)
         return {"multiplier": m, "shift": e} if isinstance(plan.multiplier, tuple) else {"multiplier": m[0], "shift": e[0]}
 
     return fields
@@ -137,7 +125,7 @@ def _renormalised(plan: Any) -> dict[str, Any]:
     def pair(m: int, e: int) -> tuple[int, int]:
         return (m // 2, e - 1) if m % 2 == 0 else (m, e)
 
-    if not plan.rule.startswith("dyadic_"):
+    if not _is_dyadic(plan):
         return {}
     if not isinstance(plan.multiplier, tuple):
         m, e = pair(plan.multiplier, plan.shift)
@@ -146,8 +134,9 @@ def _renormalised(plan: Any) -> dict[str, Any]:
     return {"multiplier": ms, "shift": es}
 
 
-def _other(plan: Any) -> str:
-    return "paper" if plan.dialect == "ibert" else "ibert"
+def _other(plan: Any) -> Definition:
+    """The first other dialect."""
+    return next(d for d in definitions() if d.name == plan.op and d.dialect != plan.dialect)
 
 
 for _dialect in DIALECTS:
@@ -216,9 +205,7 @@ for _dialect in DIALECTS:
     book.wrong("out", "wraps", "wraps into the output's width where saturation is due", lambda s: wrap(s.rounded + s.zero_point, width(s)))
     book.wrong("out", "symmetric", "saturates at one above the least integer", lambda s: np.maximum(_out(s), width(s).lo + 1))
     book.wrong("out", "top-off", "saturates at one below the greatest integer", lambda s: np.minimum(_out(s), width(s).hi - 1))
-    book.wrong(
-        "out", "no-zero-point", "forgets the zero point", lambda s: (wrap if RESCALINGS[s.rule].wraps else saturate)(s.rounded, width(s))
-    )
+    book.wrong("out", "no-zero-point", "forgets the zero point", lambda s: _narrowed(s, s.rounded))
     book.wrong(
         "out", "zero-point-late", "adds the zero point behind the saturation", lambda s: saturate(s.rounded, width(s)) + s.zero_point
     )
