@@ -13,10 +13,10 @@ from inprocess import called, checked
 from needs import lacking
 from typer.testing import CliRunner
 
+from refsim.catalogue.mutants import mutant
 from refsim.cli import app
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.fingerprint.named import named as all_asked
-from refsim.conformance.mutants import mutant
 from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definitions
 from refsim.verbs import run

@@ -22,8 +22,8 @@ from needs import lacking, program
 
 import refsim
 from refsim.arithmetic import raw_integers
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.content import content
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 NAMES = ("triton", "opencl")
 FOLDERS = {name: content("implementations") / name for name in NAMES}
