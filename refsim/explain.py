@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from .carriers.recorded import Graph
+from .catalogue.example import example
 from .certificates import certificate
 from .drawing import declared, needed, svg
 from .errors import ContentError, UsageError
 from .ops.base import Plan
 from .registry import of, parameters
-from .vectors.patterns import Words, draw_operands
 from .verbs import trace
 
 
@@ -25,32 +25,6 @@ def _text(value: Any) -> str:
         shown = ", ".join(map(_text, value[:4]))
         return f"({shown}{', …' if len(value) > 4 else ''}) {len(value)} channels" if len(value) > 2 else f"({shown})"
     return repr(value)
-
-
-def example(plan: Plan) -> list[Any]:
-    """Operands small enough to follow by hand: a few lanes, or one short row."""
-    d = of(plan)
-    if d.layout == "row":
-        lo, hi = plan.input_range
-        length: int = getattr(plan, "length")  # noqa: B009  (only plans of row ops have it)
-        length = length if d.operands[0].shape.endswith("length") else min(length, 5)
-        # Distances of about one segment of ln 2, so that every step has something to do; any row serves LayerNorm.
-        unit = getattr(plan, "q_ln2", -getattr(plan, "x0", -40))
-        row = np.clip(-(np.arange(length) % 5) * unit * 2 // 3, lo, hi)
-        return [row.astype(np.int64), *([None] * (len(d.operands) - 1))]
-    operands = draw_operands(Words(f"example/{plan.op}"), plan, 64)
-    if d.layout != "element":
-        return operands
-    if d.operands[0].kind == "int":
-        lo, hi = plan.input_range
-        sizes = [0, 1, -1, 100, -100, (lo + hi) // 2, hi // 3, lo // 3]
-        if hasattr(plan, "q_b"):
-            q_b = plan.q_b if isinstance(plan.q_b, int) else plan.q_b[0]
-            sizes += [-q_b // 2, q_b // 2]
-        chosen = np.array([v for v in dict.fromkeys(sizes) if lo <= v <= hi][:6], dtype=np.int64)
-        column = chosen if plan.channels is None else np.repeat(chosen[:2, None], plan.channels, axis=1)
-        return [column, *(np.roll(column, 1) for _ in d.operands[1:])]
-    return [x[..., :6] if x.ndim == 1 else x[:2] for x in operands]
 
 
 def show_plan(plan: Plan, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -25,9 +26,11 @@ from typer.testing import CliRunner
 import refsim
 from refsim import registry
 from refsim.arithmetic import primitives
+from refsim.catalogue import bins, family
 from refsim.content import content
 from refsim.errors import ContentError
-from refsim.vectors import bins, corpus, families, form, generate, load, schema, verify
+from refsim.ops.rescalings import RESCALINGS
+from refsim.vectors import corpus, form, generate, load, schema, verify
 from refsim.vectors.cli import app
 from refsim.vectors.diff import changes
 
@@ -145,7 +148,7 @@ def test_cases_are_what_the_contract_says(shipped, op, dialect):
         ids.append(case.id)
         assert (case.plan.op, case.plan.dialect) == (op, dialect)
         assert list(case.steps) == list(d.steps._fields)
-        assert set(case.tags) <= set(families.TAGS)
+        assert set(case.tags) <= set(family.TAGS)
         for operand, x in zip(d.operands, case.operands, strict=True):
             if x is not None:
                 assert x.flags.c_contiguous
@@ -156,11 +159,11 @@ def test_cases_are_what_the_contract_says(shipped, op, dialect):
 def test_families_declare_what_they_make_and_tags_are_used(shipped):
     manifest = CORPUS.manifest
     for d in registry.definitions():
-        declared = [f"{d.name}/{d.dialect}/{f.name}/{key}" for f in families.families(d) for key in f.keys(d)]
+        declared = [f"{d.name}/{d.dialect}/{f.name}/{key}" for f in family.families(d) for key in f.keys(d)]
         assert [case.id for case in shipped[d.key]] == declared
-    assert set(manifest["tags"]) == set(families.TAGS)
-    assert manifest["notes"] == families.TAGS
-    assert all(f.doc for f in families.FAMILIES.values())
+    assert set(manifest["tags"]) == set(family.TAGS)
+    assert manifest["notes"] == family.TAGS
+    assert all(f.doc for f in family.FAMILIES.values())
 
 
 def test_no_bin_is_empty():
@@ -188,7 +191,7 @@ def test_directed_cases_of_the_specification(shipped):
     )
     assert len(domains) >= 12
     rules = {case.plan.rule for case in shipped["requantize", "ibert"] if "tie" in case.tags}
-    assert rules == set(families.RESCALINGS)
+    assert rules == set(RESCALINGS)
 
 
 # ------------------------------------------------------------------------------------------------------------------ stability
@@ -198,10 +201,10 @@ def test_directed_cases_of_the_specification(shipped):
 def test_adding_a_family_or_a_key_changes_no_other_case(monkeypatch, op):
     d = registry.definition(op, "ibert")
     before = list(map(corpus.encode, corpus.drawn(d)))
-    old = families.FAMILIES["random"]
-    grown = families.Family(old.name, old.ops, lambda d: ("99", *old.keys(d)), old.tags, old.make)
-    extra = families.Family("extra", (op,), lambda d: ("0", "1"), ("points",), old.make)
-    monkeypatch.setattr(families, "FAMILIES", {"extra": extra, **families.FAMILIES, "random": grown})
+    (old,) = (f for f in family.families(d) if f.name == "random")
+    monkeypatch.setattr(family, "FAMILIES", dict(family.FAMILIES))
+    family.FAMILIES[op, "random"] = dataclasses.replace(old, op=op, keys=lambda d: ("99", *old.keys(d)))
+    family.family(op, "extra", ("0", "1"), ["points"])(old.make)
     after = list(map(corpus.encode, corpus.drawn(d)))
     assert len(after) == len(before) + 3
     assert [encoded for encoded in after if encoded in before] == before
@@ -215,8 +218,8 @@ def test_family_may_read_recorded_data(monkeypatch, tmp_path):
         with np.load(tmp_path / "activations.npz") as recorded:
             return key.plan(scale=2**-12, input_bits=17), [recorded[key.name]], ()
 
-    family = families.Family("recorded", ("i_gelu",), lambda d: ("first", "second"), ("points",), make)
-    monkeypatch.setattr(families, "FAMILIES", {"recorded": family})
+    monkeypatch.setattr(family, "FAMILIES", {})
+    family.family("i_gelu", "recorded", ["first", "second"], ["points"])(make)
     cases = list(corpus.drawn(registry.definition("i_gelu", "paper")))
     assert [case.id for case in cases] == ["i_gelu/paper/recorded/first", "i_gelu/paper/recorded/second"]
     assert cases[0].operands[0].tolist() == [3, -70, 5000] and cases[1].out.shape == (2, 2)
@@ -226,7 +229,7 @@ def test_empty_bin_is_refused(small, monkeypatch):
     """Without the families that fill them, generating fails, names the bins, and leaves the old corpus."""
     before = {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()}
     only(monkeypatch, ("i_sqrt", "ibert"))
-    monkeypatch.setattr(families, "FAMILIES", {"random": families.FAMILIES["random"]})
+    monkeypatch.setattr(family, "FAMILIES", {("", "random"): family.FAMILIES["", "random"]})
     with pytest.raises(ContentError, match=r"ibert/i_sqrt\.jsonl: no case falls into launch-empty"):
         generate(small)
     assert {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()} == before
@@ -753,7 +756,7 @@ def test_readme_example_runs(monkeypatch):
     code = "\n".join(line[4:] for line in block.splitlines())
     monkeypatch.chdir(GOLDEN)
     exec(compile(code, "README.md", "exec"), {})
-    for tag in families.TAGS:
+    for tag in family.TAGS:
         assert f"| `{tag}` |" in text
     hashes = json.loads((GOLDEN / "manifest.json").read_bytes())
     lines = [f"{hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(hashes["files"])]

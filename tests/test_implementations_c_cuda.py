@@ -22,10 +22,10 @@ import pytest
 
 import refsim
 from refsim.arithmetic import raw_integers
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.conformance.targets import covers
 from refsim.content import content
 from refsim.ops.rescalings import RESCALINGS
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
 ROUNDS = 3

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from ..catalogue.bins import Histogram
+from ..catalogue.draw import Words, draw_operands, draw_plan
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
 from ..registry import definition, of, parameters
-from ..vectors.bins import Histogram
-from ..vectors.patterns import Words, draw_operands, draw_plan
 from ..verbs import run, trace
 from . import worker as worker_module
 from .client import Answer, Broken, Worker, as_handed

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue.draw import is_range
 from ..content import content
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters
-from ..vectors.patterns import is_range
 
 ADAPTER = "adapter.py"
 KINDS = ("mutant", "cmd", "lib", "results")
@@ -98,7 +98,7 @@ def parse(text: str) -> Spec:
 def _named(kind: str, text: str) -> str:
     """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
     if kind == "mutant":
-        from .mutants import mutant
+        from ..catalogue.mutants import mutant
 
         return str(mutant(text).id)
     if kind == "cmd":
@@ -128,7 +128,7 @@ def command(text: str) -> list[str]:
 def load(spec: Spec) -> Any:
     """The target as a Python object, in the worker. The folder of a file is importable, as for a script."""
     if spec.kind == "mutant":
-        from .mutants import mutant
+        from ..catalogue.mutants import mutant
 
         return Mutated(mutant(spec.attribute))
     if spec.kind == "lib":

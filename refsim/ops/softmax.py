@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -14,9 +14,22 @@ from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from ..lemmas import EXP_MAXIMUM
-from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_integer, legal_scale
-from .constants import WAYS, binary, dyadic
-from .exp import CONST, code_constants, i_exp_paper, paper_constants, segment_points, segments_ibert
+from .base import Operand, Plan, define, questions
+from .constants import binary, dyadic
+from .exp import (
+    CONST,
+    ExpFacts,
+    code_constants,
+    code_polynomial,
+    code_segment,
+    i_exp_paper,
+    paper_constants,
+    paper_polynomial,
+    paper_segment,
+    segment_points,
+    segments_ibert,
+)
+from .parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +63,7 @@ class SoftmaxPlan(Plan):
     output_scale: float
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8) -> SoftmaxPaperPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits: int) -> SoftmaxPaperPlan:
     q_ln2, q_b, q_c, _ = paper_constants(scale, head["constants"])
     return SoftmaxPaperPlan(
         **head,
@@ -67,13 +78,11 @@ def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     )
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8, x_max: Any = None) -> SoftmaxPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_ibert(head: dict[str, Any], *, scale: float, length: int, output_bits: int, x_max: int | None) -> SoftmaxPlan:
     x0, q_b, q_c, _ = code_constants(scale, head["constants"])
     if q_c > 1 << 31:
         raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least 3.606e-05); here q_c = {q_c}")
-    x_max = q_c << CONST if x_max is None else legal_integer("x_max", x_max, 1, 1 << 62)
+    x_max = q_c << CONST if x_max is None else x_max
     if head["constants"] == "exact":
         s16 = np.float32(_nearest_float32(Fraction(x_max, 32767)))
     else:
@@ -99,6 +108,32 @@ def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     )
 
 
+def _parameters(largest: float) -> tuple[Parameter, ...]:
+    """What both dialects have; `largest` is the largest scale worth drawing."""
+    return (
+        RealScale(name="scale", doc="scale of the scores", space=Scales(2**-14, largest)),
+        InputBits(default=32, space=Whole(2, 32)),
+        Integer(
+            name="length",
+            doc="the longest row",
+            default=4096,
+            unit="elements",
+            lo=1,
+            hi=1 << 20,
+            space=Choice((1, 2, 3, 17, 64, 300)),
+        ),
+        Integer(
+            name="output_bits",
+            doc="fractional bits k of the output",
+            default=8,
+            unit="bits",
+            lo=1,
+            hi=16,
+            space=Choice((8, 8, 8, 7, 15)),
+        ),
+    )
+
+
 def _nearest_float32(x: Fraction) -> float:
     """x > 0 rounded once to binary32."""
     exponent = x.numerator.bit_length() - x.denominator.bit_length() - 24
@@ -106,11 +141,36 @@ def _nearest_float32(x: Fraction) -> float:
     return math.ldexp(round(scaled / 2), exponent + 1) if scaled >= 1 << 24 else math.ldexp(round(scaled), exponent)
 
 
-def _points(plan: Any) -> Sequence[int]:
-    """The segment edges below a row maximum at 0 and at either end of the range."""
-    lo, hi = plan.input_range
-    edges = segment_points(plan)
-    return [*edges, *(hi + e for e in edges), lo, hi]
+@questions("i_softmax")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxFacts(ExpFacts):
+    """How a dialect cuts the exponentials into segments, and how it divides them by their sum.
+
+    Attributes
+    ----------
+    exponential : str
+        The intermediate that is summed over the row.
+    rescaled : bool
+        Whether the exponentials are rescaled to 16 bits first, by a factor made for the greatest one, the plan's parameter `x_max`.
+    reciprocal : int or None
+        Bits w of the floored reciprocal 2**w // sum by which they are multiplied; None where they are divided by the sum.
+    """
+
+    exponential: str
+    rescaled: bool
+    reciprocal: int | None
+
+
+def _points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+    """Plan to the segment edges below a row maximum at 0 and at either end of the range."""
+    edges_of = segment_points(segment)
+
+    def points(plan: Any) -> Sequence[int]:
+        lo, hi = plan.input_range
+        edges = edges_of(plan)
+        return [*edges, *(hi + e for e in edges), lo, hi]
+
+    return points
 
 
 def _keep(mask: Any, values: Any, other: Any) -> Any:
@@ -160,16 +220,12 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     steps=SoftmaxPaperSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 0.69),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
-    points=_points,
+    parameters=(*_parameters(0.69), CONSTANTS, REGISTER_BITS),
+    points=_points(paper_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
+    ),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
 def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
@@ -189,16 +245,24 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     steps=SoftmaxSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 1.6),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
-    points=_points,
+    parameters=(
+        *_parameters(1.6),
+        Integer(
+            name="x_max",
+            doc="greatest i-exp that the 16 bits are made for; that of the row's maximum if left out",
+            default=None,
+            lo=1,
+            hi=1 << 62,
+        ),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
+    points=_points(code_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32
+    ),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )
 def i_softmax_ibert(p: Any, q: Ints, mask: Any = None) -> SoftmaxSteps:

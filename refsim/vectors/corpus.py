@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, domain, plans, registry, verbs
+from ..catalogue.bins import Histogram
+from ..catalogue.family import TAGS, families
 from ..content import content
 from ..errors import ContentError, PlanError, RefsimError, WidthError
 from ..ops.base import DEFINITIONS, Definition, Plan
-from . import bins, form, schema
+from . import form, schema
 from .form import Malformed
 
 SUITE = 1
@@ -369,7 +371,6 @@ def encode(case: Case) -> tuple[bytes, tuple[str, bytes] | None]:
 
 def drawn(d: Definition) -> Iterator[Case]:
     """The cases of all families of one op in one dialect."""
-    from .families import TAGS, families
 
     for family in families(d):
         for key, (plan, operands, tags) in family.cases(d):
@@ -388,7 +389,6 @@ def generate(out: Path | str, progress: Progress = silent) -> Corpus:
         A bin that no case falls into; `out` holds something that is no part of a corpus (which generating would remove), or
         cannot be written.
     """
-    from .families import TAGS
     from .readme import readme
 
     target = Path(out).absolute()
@@ -414,7 +414,7 @@ def generate(out: Path | str, progress: Progress = silent) -> Corpus:
 
         for done, d in enumerate(definitions):
             progress(done, len(definitions), f"{d.dialect}/{d.name}")
-            lines, count = [], bins.Histogram(d)
+            lines, count = [], Histogram(d)
             for case in drawn(d):
                 text, large = encode(case)
                 lines.append(text)
@@ -531,7 +531,7 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
         d, facts = DEFINITIONS.get((op, dialect)), manifest["ops"][dialect][op]
         if d is None:
             raise ContentError(f"{name}: there is no op {op} in dialect {dialect}")
-        count = bins.Histogram(d)
+        count = Histogram(d)
         for record, text, large in corpus.records(op, dialect):
             try:
                 if form.line(record) != text:
