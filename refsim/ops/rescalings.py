@@ -686,6 +686,19 @@ RESCALINGS: dict[str, Rule] = _listed(
             wraps=False,
             alike={},
         ),
+        Rule(
+            name="float_scale_half_away",
+            found_in="MNN's portable int8 kernels, and others that end in C's roundf (MNN clamps before it rounds, which is the same)",
+            formula="half_away(fl32(fl32(x) * s))",
+            multiplier=_BINARY32,
+            arithmetic=PRODUCT_32,
+            rounding=once("half_away"),
+            odd=True,
+            input_bits=32,
+            signed=True,
+            wraps=False,
+            alike={},
+        ),
     )
 )
 """Every rule by name, in the order in which it was added: their numbers in refsim.h are their places."""
