@@ -142,7 +142,7 @@ def measure(
         # Only a plan checks its scale, and only the scale says which inputs the final plan is for.
         legal = _scale(plans.unproven(op, dialect, given))
         assert d.input is not None  # every op with a reference reads integers
-        lo, hi = _integers(legal, interval, d.input.bounds(d.input.legal[1]))
+        lo, hi = _integers(legal, interval, d.input.bounds(d.input.widths[1]))
         plan = plans.plan(op, dialect=dialect, input_range=(lo, hi), **given)
     error, arithmetic = _Tally(), _Tally()
     for x, value in _values(plan, lo, hi):

@@ -53,6 +53,12 @@ def channels(key: Key) -> Draft:
     return generic.over_channels(key, scales, fitting(key, (16, 12, 10, 8), scale_in=scales, scale_out=2**-5))
 
 
+def _reached(rule: str, factor: float) -> float:
+    """The factor, or what the nearest power of two makes of it that the rule takes."""
+    steps = (side * k for k in range(64) for side in (1, -1))
+    return next(f for f in (math.ldexp(factor, k) for k in steps) if RESCALINGS[rule].legal(f))
+
+
 def _rule_keys(d: Definition) -> list[str]:
     return [f"{rule}.{kind}" for rule in RESCALINGS for kind in ("ties", "any", "wide")]
 
@@ -73,6 +79,7 @@ def rules(key: Key) -> Draft:
         given["input_bits"] = facts.input_bits
     if facts.multiplier.powers_of_two:
         factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
+    factors = [_reached(rule, f) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors

@@ -234,6 +234,13 @@ def _fqvit(s: float) -> tuple[int, int]:
     return (m if s > 0 else -m), n
 
 
+def _vcvt(s: float) -> tuple[int, int]:
+    s = float(np.float32(s))
+    if not 2.0**-8 <= s <= 2.0**7:
+        raise ValueError("scale_in / scale_out from 2**-8 to 2**7, for a multiplier from 1 to 2**15")
+    return round(256 * s), 8
+
+
 NEAREST_31, NEAREST_15, NEAREST_8 = (f"{bits}-bit multiplier, to nearest" for bits in (31, 15, 8))
 SCALE_32 = "binary32 scale"
 _TWICE_ROUNDED = "16-bit multiplier, twice rounded"
@@ -451,9 +458,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "dyadic_half_up": "the same formula and multiplier wherever single_rounding has a shift",
-            },
+            alike={"dyadic_half_up": "the same formula and multiplier wherever single_rounding has a shift"},
         ),
         Rule(
             name="tosa_double_round",
@@ -466,9 +471,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=False,
             wraps=False,
-            alike={
-                "gemmlowp_double": "they differ only where x << left leaves 32 bits",
-            },
+            alike={"gemmlowp_double": "they differ only where x << left leaves 32 bits"},
         ),
         Rule(
             name="tosa_scale16",
@@ -494,9 +497,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "dyadic_half_away": "they differ for negative scales only",
-            },
+            alike={"dyadic_half_away": "they differ for negative scales only"},
         ),
         Rule(
             name="reduced_multiplier_i64",
@@ -522,9 +523,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=48,
             signed=False,
             wraps=False,
-            alike={
-                "reduced_multiplier_i64": "they differ only where the rescaled value leaves 31 bits",
-            },
+            alike={"reduced_multiplier_i64": "they differ only where the rescaled value leaves 31 bits"},
         ),
         Rule(
             name="neon_sqrdmulh_srshl",
@@ -576,9 +575,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "xnn_fp32": "clamping to integers before or after rounding to an integer is the same",
-            },
+            alike={"xnn_fp32": "clamping to integers before or after rounding to an integer is the same"},
         ),
         Rule(
             name="onnx_quantize_linear",
@@ -604,9 +601,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=64,
             signed=False,
             wraps=False,
-            alike={
-                "dyadic_half_even": "half_even_shift exists for powers of two only, where both round x / 2**k once",
-            },
+            alike={"dyadic_half_even": "half_even_shift exists for powers of two only, where both round x / 2**k once"},
         ),
         Rule(
             name="pulp_floor",
@@ -658,9 +653,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=True,
-            alike={
-                "dyadic_floor": "they differ only where the output saturates or wraps",
-            },
+            alike={"dyadic_floor": "they differ only where the output saturates or wraps"},
         ),
         Rule(
             name="fqvit_m_n",
@@ -673,9 +666,20 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "half_even_shift": "for powers of two up to 1 the multiplier of FQ-ViT is exact",
-            },
+            alike={"half_even_shift": "for powers of two up to 1 the multiplier of FQ-ViT is exact"},
+        ),
+        Rule(
+            name="xnn_vcvt",
+            found_in="XNNPACK's convert kernels, qs8 and qu8, which LiteRT runs by default (9 bits: uint8 less a zero point)",
+            formula="m = half_even(256 * s), s in binary32; (x*m + 128) >> 8",
+            multiplier=_multiplier("multiplier with 8 fractional bits, to nearest even", _vcvt),
+            arithmetic=HALF,
+            rounding=once("half_up"),
+            odd=False,
+            input_bits=9,
+            signed=False,
+            wraps=False,
+            alike={},
         ),
     )
 )
