@@ -19,22 +19,9 @@ from refsim.arithmetic.widths import Ints, Register, Signed
 from refsim.catalogue import bins, blocks, draw, example, family, generic, mutants
 from refsim.conformance import laws, score
 from refsim.errors import ContentError
-from refsim.ops.base import (
-    DEFINITIONS,
-    QUESTIONS,
-    Choice,
-    Definition,
-    Input,
-    Operand,
-    Plan,
-    Scales,
-    Whole,
-    define,
-    legal_integer,
-    legal_scale,
-)
-from refsim.ops.constants import WAYS
+from refsim.ops.base import DEFINITIONS, QUESTIONS, Definition, Operand, Plan, define
 from refsim.ops.exp import ExpFacts
+from refsim.ops.parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, RealScale, Scales, Whole
 from refsim.vectors import corpus, make
 
 KEYS = [d.key for d in registry.definitions()]
@@ -52,7 +39,6 @@ class HardSwishPlan(Plan):
 
 
 def _hard_swish_plan(head: dict[str, Any], *, scale: Any) -> HardSwishPlan:
-    scale = legal_scale("scale", scale)
     kind = {"exact": float, "float32": np.float32, "float64": np.float64}[head["constants"]]
     return HardSwishPlan(**head, scale=scale, q_3=int(kind(3) / kind(scale)), q_6=int(kind(6) / kind(scale)))
 
@@ -73,8 +59,12 @@ HARD_SWISH = {
     "steps": HardSwishSteps,
     "operands": (Operand("q", "..."),),
     "layout": "element",
-    "input": Input(16, (2, 32)),
-    "space": {"scale": Scales(2**-10, 2**-2), "input_bits": Whole(2, 24), "constants": Choice(WAYS)},
+    "parameters": (
+        RealScale(name="scale", doc="what one stands for", space=Scales(2**-10, 2**-2)),
+        InputBits(default=16, space=Whole(2, 24)),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
     "points": lambda plan: [-plan.q_3, plan.q_6 - plan.q_3],
     "source": "a test",
 }
@@ -86,7 +76,7 @@ class CentredPlan(Plan):
 
 
 def _centred_plan(head: dict[str, Any], *, length: Any) -> CentredPlan:
-    return CentredPlan(**head, length=legal_integer("length", length, 1, 1 << 12))
+    return CentredPlan(**head, length=length)
 
 
 class CentredSteps(NamedTuple):
@@ -105,10 +95,12 @@ CENTRED = {
     "steps": CentredSteps,
     "operands": (Operand("q", "... L"),),
     "layout": "row",
-    "input": Input(16, (2, 31)),
-    "space": {"length": Choice((1, 2, 5, 64)), "input_bits": Whole(2, 24)},
+    "parameters": (
+        Integer(name="length", doc="the longest row", lo=1, hi=1 << 12, space=Choice((1, 2, 5, 64))),
+        InputBits(default=16, widths=(2, 31), space=Whole(2, 24)),
+        REGISTER_BITS,
+    ),
     "rows": lambda plan: (1, plan.length),
-    "constants": False,
     "source": "a test",
 }
 STRANGERS = {"hard_swish": (hard_swish, HARD_SWISH), "centred": (centred, CENTRED)}

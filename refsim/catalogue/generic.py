@@ -327,7 +327,7 @@ def registers(key: Key) -> Draft:
     """Plans in 32-bit registers, at the widest inputs for which every intermediate provably fits them."""
     d = key.d
     given = {"scale": min(max(COARSE[key.index], space_of(d).lo), space_of(d).hi)} if scaled(d) else needed(d)
-    most = d.input.legal[1] if d.input is not None else 32
+    most = d.input.widths[1] if d.input is not None else 32
     return in_narrow_registers(key, range(min(most, 32), 1, -1), **given)
 
 
