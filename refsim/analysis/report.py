@@ -7,16 +7,14 @@ stands. What scripts share is here; it needs no plotting library, so that everyt
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..content import content
+from .. import files
+from ..content import content, module
 from ..errors import ContentError, RefsimError, UsageError
 
 EXTRA = {"matplotlib": "reports"}
@@ -91,19 +89,13 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int
 
 def _load(name: str) -> Any:
     """A script, loaded from its file: reports/ is data of the package, not a package."""
-    path = content("reports") / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"refsim_report_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ContentError(f"{path} is no Python module")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return module(content("reports") / f"{name}.py", f"refsim_report_{name}")
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA:
             raise MissingExtraError(library, EXTRA[library]) from error
         raise
-    return module
 
 
 # ------------------------------------------------------------------------------------------------------- for the scripts
@@ -115,8 +107,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
     table.writerows([f"{v:.9g}" if isinstance(v, float) else v for v in row] for row in rows)
-    with _replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    files.write(path, text.getvalue())
     return path
 
 
@@ -129,22 +120,10 @@ def write_figure(path: Path, figure: Any) -> Iterator[Path]:
     bitmap = io.BytesIO()
     figure.savefig(bitmap, format="png", metadata={"Software": None})
     target = path.with_suffix(".png")
-    with image.open(bitmap) as full, _replacing(target) as temporary:
+    with image.open(bitmap) as full, files.replacing(target) as temporary:
         full.convert("RGB").quantize(256, dither=image.Dither.NONE).save(temporary, format="PNG", optimize=True)
     yield target
     target = path.with_suffix(".svg")
-    with _replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
     yield target
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary beside `path` that takes its name only once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

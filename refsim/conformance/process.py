@@ -9,7 +9,7 @@ from typing import Any
 
 from ..ops.base import Plan
 from ..registry import dialects, names, of
-from ..vectors.corpus import plan_record
+from ..vectors.case import plan_record
 from ..verbs import run
 from . import frames, guard
 from .client import FIRST, Unloadable, Worker, as_handed

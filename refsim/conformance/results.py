@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,12 @@ import numpy as np
 
 from ..errors import ContentError
 from ..ops.base import Plan
-from ..vectors import binary, form
-from ..vectors.corpus import Case, Corpus, lines_of, load
-from ..vectors.render import ABOUT
-from ..vectors.render import FORMAT as VECTORS
+from ..vectors import form
+from ..vectors.case import Case
+from ..vectors.corpus import Corpus, lines_of, load
+from ..vectors.formats import hex, jsonl, npz, raw
+from ..vectors.launch import ABOUT
+from ..vectors.launch import FORMAT as VECTORS
 from .client import Answer, Broken, Unloadable, Worker, usable
 from .targets import Description, Spec
 
@@ -29,8 +30,6 @@ MEMBERS = 1 << 14
 """Arrays in one archive of results: an output and some steps of every case of an op."""
 RESULT = "result"
 """Stem of the file with a launch's result, in a folder that `refsim golden render` wrote."""
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_HEX = re.compile(r"[0-9a-fA-F_]{1,24}")
 
 
 class Made:
@@ -137,16 +136,12 @@ class Offline(Worker):
     def _scan_archive(self, path: Path, name: str) -> bool:
         """Whether an archive has a member ``about``, as those of ``refsim golden render``: then it holds results of many launches."""
         try:
-            members = form.unarchive(path.read_bytes(), MEMBERS)
+            about, launches = npz.read(path.read_bytes(), MEMBERS)
         except form.Malformed as error:
             raise ContentError(f"{name}: {error}") from None
-        if "about" not in members:
+        if about is None:
             return False
-        launches: dict[str, dict[str, Any]] = {}
-        for member, x in members.items():
-            prefix, _, tensor = member.rpartition("/")
-            launches.setdefault(prefix, {})[tensor] = x
-        for prefix, id in self._launches(_object(members["about"].tobytes(), f"{name}: about"), f"{name}: about"):
+        for prefix, id in self._launches(_object(about, f"{name}: about"), f"{name}: about"):
             if prefix in launches:
                 self._take(id, launches[prefix], name, f"{name}: {prefix}")
         return True
@@ -158,7 +153,7 @@ class Offline(Worker):
     def _scan_binary(self, path: Path, name: str) -> None:
         """Results in the binary form of ``refsim golden render --format bin``: launches with ``out`` and, optionally, the steps."""
         try:
-            corpus, launches = binary.read(path.read_bytes())
+            corpus, launches = raw.read(path.read_bytes())
         except form.Malformed as error:
             raise ContentError(f"{name}: {error}") from None
         self._of_corpus(corpus, name)
@@ -263,7 +258,10 @@ class Offline(Worker):
         steps = record.get("steps", {})
         if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, (list, dict)) for name, x in steps.items()):
             raise ContentError(f"steps are to be lists or tensors by names out of {', '.join(case.steps)}")
-        return {**{name: _values(x, case.steps[name].dtype) for name, x in steps.items()}, "out": _values(record["out"], case.out.dtype)}
+        return {
+            **{name: jsonl.read_numbers(x, case.steps[name].dtype) for name, x in steps.items()},
+            "out": jsonl.read_numbers(record["out"], case.out.dtype),
+        }
 
     def _tensored(self, case: Case) -> dict[str, Any]:
         tensors = self._tensors[case.id]
@@ -280,7 +278,7 @@ class Offline(Worker):
                 raise ContentError(f"a member {min(set(own) - set(case.steps))!r:.80}; results are {', '.join(case.steps)} only")
             return own
         if path.suffix == ".hex":
-            return {"out": _words(data, dtype)}
+            return {"out": hex.read(data, dtype)}
         if len(data) % dtype.itemsize:
             raise ContentError(f"{len(data)} bytes are no whole number of {dtype}")
         return {"out": np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)}
@@ -297,53 +295,6 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ContentError(f"{where}: no JSON object")
     return record
-
-
-def _values(values: Any, dtype: Any) -> Any:
-    """The numbers of a JSON list: integers, those beyond 2**53 as strings too; reals as hexadecimal strings or numbers.
-
-    Or of a tensor as the corpus writes it, with a shape.
-    """
-    if isinstance(values, dict):
-        shape, data = values.get("shape"), values.get("data")
-        if not isinstance(data, list) or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ContentError("a tensor lacks its shape or its data")
-        if math.prod(shape) != len(data):
-            raise ContentError(f"{len(data)} values where the shape {shape} has another number")
-        return _values(data, dtype).reshape(shape)
-    if dtype.kind == "f":
-        reals = [float.fromhex(v) if isinstance(v, str) else v for v in values]
-        if any(type(v) not in (int, float) for v in reals):
-            raise ValueError("a value that is no real number")
-        return np.array(reals, dtype=np.float64)
-    for v in values:
-        if type(v) is not int and not (type(v) is str and _INTEGER.fullmatch(v)):
-            raise ValueError(f"{v!r:.40} is no integer")
-    try:
-        return np.array([int(v) for v in values], dtype=np.int64)
-    except OverflowError:
-        raise ValueError("an integer beyond 64 bits") from None
-
-
-def _words(data: bytes, dtype: Any) -> Any:
-    """What $writememh writes: words of two's complement as wide as the type, in order, with comments."""
-    text = re.sub(r"//[^\n]*|/\*.*?\*/", " ", data.decode("ascii", errors="replace"), flags=re.DOTALL)
-    bits = 8 * dtype.itemsize
-    values: list[int] = []
-    for word in text.split():
-        if word.startswith("@"):
-            if int(word[1:], 16) != len(values):
-                raise ContentError(f"the address {word} where word {len(values):x} is due")
-            continue
-        if not _HEX.fullmatch(word):
-            raise ValueError(
-                f"{word!r:.40} is no hexadecimal number" + ": it has undefined digits" * bool(re.fullmatch(r"[0-9a-fA-FxXzZ]+", word))
-            )
-        value = int(word, 16)
-        if value >> bits:
-            raise ContentError(f"{word} has more than the {bits} bits of {dtype}")
-        values.append(value)
-    return np.array(values, dtype=np.uint64).astype(f"u{dtype.itemsize}").view(dtype)
 
 
 def _shaped(array: Any, shape: tuple[int, ...]) -> Any:

@@ -17,14 +17,14 @@ from typing import Any
 
 from ..content import content
 from ..errors import UsageError
+from ..files import write_below
 from ..registry import definitions, dialects, names
+from ..terminal import Progress, silent
 from ..vectors import load
 from .client import Unloadable, connect
 from .facts import files_of, strength
 from .targets import Description, parse
 from .verdict import OpVerdict, Result
-
-Progress = Callable[[int, int, str], None]
 
 
 def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ def check(
     jobs: int = 0,
     junit: Path | None = None,
     score: Path | None = None,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = silent,
 ) -> Result:
     """Check one target and say what it came to.
 
@@ -168,7 +168,7 @@ def _run(
                 raise
         _read(events, 0, asked, lambda record: None)
         if junit is not None and Path(folder, "junit.xml").is_file():
-            place(Path(folder, "junit.xml").read_bytes(), junit)
+            write_below(junit, Path(folder, "junit.xml").read_bytes())
         lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
         if child.returncode not in (0, 1) and not result.interrupted and lost:
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
@@ -233,29 +233,18 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def place(data: bytes, path: Path) -> None:
-    """Write a whole file or none: to a temporary beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write(result: Result, html: Path | None, statement: Path | None) -> None:
     """The page and the statement, each whole or not at all."""
     if html is not None:
         from .page import page
 
-        place(page(result).encode(), html)
+        write_below(html, page(result))
     if statement is not None:
         from .statement import statement as stated
 
-        place((json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n").encode(), statement)
+        write_below(statement, json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_json(data: Any, path: Path) -> None:
     """A JSON report, whole or not at all."""
-    place((json.dumps(data, indent=2) + "\n").encode(), path)
+    write_below(path, json.dumps(data, indent=2) + "\n")

@@ -110,6 +110,13 @@ class Score:
         return [f for f in self.fates if f.verdict in ("survived", "killed although proven equivalent")]
 
     @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By "op/dialect", the mutants that are not equivalent and those of them that were noticed."""
+        keys = dict.fromkeys((f.op, f.dialect) for f in self.of())
+        own = {f"{op}/{dialect}": self.of(op=op, dialect=dialect) for op, dialect in keys}
+        return {key: (len(fates), sum(f.killed for f in fates)) for key, fates in own.items()}
+
+    @property
     def exit_code(self) -> int:
         """0 where as many were noticed as was asked for, and no proof of equivalence is wrong."""
         noticed = _percent(self.of())

@@ -28,8 +28,8 @@ def score(
     from rich.console import Console
 
     from .. import registry
-    from ..cli import progress
     from ..errors import UsageError
+    from ..terminal import progress
     from . import score as scoring
     from .runner import legal, write_json
     from .subject import EFFORTS
@@ -58,5 +58,5 @@ def score(
     if write_readme and not result.interrupted:
         from ..vectors.readme import write_strength
 
-        print(write_strength(result))
+        print(write_strength(result.corpus, result.counts, [f.id for f in result.survivors]))
     raise typer.Exit(result.exit_code)

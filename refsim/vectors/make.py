@@ -18,9 +18,9 @@ from .. import registry, verbs
 from ..arithmetic import raw_words
 from ..errors import UsageError
 from ..ops.base import Operand, Plan
+from ..terminal import Progress, silent
 from . import form, patterns
-from .corpus import Progress, silent
-from .render import Block, Launch, Tensor, constants
+from .launch import Block, Launch, Tensor, constants
 
 BLOCK = 1 << 16
 """Elements of an operand or of the output made at a time."""
