@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.table import Table
 from . import __version__
 from .errors import PlanError, RefsimError, UsageError
 from .terminal import plan_parameters, progress
+
+if TYPE_CHECKING:
+    from .conformance.kinds import Effort
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -182,7 +185,7 @@ def check(
     """
     from . import registry
     from .conformance import runner, verdict
-    from .conformance.subject import EFFORTS
+    from .conformance.kinds import EFFORTS
     from .conformance.targets import parse
 
     if listing:
@@ -202,7 +205,7 @@ def check(
                 target,
                 ops=op or [],
                 only=dialect or [],
-                effort=effort,
+                effort=cast("Effort", effort),
                 seed=seed,
                 timeout=timeout,
                 jobs=jobs,
@@ -251,7 +254,8 @@ def _numbered(path: Path, index: int) -> Path:
 
 
 def _list() -> None:
-    from .conformance.client import Unloadable, Worker
+    from .conformance.answers import Unloadable
+    from .conformance.client import Worker
     from .conformance.targets import parse, shipped
 
     table = Table(header_style="bold")

@@ -1,4 +1,4 @@
-"""The parts of the project that are not code of the package, golden/, properties/, reports/, implementations/: where they stand; their scripts."""
+"""The parts that are not code of the package, golden/, properties/, reports/, implementations/: where they stand, and their scripts."""
 
 from __future__ import annotations
 

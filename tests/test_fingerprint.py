@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refsim.cli import app
-from refsim.conformance.client import Unloadable
+from refsim.conformance.answers import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.fingerprint.named import named as all_asked
 from refsim.conformance.mutants import mutant

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 import refsim
 from refsim.arithmetic import round_quotient
-from refsim.conformance.client import Broken, Worker, as_handed
-from refsim.conformance.targets import parse, target
+from refsim.conformance.answers import Broken, as_handed
+from refsim.conformance.client import Worker
+from refsim.conformance.loading import target
+from refsim.conformance.targets import parse
 from refsim.registry import definition, definitions, of
 from refsim.vectors.form import unscalar
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
@@ -368,7 +370,7 @@ def test_wrong_graph_is_told_apart(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 TRAPPING = """
-from refsim.conformance.targets import target
+from refsim.conformance.loading import target
 from refsim.export import onnx_graphs
 
 right = onnx_graphs.i_exp_paper

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import refsim
-from refsim.conformance.targets import covers, target
+from refsim.conformance.loading import target
+from refsim.conformance.targets import covers
 from refsim.registry import definition
 from refsim.vectors.patterns import Words, draw_operands, draw_plan
 

@@ -21,8 +21,12 @@ from ..files import write_below
 from ..registry import definitions, dialects, names
 from ..terminal import Progress, silent
 from ..vectors import load
-from .client import Unloadable, connect
+from .answers import Unloadable
+from .connect import connect
+from .deviations import stale
 from .facts import files_of, strength
+from .kinds import Effort
+from .record import Record
 from .targets import Description, parse
 from .verdict import OpVerdict, Result
 
@@ -39,7 +43,7 @@ def check(
     *,
     ops: Sequence[str] = (),
     only: Sequence[str] = (),
-    effort: str = "quick",
+    effort: Effort = "quick",
     seed: int = 0,
     timeout: float | None = None,
     jobs: int = 0,
@@ -97,11 +101,6 @@ def check(
     _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start
     return result
-
-
-def stale(claims: Description) -> list[str]:
-    """Ids of declared deviations of an op, or of a dialect of it, that the target does not implement."""
-    return [e["id"] for e in claims.deviations if not e["dialects"] or not all(claims.implements(e["op"], d) for d in e["dialects"])]
 
 
 def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:
@@ -188,7 +187,8 @@ def _follow(child: subprocess.Popen[bytes], events: Path, asked: list[OpVerdict]
         total = event.get("collected", total)
         if "record" in event:
             done += 1
-            progress(done, max(total, done), f"{event['record']['op']} {event['record']['dialect']} {event['record']['check']}")
+            record = Record.from_json(event["record"])
+            progress(done, max(total, done), f"{record.op} {record.dialect} {record.check}")
 
     while True:
         ended = child.poll() is not None
@@ -208,9 +208,11 @@ def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[d
             position += len(line)
             event = json.loads(line)
             each(event)
-            for o in asked:
-                if "record" in event and (o.op, o.dialect) == (event["record"]["op"], event["record"]["dialect"]):
-                    o.records.append(event["record"])
+            if asked and "record" in event:
+                record = Record.from_json(event["record"])
+                for o in asked:
+                    if (o.op, o.dialect) == record.key:
+                        o.records.append(record)
     return position
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ops.base import Definition, Plan
 from ...registry import definition
-from ..client import Broken
+from ..answers import Broken
 from ..diagnose import OR, TOLD, differ, in_step
 from ..mutants import mutant
 from .forms import NONE, SIMULATOR, Ask, Known
