@@ -6,44 +6,9 @@ import numpy as np
 
 from refsim.conformance import laws
 from refsim.conformance.laws import law, premise, remade, require
-from refsim.conformance.subject import Subject
+from refsim.ops.rescalings import RESCALINGS
 
 OP = "requantize"
-
-
-def test_golden(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every golden vector."""
-    subject.golden()
-
-
-def test_differential(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
-    subject.differential()
-
-
-def test_exhaustive(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
-    subject.exhaustive()
-
-
-test_batch = law(laws.batch)
-test_repeat = law(laws.repeat)
-test_layouts = law(laws.layouts)
-
-
-WRAPPING = {
-    # The rules with an intermediate that wraps, and the intermediate: beyond int32 none of the laws below holds of them. For example, at
-    # s = 1 and 32 bits of output gemmlowp_double takes 2**30 - 1 to itself and 2**30 to -2**30, pulp_floor 2**23 to -2**23.
-    "gemmlowp_double": lambda q, m, shift, add: q << max(31 - shift, 0),
-    "neon_sqrdmulh_srshl": lambda q, m, shift, add: q << max(31 - shift, 0),
-    "cmsis_requantize_s64": lambda q, m, shift, add: (q * m) >> (shift - 1),
-    "pulp_floor": lambda q, m, shift, add: q * m + add,
-    "pulp_half_up": lambda q, m, shift, add: q * m + add + (1 << (shift - 1)),
-}
-DOWN = ("dyadic_floor", "pulp_floor", "truncate_low_bits")
-TWICE = ("gemmlowp_double", "neon_sqrdmulh_srshl", "tosa_double_round")
-FLOATING = ("xnn_fp32", "float_scale", "onnx_quantize_linear")
-ODD = ("dyadic_half_even", "dyadic_half_away", "dyadic_trunc", "tvm_tonearest", *FLOATING, "half_even_shift", "fqvit_m_n")
 
 
 class Exact:
@@ -56,13 +21,15 @@ class Exact:
     lo, hi : int
         Ends of the output's range.
     plain : numpy.ndarray of bool
-        Where no intermediate of the rule wraps, nor the output of truncate_low_bits.
+        Where no intermediate of the rule wraps, nor its output. Beyond, none of the laws holds of it. For example, at s = 1 and 32 bits of
+        output gemmlowp_double takes 2**30 - 1 to itself and 2**30 to -2**30, pulp_floor 2**23 to -2**23.
     """
 
     def __init__(self, plan, q):
         q, m, shift = (np.asarray(x).astype(object) for x in (q, plan.multiplier, plan.shift))
         one = np.frompyfunc(lambda e: 1 << max(int(e), 0), 1, 1)
-        if plan.rule == "onnx_quantize_linear":
+        rule = RESCALINGS[plan.rule]
+        if rule.arithmetic.divides:
             num, self.den = q * one(shift), m * one(-shift)
         else:
             num, self.den = (q * m + plan.addend) * one(-shift), one(shift)
@@ -71,15 +38,20 @@ class Exact:
             (-(1 << (plan.output_bits - 1)), (1 << (plan.output_bits - 1)) - 1) if plan.output_signed else (0, (1 << plan.output_bits) - 1)
         )
         self.plain = np.ones(self.num.shape, dtype=bool)
-        if plan.rule in WRAPPING:
-            inner = np.frompyfunc(WRAPPING[plan.rule], 4, 1)(q, m, shift, plan.addend)
-            self.plain = ((inner >= -(1 << 31)) & (inner < 1 << 31)).astype(bool)
-        elif plan.rule == "truncate_low_bits":
-            self.plain = ((self.lo * self.den <= self.num) & (self.num < (self.hi + 1) * self.den)).astype(bool)
+        if rule.arithmetic.wrapping is not None:
+            inner = rule.arithmetic.wrapping(q, m, shift, plan.addend)
+            self.plain &= ((inner >= -(1 << 31)) & (inner < 1 << 31)).astype(bool)
+        if rule.wraps:
+            self.plain &= ((self.lo * self.den <= self.num) & (self.num < (self.hi + 1) * self.den)).astype(bool)
 
     def slack(self, plan):
         """(1 + 2**-24)**2 - 1 of the real where it passes binary32 twice, in units of 1 / (den * 2**48)."""
-        return self.size * ((1 << 25) + 1) if plan.rule in FLOATING else 0 * self.size
+        return self.size * ((1 << 25) + 1) if in_binary32(plan) else 0 * self.size
+
+
+def in_binary32(plan):
+    """Whether the rule rounds to binary32 on its way."""
+    return RESCALINGS[plan.rule].arithmetic.product == "binary32"
 
 
 @law
@@ -96,10 +68,10 @@ def test_bound(evaluate, plan, operands):
     """|out - x| <= bound with x = q*s + zero_point (s = multiplier / 2**shift) clipped to the output's range:
 
     1/2                          the rules that round once, to nearest
-    1/2 + 2**(30 - shift)        gemmlowp_double, neon_sqrdmulh_srshl, tosa_double_round where shift > 31 (they round twice)
-    1/2 + |q*s|*(2**-23 + 2**-48)  xnn_fp32, float_scale, onnx_quantize_linear (two roundings to binary32 before it)
-    < 1 and out <= x             dyadic_floor, pulp_floor, truncate_low_bits
-    < 1 and |out| <= |x|         dyadic_trunc (zero point apart)
+    1/2 + 2**(30 - shift)        those that round twice, where shift > 31
+    1/2 + |q*s|*(2**-23 + 2**-48)  those that pass binary32 (two roundings to it before the last)
+    < 1 and out <= x             those that floor
+    < 1 and |out| <= |x|         those that truncate (zero point apart)
 
     as long as nothing wraps."""
     q = operands[0]
@@ -107,12 +79,13 @@ def test_bound(evaluate, plan, operands):
     den = exact.den
     real = np.clip(exact.num, exact.lo * den, exact.hi * den)
     error = out.astype(object) * den - real
-    if plan.rule in DOWN:
+    rounding = RESCALINGS[plan.rule].rounding
+    if rounding.last == "floor":
         holds = (-den < error) & (error <= 0)
-    elif plan.rule == "dyadic_trunc":
+    elif rounding.last == "trunc":
         toward = np.sign(real - plan.zero_point * den)
         holds = (abs(error) < den) & (error * toward <= 0)
-    elif plan.rule in TWICE:
+    elif rounding.twice:
         shift = np.maximum(np.asarray(plan.shift), 31).astype(object)
         more = np.where(shift > 31, 1, 0).astype(object)
         holds = 2 * abs(error) << (shift - 31) <= den * ((1 << (shift - 31)) + more)
@@ -125,14 +98,14 @@ def test_bound(evaluate, plan, operands):
 def test_saturates(evaluate, plan, operands):
     """lo <= out <= hi; q*s + zero_point >= hi implies out = hi, q*s + zero_point <= lo implies out = lo (for the rules that pass binary32:
     by their slack beyond). At the least q that reach an end, one less, and the ends of the input's range."""
-    premise(plan.rule != "truncate_low_bits")
+    premise(not RESCALINGS[plan.rule].wraps)
     (q,) = operands
     least, greatest = plan.input_range
     exact, edges = Exact(plan, np.zeros(plan.channels or 1, dtype=np.int64)), []
     for column in range(plan.channels or 1):
         m, shift = (int(np.broadcast_to(x, plan.channels or 1)[column]) for x in (plan.multiplier, plan.shift))
         ratio = Fraction(m) / Fraction(2) ** shift if m else Fraction(1)
-        ratio = 1 / ratio if plan.rule == "onnx_quantize_linear" else ratio
+        ratio = 1 / ratio if RESCALINGS[plan.rule].arithmetic.divides else ratio
         reached = [(end - plan.zero_point) / ratio for end in (exact.lo, exact.hi)]
         edges.append([min(max(int(x) + step, least), greatest) for x in reached for step in (-1, 0, 1)] + [least, greatest])
     edge = np.array(edges).T.reshape((-1, plan.channels) if plan.channels else -1)
@@ -154,7 +127,7 @@ def test_identity(evaluate, plan, operands):
     q = laws.flattened(plan, operands)[0].reshape(-1)
     one = remade(plan, scale_in=scale, scale_out=scale, addend=0)
     out, exact = evaluate(q, plan=one), Exact(one, q)
-    plain = exact.plain & (np.abs(q) <= 1 << 24) if plan.rule in FLOATING else exact.plain
+    plain = exact.plain & (np.abs(q) <= 1 << 24) if in_binary32(plan) else exact.plain
     require(~plain | (out == np.clip(q + plan.zero_point, exact.lo, exact.hi)), q=q, out=out)
 
 
@@ -162,7 +135,7 @@ def test_identity(evaluate, plan, operands):
 def test_odd(evaluate, plan, operands):
     """out(-q) = -out(q) without zero point and addend, but for the one integer that the output has more below 0; for the rules that
     treat both signs alike. (gemmlowp_double and tosa_double_round look as if they did, and do not at a tie of their first rounding.)"""
-    premise(plan.rule in ODD)
+    premise(RESCALINGS[plan.rule].odd)
     even_handed = remade(plan, zero_point=0, addend=0, output_signed=True)
     hi = (1 << (plan.output_bits - 1)) - 1
     q = np.maximum(operands[0], -plan.input_range[1])

@@ -16,8 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .carriers.recorded import Graph as Graph
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
+    from .certificates import graph as graph
     from .conformance.loading import target as target
     from .errors import ContentError as ContentError
     from .errors import DomainError as DomainError
@@ -39,7 +41,8 @@ _HOME = {
     "target": "conformance.loading",
     **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     "Plan": "ops.base",
-    **dict.fromkeys(("Certificate", "certificate"), "certificates"),
+    **dict.fromkeys(("Certificate", "certificate", "graph"), "certificates"),
+    "Graph": "carriers.recorded",
     **dict.fromkeys(("definition", "definitions"), "registry"),
     "plan": "plans",
     **dict.fromkeys(("run", "trace"), "verbs"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .arithmetic.widths import Condition, Real, Width, bits_needed, fits
+from .arithmetic.widths import Condition, Width, bits_needed, fits
 from .carriers.intervals import Interval
-from .errors import WidthError
-from .ops.base import Definition, Plan, arrays, marks
+from .carriers.recorded import Graph, record
+from .errors import DomainError, WidthError
+from .ops.base import Definition, Plan, arrays, intermediate, marks
 from .registry import of
 
 
@@ -67,13 +70,68 @@ class Certificate:
 
 def widths(d: Definition, plan: Plan) -> dict[str, tuple[Any, bool]]:
     """Per intermediate its declared width (None for a real number) and whether it is a row condition."""
-    declared = {}
-    for name, mark in marks(d.steps).items():
-        if isinstance(mark, Real):
-            declared[name] = (None, False)
+    return {name: (mark.resolve(plan), isinstance(mark.width, Condition)) for name, mark in marks(d.steps).items()}
+
+
+def ranges(d: Definition, plan: Plan, peak: list[int] | None = None, without: Sequence[str] = ()) -> list[Any]:
+    """Every value that the operands of a plan may have, as the interval carrier takes them; None for those left out.
+
+    A float operand is the two integers that it is made of. A mask is any mask: a plain condition counts as either of its branches.
+    """
+    boxes: list[Any] = []
+    for operand in d.operands:
+        if operand.name in without:
+            boxes.append(None)
+        elif operand.kind == "float64":
+            boxes += [Interval(-(1 << 53) + 1, (1 << 53) - 1, peak), Interval(-1074, 971, peak)]
+        elif operand.kind == "float32":
+            boxes += [Interval(-(1 << 24) + 1, (1 << 24) - 1, peak), Interval(-149, 104, peak)]
+        elif operand.kind == "bool":
+            boxes.append(np.array(True))
         else:
-            declared[name] = (mark.resolve(plan) if hasattr(mark, "resolve") else mark, isinstance(mark, Condition))
-    return declared
+            boxes.append(Interval(*operand.range(plan), peak))
+    return boxes
+
+
+def graph(plan: Plan, without: Sequence[str] = ()) -> Graph:
+    """Record the operation of a plan as a graph, with what is proven of every node.
+
+    Parameters
+    ----------
+    plan : Plan
+    without : sequence of str
+        Optional operands to leave out (``mask``, ``bias``).
+
+    Returns
+    -------
+    Graph
+        Its nodes in order, each with its operation, operands, name, proven interval and declared width; evaluating it gives the
+        simulator's integers.
+
+    Raises
+    ------
+    DomainError
+        `without` names an operand that the op does not have, or that it needs.
+    """
+    d = of(plan)
+    optional = [o.name for o in d.operands if o.optional]
+    for name in without:
+        if name not in optional:
+            raise DomainError("without", name, f"one of the optional operands of {plan.op}: {', '.join(optional) or 'it has none'}")
+    recorded = record(d, plan, without)
+    declared = widths(d, plan)
+    found: list[Any] = [None] * len(recorded.nodes)
+    if not d.real:
+        found = recorded.values(*(box for box in ranges(d, plan, without=without) if box is not None))
+    nodes = tuple(
+        dataclasses.replace(
+            node,
+            interval=(int(min(box.lo)), int(max(box.hi))) if isinstance(box, Interval) else None,
+            width=declared[node.names[0]][0] if node.names else None,
+        )
+        for node, box in zip(recorded.nodes, found, strict=True)
+    )
+    return dataclasses.replace(recorded, nodes=nodes)
 
 
 def certificate(plan: Plan) -> Certificate:
@@ -89,20 +147,11 @@ def certificate(plan: Plan) -> Certificate:
     if any(width is None for width, _ in declared.values()):
         return Certificate(plan, (), (0, 0))
     peak = [0, 0]
-    rows = d.rows(plan)
-    boxes: list[Any] = []
-    for operand in d.operands:
-        if operand.kind == "float64":
-            boxes += [Interval(-(1 << 53) + 1, (1 << 53) - 1, rows, peak), Interval(-1074, 971, rows, peak)]
-        elif operand.kind == "float32":
-            boxes += [Interval(-(1 << 24) + 1, (1 << 24) - 1, rows, peak), Interval(-149, 104, rows, peak)]
-        elif operand.kind == "bool":
-            boxes.append(np.array(True))  # stands for any mask: a plain condition counts as either
-        else:
-            boxes.append(Interval(*operand.range(plan), rows, peak))
+    boxes = ranges(d, plan, peak)
     steps = d.run(arrays(plan), *boxes)
     bounds = tuple(
-        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name]) for name, box in zip(d.steps._fields, steps, strict=True)
+        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name])
+        for name, box in ((name, intermediate(steps, name)) for name in d.step_names)
     )
     low, high = int(peak[0]), int(peak[1])
     if all(b.fits for b in bounds) and not -(1 << 63) <= low <= high < 1 << 63:

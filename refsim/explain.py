@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from .carriers.recorded import Graph
+from .catalogue.example import example
 from .certificates import certificate
+from .drawing import declared, needed, svg
+from .errors import ContentError, UsageError
+from .files import write_below
 from .ops.base import Plan
+from .plans import call
 from .registry import of, parameters
-from .vectors.patterns import Words, draw_operands
 from .verbs import trace
 
 
@@ -20,32 +27,6 @@ def _text(value: Any) -> str:
         shown = ", ".join(map(_text, value[:4]))
         return f"({shown}{', …' if len(value) > 4 else ''}) {len(value)} channels" if len(value) > 2 else f"({shown})"
     return repr(value)
-
-
-def example(plan: Plan) -> list[Any]:
-    """Operands small enough to follow by hand: a few lanes, or one short row."""
-    d = of(plan)
-    if d.layout == "row":
-        lo, hi = plan.input_range
-        length: int = getattr(plan, "length")  # noqa: B009  (only plans of row ops have it)
-        length = length if d.operands[0].shape.endswith("length") else min(length, 5)
-        # Distances of about one segment of ln 2, so that every step has something to do; any row serves LayerNorm.
-        unit = getattr(plan, "q_ln2", -getattr(plan, "x0", -40))
-        row = np.clip(-(np.arange(length) % 5) * unit * 2 // 3, lo, hi)
-        return [row.astype(np.int64), *([None] * (len(d.operands) - 1))]
-    operands = draw_operands(Words(f"example/{plan.op}"), plan, 64)
-    if d.layout != "element":
-        return operands
-    if d.operands[0].kind == "int":
-        lo, hi = plan.input_range
-        sizes = [0, 1, -1, 100, -100, (lo + hi) // 2, hi // 3, lo // 3]
-        if hasattr(plan, "q_b"):
-            q_b = plan.q_b if isinstance(plan.q_b, int) else plan.q_b[0]
-            sizes += [-q_b // 2, q_b // 2]
-        chosen = np.array([v for v in dict.fromkeys(sizes) if lo <= v <= hi][:6], dtype=np.int64)
-        column = chosen if plan.channels is None else np.repeat(chosen[:2, None], plan.channels, axis=1)
-        return [column, *(np.roll(column, 1) for _ in d.operands[1:])]
-    return [x[..., :6] if x.ndim == 1 else x[:2] for x in operands]
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -85,3 +66,48 @@ def show_plan(plan: Plan, console: Console) -> None:
     for name in steps._fields:
         table.add_row(name, np.array2string(np.asarray(getattr(steps, name)), **shown))
     console.print(table)
+
+
+def show_graph(recorded: Graph, console: Console) -> None:
+    """Print a graph, a line for every node."""
+    stated = declared(recorded)
+    table = Table(title=call(recorded.plan), title_justify="left", header_style="bold")
+    for name in ("number", "name", "formula", "proven interval", "needs / declared", "reduction", "lemma"):
+        table.add_column(name, justify="right" if name in ("number", "proven interval") else "left", overflow="fold")
+    for node in recorded.nodes:
+        name = recorded.label(node) if node.operation == "input" else ", ".join(node.names)
+        interval = "" if node.interval is None else f"[{node.interval[0]}, {node.interval[1]}]"
+        bits = " / ".join(filter(None, (needed(node), stated.get(node.index))))
+        lemma = "" if node.lemma is None else node.lemma.name
+        formula = recorded.formula(node).removesuffix(f" by {lemma}")
+        table.add_row(*map(escape, (f"#{node.index}", name, formula, interval, bits, "yes" * node.reduces, lemma)))
+    console.print(table)
+    for lemma in dict.fromkeys(node.lemma for node in recorded.nodes if node.lemma is not None):
+        console.print(f"{lemma.name}: {lemma.statement}", markup=False)
+
+
+def picture(path: Path) -> Path:
+    """The file that a picture shall be written to.
+
+    Raises
+    ------
+    UsageError
+        Its name has another ending than ``.svg``.
+    """
+    if path.suffix != ".svg":
+        raise UsageError(f"--svg {path}: the picture is an SVG; name a file that ends in .svg")
+    return path
+
+
+def draw_graph(recorded: Graph, path: Path) -> None:
+    """Write the picture of a graph, whole or not at all; a file that is there is replaced.
+
+    Raises
+    ------
+    ContentError
+        `path` can't be written.
+    """
+    try:
+        write_below(path, svg(recorded, call(recorded.plan)))
+    except OSError as error:
+        raise ContentError(f"{path} cannot be written: {error.strerror}") from error

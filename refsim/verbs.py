@@ -7,7 +7,7 @@ from typing import Any
 from .carriers import tiles
 from .certificates import widths
 from .domain import check_operands
-from .ops.base import Plan
+from .ops.base import Plan, gathered, intermediate
 from .registry import of
 
 
@@ -39,7 +39,7 @@ def trace(plan: Plan, *operands: Any) -> Any:
     Parameters, returns and errors as for `run`.
     """
     d = of(plan)
-    return d.steps(**_evaluate(plan, operands, tiles.steps_of(d)))
+    return gathered(d.steps, _evaluate(plan, operands, d.step_names))
 
 
 def _evaluate(plan: Plan, operands: tuple[Any, ...], keep: tuple[str, ...]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _evaluate(plan: Plan, operands: tuple[Any, ...], keep: tuple[str, ...]) -> d
 
     def check(steps: Any, start: int) -> None:
         for name, width in conditions.items():
-            value = getattr(steps, name)
+            value = intermediate(steps, name)
             if value.size and value.max() > width.hi:
                 row = start + int(value.reshape(-1).argmax())
                 largest = int(value.max())

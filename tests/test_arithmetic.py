@@ -32,8 +32,8 @@ from refsim.arithmetic import (
     shift_right,
     wrap,
 )
-from refsim.arithmetic.primitives import bit_length
 from refsim.arithmetic.widths import bits_needed, fits
+from refsim.carriers.words import bit_length
 
 INT64 = range(-(1 << 63), 1 << 63)
 
@@ -303,10 +303,10 @@ def test_float32_integer(values: list[int]) -> None:
     assert float32_integer(objects(values)).tolist() == due
 
 
-def numpy_rint(x: Any) -> list[int]:
-    """Half to even of a binary32 array, saturated where the primitives do."""
+def rounded(x: Any, rule: str = "half_even") -> list[int]:
+    """Integers of a binary32 array, saturated where the primitives do."""
     limit = 1 << 62
-    return [limit if v > limit else -limit if v < -limit else round(float(v)) for v in x]
+    return [limit if v > limit else -limit if v < -limit else DEFINITIONS[rule](Fraction(float(v))) for v in x]
 
 
 scales24 = st.tuples(st.integers(1 << 23, (1 << 24) - 1) | st.sampled_from((1 << 23, 3 << 22, (1 << 24) - 1)), st.integers(-90, 30))
@@ -319,11 +319,11 @@ def test_float32_multiply_and_divide_as_numpy_does(values: list[int], scale: tup
     x = float32_integer(int64(values))
     with np.errstate(all="ignore"):
         product, quotient = x.astype(np.float32) * real, x.astype(np.float32) / real
-    assert float32_multiply(x, m, e).tolist() == numpy_rint(product)
-    assert float32_multiply(x.astype(object), m, e).tolist() == numpy_rint(product)
-    assert float32_multiply(x, -m, e).tolist() == numpy_rint(-product)
-    assert float32_divide(x, m, e).tolist() == numpy_rint(quotient)
-    assert float32_divide(x.astype(object), m, e).tolist() == numpy_rint(quotient)
+    assert float32_multiply(x, m, e).tolist() == rounded(product)
+    assert float32_multiply(x.astype(object), m, e).tolist() == rounded(product)
+    assert float32_multiply(x, -m, e).tolist() == rounded(-product)
+    assert float32_divide(x, m, e).tolist() == rounded(quotient)
+    assert float32_divide(x.astype(object), m, e).tolist() == rounded(quotient)
 
 
 def test_float32_products_and_quotients_at_ties() -> None:
@@ -332,8 +332,21 @@ def test_float32_products_and_quotients_at_ties() -> None:
     for m in (1 << 23, (1 << 23) + 1, (3 << 22) + 1, (5 << 21) + 1, (1 << 24) - 1):
         for e in (-47, -36, -33, -30, -25, -24, -23):
             real = np.float32(math.ldexp(m, e))
-            assert float32_multiply(x, m, e).tolist() == numpy_rint(x.astype(np.float32) * real), (m, e)
-            assert float32_divide(x, m, e).tolist() == numpy_rint(x.astype(np.float32) / real), (m, e)
+            assert float32_multiply(x, m, e).tolist() == rounded(x.astype(np.float32) * real), (m, e)
+            assert float32_divide(x, m, e).tolist() == rounded(x.astype(np.float32) / real), (m, e)
+
+
+@every_rule
+def test_float32_products_and_quotients_by_every_rule(rule: str) -> None:
+    """Halves and what lies beside them, of both signs; and products so small, or so large, that nothing is left to round."""
+    x = np.concatenate([np.arange(-300, 301), np.array([-(1 << 24), (1 << 24) - 1, 1 << 31])])
+    for m, e in ((1 << 23, -24), (3 << 22, -25), ((1 << 23) + 1, -26), ((1 << 24) - 1, -32), (1 << 23, -90), (1 << 23, 30)):
+        real = np.float32(math.ldexp(m, e))
+        for q in (x, -x):
+            product, quotient = q.astype(np.float32) * real, q.astype(np.float32) / real
+            for carried in (q, q.astype(object)):
+                assert float32_multiply(carried, m, e, rule).tolist() == rounded(product, rule), (m, e)
+                assert float32_divide(carried, m, e, rule).tolist() == rounded(quotient, rule), (m, e)
 
 
 # ------------------------------------------------------------------------------------------------------------------ product

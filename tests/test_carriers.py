@@ -21,6 +21,8 @@ from refsim.arithmetic import (
     matmul,
     multiply_shift_round,
     raw_integers,
+    row_max,
+    row_sum,
     scaled_quotient,
     shift_right,
 )
@@ -28,7 +30,8 @@ from refsim.arithmetic.widths import Signed, saturate, wrap
 from refsim.carriers import tiles
 from refsim.carriers.intervals import Interval
 from refsim.carriers.tiles import TILE, decompose
-from refsim.ops.base import Choice, Scales, Whole, arrays
+from refsim.ops.base import arrays
+from refsim.ops.parameters import Choice, Scales, Whole
 
 DEFINITIONS = list(refsim.definitions())
 every_op = pytest.mark.parametrize("d", DEFINITIONS, ids=lambda d: f"{d.name}-{d.dialect}")
@@ -811,11 +814,9 @@ def test_intervals_through_the_primitives(a: list[int], s: list[int], m: list[in
 @given(a=boxes, words=st.lists(inside, min_size=1, max_size=7))
 def test_intervals_of_rows(a: list[int], words: list[int]) -> None:
     row = np.array([point(a, w) for w in words], dtype=object)
-    box = Interval(*a, rows=(1, 7))
-    holds(np.sum(box, axis=-1, keepdims=True), row.sum())
-    holds(np.max(box, axis=-1, keepdims=True), row.max())
-    exact = Interval(*a, rows=(len(row), len(row)))
-    total = np.sum(exact, axis=-1, keepdims=True)
+    holds(row_sum(Interval(*a), 1, 7), row.sum())
+    holds(row_max(Interval(*a)), row.max())
+    total = row_sum(Interval(*a), len(row), len(row))
     assert (total.lo.tolist(), total.hi.tolist()) == ([len(row) * a[0]], [len(row) * a[1]])
 
 
@@ -829,7 +830,7 @@ def test_intervals_of_products(a: list[int], b: list[int], words: list[int]) -> 
 def test_intervals_per_channel() -> None:
     box = Interval(-10, 10) * np.array([1, -100, 0])
     assert (box.lo.tolist(), box.hi.tolist()) == ([-10, -1000, 0], [10, 1000, 0])
-    total = np.sum(Interval(-1, 1, rows=(2, 3)) * np.array([1, 5]), axis=-1, keepdims=True)
+    total = row_sum(Interval(-1, 1) * np.array([1, 5]), 2, 3)
     assert (total.lo.tolist(), total.hi.tolist()) == ([-15], [15])
     chosen = np.where(Interval(0, 9) >= np.array([0, 10, 5]), 1, 2)
     assert (chosen.lo.tolist(), chosen.hi.tolist()) == ([1, 2, 1], [1, 2, 2])

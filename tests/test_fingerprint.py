@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from refsim.catalogue.mutants import mutant
 from refsim.cli import app
 from refsim.conformance.answers import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.fingerprint.named import named as all_asked
-from refsim.conformance.mutants import mutant
 from refsim.conformance.runner import check
 from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definitions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -25,9 +26,11 @@ from typer.testing import CliRunner
 import refsim
 from refsim import registry
 from refsim.arithmetic import primitives
+from refsim.catalogue import bins, family
 from refsim.content import content
 from refsim.errors import ContentError
-from refsim.vectors import bins, corpus, families, form, generate, load, schema, verify
+from refsim.ops.rescalings import RESCALINGS
+from refsim.vectors import corpus, form, generate, load, schema, verify
 from refsim.vectors.case import encode
 from refsim.vectors.cli import app
 from refsim.vectors.diff import changes
@@ -147,7 +150,7 @@ def test_cases_are_what_the_contract_says(shipped, op, dialect):
         ids.append(case.id)
         assert (case.plan.op, case.plan.dialect) == (op, dialect)
         assert list(case.steps) == list(d.steps._fields)
-        assert set(case.tags) <= set(families.TAGS)
+        assert set(case.tags) <= set(family.TAGS)
         for operand, x in zip(d.operands, case.operands, strict=True):
             if x is not None:
                 assert x.flags.c_contiguous
@@ -158,11 +161,11 @@ def test_cases_are_what_the_contract_says(shipped, op, dialect):
 def test_families_declare_what_they_make_and_tags_are_used(shipped):
     manifest = CORPUS.manifest
     for d in registry.definitions():
-        declared = [f"{d.name}/{d.dialect}/{f.name}/{key}" for f in families.families(d) for key in f.keys(d)]
+        declared = [f"{d.name}/{d.dialect}/{f.name}/{key}" for f in family.families(d) for key in f.keys(d)]
         assert [case.id for case in shipped[d.key]] == declared
-    assert set(manifest["tags"]) == set(families.TAGS)
-    assert manifest["notes"] == families.TAGS
-    assert all(f.doc for f in families.FAMILIES.values())
+    assert set(manifest["tags"]) == set(family.TAGS)
+    assert manifest["notes"] == family.TAGS
+    assert all(f.doc for f in family.FAMILIES.values())
 
 
 def test_no_bin_is_empty():
@@ -190,7 +193,7 @@ def test_directed_cases_of_the_specification(shipped):
     )
     assert len(domains) >= 12
     rules = {case.plan.rule for case in shipped["requantize", "ibert"] if "tie" in case.tags}
-    assert rules == set(families.RESCALINGS)
+    assert rules == set(RESCALINGS)
 
 
 # ------------------------------------------------------------------------------------------------------------------ stability
@@ -200,10 +203,10 @@ def test_directed_cases_of_the_specification(shipped):
 def test_adding_a_family_or_a_key_changes_no_other_case(monkeypatch, op):
     d = registry.definition(op, "ibert")
     before = list(map(encode, drawn(d)))
-    old = families.FAMILIES["random"]
-    grown = families.Family(old.name, old.ops, lambda d: ("99", *old.keys(d)), old.tags, old.make)
-    extra = families.Family("extra", (op,), lambda d: ("0", "1"), ("points",), old.make)
-    monkeypatch.setattr(families, "FAMILIES", {"extra": extra, **families.FAMILIES, "random": grown})
+    (old,) = (f for f in family.families(d) if f.name == "random")
+    monkeypatch.setattr(family, "FAMILIES", dict(family.FAMILIES))
+    family.FAMILIES[op, "random"] = dataclasses.replace(old, op=op, keys=lambda d: ("99", *old.keys(d)))
+    family.family(op, "extra", ("0", "1"), ["points"])(old.make)
     after = list(map(encode, drawn(d)))
     assert len(after) == len(before) + 3
     assert [encoded for encoded in after if encoded in before] == before
@@ -217,8 +220,8 @@ def test_family_may_read_recorded_data(monkeypatch, tmp_path):
         with np.load(tmp_path / "activations.npz") as recorded:
             return key.plan(scale=2**-12, input_bits=17), [recorded[key.name]], ()
 
-    family = families.Family("recorded", ("i_gelu",), lambda d: ("first", "second"), ("points",), make)
-    monkeypatch.setattr(families, "FAMILIES", {"recorded": family})
+    monkeypatch.setattr(family, "FAMILIES", {})
+    family.family("i_gelu", "recorded", ["first", "second"], ["points"])(make)
     cases = list(drawn(registry.definition("i_gelu", "paper")))
     assert [case.id for case in cases] == ["i_gelu/paper/recorded/first", "i_gelu/paper/recorded/second"]
     assert cases[0].operands[0].tolist() == [3, -70, 5000] and cases[1].out.shape == (2, 2)
@@ -228,7 +231,7 @@ def test_empty_bin_is_refused(small, monkeypatch):
     """Without the families that fill them, generating fails, names the bins, and leaves the old corpus."""
     before = {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()}
     only(monkeypatch, ("i_sqrt", "ibert"))
-    monkeypatch.setattr(families, "FAMILIES", {"random": families.FAMILIES["random"]})
+    monkeypatch.setattr(family, "FAMILIES", {("", "random"): family.FAMILIES["", "random"]})
     with pytest.raises(ContentError, match=r"ibert/i_sqrt\.jsonl: no case falls into launch-empty"):
         generate(small)
     assert {p.relative_to(small): p.read_bytes() for p in small.rglob("*") if p.is_file()} == before
@@ -478,14 +481,14 @@ def test_oversized_file_is_refused_before_it_is_read(small, monkeypatch):
 
 
 def test_python_int_carrier_is_asked_too(small, monkeypatch):
-    exact = primitives._i_sqrt
-    monkeypatch.setattr(primitives, "_i_sqrt", lambda n: exact(n) + (n == 4224))
+    exact = primitives.i_sqrt.exact
+    monkeypatch.setattr(primitives.i_sqrt, "exact", lambda n: exact(n) + (n == 4224))
     refused(small, "i_sqrt.jsonl", "recomputed (Python ints)")
 
 
 def test_int64_carrier_is_asked_too(small, monkeypatch):
-    fast = primitives._i_sqrt_int64
-    monkeypatch.setattr(primitives, "_i_sqrt_int64", lambda n: fast(n) + (n == 4224))
+    fast = primitives.i_sqrt.words
+    monkeypatch.setattr(primitives.i_sqrt, "words", lambda n: fast(n) + (n == 4224))
     refused(small, "i_sqrt.jsonl", "recomputed (int64)")
 
 
@@ -771,7 +774,7 @@ def test_readme_example_runs(monkeypatch):
     code = "\n".join(line[4:] for line in block.splitlines())
     monkeypatch.chdir(GOLDEN)
     exec(compile(code, "README.md", "exec"), {})
-    for tag in families.TAGS:
+    for tag in family.TAGS:
         assert f"| `{tag}` |" in text
     hashes = json.loads((GOLDEN / "manifest.json").read_bytes())
     lines = [f"{hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(hashes["files"])]

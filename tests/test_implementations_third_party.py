@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import refsim
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.conformance.loading import target
 from refsim.conformance.targets import covers
 from refsim.registry import definition
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 PLANS, LANES = 25, 1500
 NO_INTEGER = -(1 << 63)

@@ -21,8 +21,8 @@ import pytest
 
 import refsim
 from refsim.arithmetic import raw_integers
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.content import content
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
 NAMES = ("triton", "opencl")
 FOLDERS = {name: content("implementations") / name for name in NAMES}

@@ -17,17 +17,17 @@ import pytest
 
 import refsim
 from refsim import registry
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
+from refsim.catalogue.kernels import packed
+from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, runner, score, trial
 from refsim.conformance.answers import as_handed
 from refsim.conformance.diagnose import TOLD, candidates, diagnose
-from refsim.conformance.mutants import BOOKS, LEVELS, mutant, mutants
-from refsim.conformance.mutants.kernels import packed
 from refsim.conformance.subject import corpus
 from refsim.errors import PlanError, UsageError
 from refsim.vectors import readme
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
 
-KEYS = sorted(BOOKS)
+KEYS = [d.key for d in registry.definitions()]
 ROOT = Path(__file__).parents[1]
 
 
@@ -48,7 +48,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_there_are_enough() -> None:
-    assert {key for key, book in BOOKS.items() if book.mutants} == {d.key for d in registry.definitions()}
+    assert all(has_own_book(d) and book_of(d).mutants for d in registry.definitions())
     assert len(mutants()) >= 800
     assert min(len(mutants(op)) for op in registry.names()) >= 12
     assert min(len(mutants(*key)) for key in KEYS) >= 8
@@ -81,7 +81,7 @@ def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
     """Its formulas, written a second time, give every intermediate of every golden vector."""
     for case in trial.cases(*key):
         with np.errstate(all="ignore"):
-            steps = BOOKS[key].run(case.plan, *case.operands)
+            steps = book_of(registry.definition(*key)).run(case.plan, *case.operands)
         assert list(steps) == list(case.steps)
         for name, due in case.steps.items():
             assert same(steps[name], due), (case.id, name)
@@ -90,7 +90,7 @@ def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
 @pytest.mark.parametrize("key", KEYS, ids="/".join)
 def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, str]) -> None:
     """On the golden vectors; the three kinds of mistake that no launch of its own can show are shown below."""
-    for m in BOOKS[key].mutants:
+    for m in book_of(registry.definition(*key)).mutants:
         m.forget()
         wrong = False
         for case in trial.cases(*key):

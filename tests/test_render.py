@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 
 import refsim
 from refsim import registry
+from refsim.catalogue import bins
 from refsim.errors import ContentError, PlanError, UsageError
-from refsim.vectors import bins, corpus, form, load
+from refsim.vectors import corpus, form, load
 from refsim.vectors.case import case_of, plan_record
 from refsim.vectors.cli import app
 from refsim.vectors.formats import FOLDERS, WRITERS

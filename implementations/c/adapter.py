@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,32 +20,9 @@ DIALECTS = ("ibert", "paper")
 
 HERE = Path(__file__).resolve().parent
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
-RULES = (
-    "dyadic_half_even",
-    "dyadic_half_up",
-    "dyadic_half_away",
-    "dyadic_floor",
-    "dyadic_trunc",
-    "gemmlowp_double",
-    "single_rounding",
-    "tosa_double_round",
-    "tosa_scale16",
-    "tvm_tonearest",
-    "reduced_multiplier_i64",
-    "cmsis_requantize_s64",
-    "neon_sqrdmulh_srshl",
-    "xnn_rndnu",
-    "xnn_fp32",
-    "float_scale",
-    "onnx_quantize_linear",
-    "half_even_shift",
-    "pulp_floor",
-    "pulp_half_up",
-    "ita_half_up",
-    "truncate_low_bits",
-    "fqvit_m_n",
-)
-"""The order of ``enum requantize_rule`` in ibert.h."""
+RULES = tuple(re.findall(r"^ +(?:FIRST|NEXT)\(\w+, (\w+)\)", (HERE / "ibert.h").read_text(encoding="utf-8"), re.MULTILINE))
+"""The rules of ``ibert.h`` in the order of their numbers."""
+DOMAIN = {"requantize": {"rule": RULES}}
 
 
 def build() -> Path:

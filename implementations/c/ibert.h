@@ -9,32 +9,34 @@
 
 #include <stdint.h>
 
-/* The order is that of RULES in adapter.py. */
-enum requantize_rule {
-    DYADIC_HALF_EVEN,
-    DYADIC_HALF_UP,
-    DYADIC_HALF_AWAY,
-    DYADIC_FLOOR,
-    DYADIC_TRUNC,
-    GEMMLOWP_DOUBLE,
-    SINGLE_ROUNDING,
-    TOSA_DOUBLE_ROUND,
-    TOSA_SCALE16,
-    TVM_TONEAREST,
-    REDUCED_MULTIPLIER_I64,
-    CMSIS_REQUANTIZE_S64,
-    NEON_SQRDMULH_SRSHL,
-    XNN_RNDNU,
-    XNN_FP32,
-    FLOAT_SCALE,
-    ONNX_QUANTIZE_LINEAR,
-    HALF_EVEN_SHIFT,
-    PULP_FLOOR,
-    PULP_HALF_UP,
-    ITA_HALF_UP,
-    TRUNCATE_LOW_BITS,
-    FQVIT_M_N
-};
+/* The rules of requantize, once for everybody: NEXT(its number here, its name in a plan), the first as FIRST. */
+#define REQUANTIZE_RULES(FIRST, NEXT) \
+    FIRST(DYADIC_HALF_EVEN, dyadic_half_even) \
+    NEXT(DYADIC_HALF_UP, dyadic_half_up) \
+    NEXT(DYADIC_HALF_AWAY, dyadic_half_away) \
+    NEXT(DYADIC_FLOOR, dyadic_floor) \
+    NEXT(DYADIC_TRUNC, dyadic_trunc) \
+    NEXT(GEMMLOWP_DOUBLE, gemmlowp_double) \
+    NEXT(SINGLE_ROUNDING, single_rounding) \
+    NEXT(TOSA_DOUBLE_ROUND, tosa_double_round) \
+    NEXT(TOSA_SCALE16, tosa_scale16) \
+    NEXT(TVM_TONEAREST, tvm_tonearest) \
+    NEXT(REDUCED_MULTIPLIER_I64, reduced_multiplier_i64) \
+    NEXT(CMSIS_REQUANTIZE_S64, cmsis_requantize_s64) \
+    NEXT(NEON_SQRDMULH_SRSHL, neon_sqrdmulh_srshl) \
+    NEXT(XNN_RNDNU, xnn_rndnu) \
+    NEXT(XNN_FP32, xnn_fp32) \
+    NEXT(FLOAT_SCALE, float_scale) \
+    NEXT(ONNX_QUANTIZE_LINEAR, onnx_quantize_linear) \
+    NEXT(HALF_EVEN_SHIFT, half_even_shift) \
+    NEXT(PULP_FLOOR, pulp_floor) \
+    NEXT(PULP_HALF_UP, pulp_half_up) \
+    NEXT(ITA_HALF_UP, ita_half_up) \
+    NEXT(TRUNCATE_LOW_BITS, truncate_low_bits) \
+    NEXT(FQVIT_M_N, fqvit_m_n)
+
+#define REQUANTIZE_NUMBER(number, name) number,
+enum requantize_rule { REQUANTIZE_RULES(REQUANTIZE_NUMBER, REQUANTIZE_NUMBER) REQUANTIZE_COUNT };
 
 /* quantize.c: the float border. The scale (paper) or its reciprocal (ibert) is mantissa * 2**exponent. */
 void quantize_paper(int64_t rows, int64_t channels, const double *x, const int64_t *mantissa, const int64_t *exponent,

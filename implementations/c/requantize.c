@@ -108,7 +108,7 @@ static int64_t fqvit(int64_t x, int64_t m, int64_t sh, int64_t addend) {
     return dyadic(x * m + addend, 1, sh, HALF_EVEN);
 }
 
-static const rescale RESCALE[] = {
+static const rescale RESCALE[REQUANTIZE_COUNT] = {
     [DYADIC_HALF_EVEN] = half_even,
     [DYADIC_HALF_UP] = half_up,
     [DYADIC_HALF_AWAY] = half_away,
@@ -136,7 +136,7 @@ static const rescale RESCALE[] = {
 
 int requantize(int64_t rows, int64_t channels, const int64_t *q, int64_t rule, const int64_t *multiplier, const int64_t *shift,
                int64_t length, int64_t addend, int64_t zero_point, int64_t lo, int64_t hi, int64_t *out) {
-    if (rule < 0 || rule >= (int64_t)(sizeof RESCALE / sizeof *RESCALE)) return -1;
+    if (rule < 0 || rule >= REQUANTIZE_COUNT) return -1;
     const rescale f = RESCALE[rule];
     const int bits = bit_length((uint64_t)(hi - lo));
     for (int64_t row = 0; row < rows; row++) {

@@ -10,8 +10,21 @@
 
 #include "ibert.h"
 
-/* Both headers number the rules; they have to agree. */
-typedef char same_rules[(int)REFSIM_FQVIT_M_N == (int)FQVIT_M_N ? 1 : -1];
+/* Both headers number the rules: our number of theirs, -1 for one that is not among ours. */
+#define CASE(number, name) case REFSIM_##number: return number;
+static int64_t rule_number(int64_t rule) {
+    switch (rule) {
+        REQUANTIZE_RULES(CASE, CASE)
+        default: return -1;
+    }
+}
+
+/* Which rules there are here: refsim may have more. */
+#define FIRST(number, name) "\"" #name "\""
+#define NEXT(number, name) ", " FIRST(number, name)
+const char *refsim_domain(void) {
+    return "{\"requantize\": {\"rule\": [" REQUANTIZE_RULES(FIRST, NEXT) "]}}";
+}
 
 int64_t refsim_abi(void) {
     return REFSIM_ABI;
@@ -53,8 +66,8 @@ BOTH(DEQUANTIZE)
     int refsim_requantize_##dialect(const refsim_requantize_##dialect##_plan *p, const refsim_i64 *q, const refsim_i64_out *out) { \
         const int64_t half = (int64_t)1 << (p->output_bits - 1);                                                                   \
         const int64_t lo = p->output_signed ? -half : 0, hi = p->output_signed ? half - 1 : 2 * half - 1;                          \
-        return requantize(ROWS(q->size, p->multiplier_length), q->data, p->rule, p->multiplier, p->shift, p->multiplier_length,    \
-                          p->addend, p->zero_point, lo, hi, out->data);                                                            \
+        return requantize(ROWS(q->size, p->multiplier_length), q->data, rule_number(p->rule), p->multiplier, p->shift,             \
+                          p->multiplier_length, p->addend, p->zero_point, lo, hi, out->data);                                      \
     }
 BOTH(REQUANTIZE)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import refsim
-from refsim.vectors.patterns import Words, draw_operands, draw_plan
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 8

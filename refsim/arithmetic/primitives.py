@@ -1,9 +1,12 @@
-"""The primitives: steps of an op that are one instruction on no machine, exact on every carrier.
+"""The primitives: steps of an op for which no machine has a single instruction.
 
-Each is defined once on Python ints, in a few lines; that definition is what the Python-int carrier runs and what the intervals
-evaluate at their corners (all primitives are monotone in each argument while the others stand still). For int64 arrays there is
-a second, faster evaluation of the same function; tests hold the two together. Internal widths are stated per primitive: what a
-register machine must keep between the operands and the result.
+Each is defined once, on Python ints, in about three lines. The Python-int carrier runs that definition, intervals evaluate it at their
+corners (every primitive is monotone in each argument while the others stand still), a recorded graph names it, and for int64 arrays
+`refsim.carriers.words` registers a faster evaluation of the same function. Internal widths are stated per primitive: what a register
+machine must keep between the operands and the result.
+
+A carrier of its own (an interval, a recorded value) has a method ``__refsim_call__(function, numbers, rest)``, to which every function of
+this module hands over.
 """
 
 from __future__ import annotations
@@ -13,74 +16,72 @@ from typing import Any
 
 import numpy as np
 
-from .rounding import raised, round_quotient
+from .rounding import round_quotient
 from .widths import Ints
 
-_LIMIT = 1 << 62  # where the primitives on float operands saturate
+LIMIT = 1 << 62
+"""Where the primitives on float operands saturate."""
 
 
-def _dispatch(exact: Callable[..., int], fast: Callable[..., Any], numbers: tuple[Any, ...], *rest: Any) -> Any:
-    """Evaluate on the carrier of `numbers`: intervals at corners, object arrays by `exact`, int64 by `fast`."""
-    for x in numbers:
-        corners = getattr(x, "corners", None)
-        if corners is not None:
-            return corners(exact, numbers, rest)
-    if any(isinstance(x, np.ndarray) and x.dtype == object for x in numbers):
-        return np.frompyfunc(lambda *ints: exact(*map(int, ints), *rest), len(numbers), 1)(*numbers)
-    if all(isinstance(x, int) for x in numbers):
-        return exact(*numbers, *rest)
-    return fast(*(np.asarray(x, dtype=np.int64) for x in numbers), *rest)
+class Primitive:
+    """A function of integers, defined on Python ints.
+
+    Attributes
+    ----------
+    name : str
+    exact : callable
+        The definition: Python ints, then a rounding rule where it has one, to a Python int.
+    rest : tuple of str
+        The rounding rule where none is given.
+    words : callable or None
+        The same on int64 arrays; where none is registered, the definition is evaluated element by element.
+    """
+
+    def __init__(self, exact: Callable[..., int]) -> None:
+        self.exact, self.name, self.__doc__ = exact, exact.__name__, exact.__doc__
+        self.rest = tuple(d for d in exact.__defaults__ or () if isinstance(d, str))
+        self.words: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, *arguments: Any) -> Ints:
+        numbers = tuple(a for a in arguments if not isinstance(a, str))
+        rest = tuple(a for a in arguments if isinstance(a, str)) or self.rest
+        carrier = carrier_of(numbers)
+        if carrier is not None:
+            return carrier.__refsim_call__(self, numbers, rest)
+        if all(isinstance(x, int) for x in numbers):
+            return self.exact(*numbers, *rest)
+        wide = any(isinstance(x, np.ndarray) and x.dtype == object for x in numbers)
+        if self.words is not None and not wide:
+            return self.words(*(np.asarray(x, dtype=np.int64) for x in numbers), *rest)
+        found = np.frompyfunc(lambda *ints: self.exact(*map(int, ints), *rest), len(numbers), 1)(*numbers)
+        return found if wide else np.asarray(found).astype(np.int64)
+
+
+def carrier_of(numbers: tuple[Any, ...]) -> Any:
+    """The first of `numbers` that is a carrier of its own; None where all are arrays or ints."""
+    return next((x for x in numbers if hasattr(x, "__refsim_call__")), None)
 
 
 # --------------------------------------------------------------------------------------------------- rounded division, shifts
 
 
-def divide(n: Ints, d: Ints, rule: str) -> Ints:
+@Primitive
+def divide(n: int, d: int, rule: str) -> int:
     """n / d rounded by `rule`; d > 0. Internal width: that of n, plus one bit for the doubled remainder."""
-    return _dispatch(round_quotient, _divide_int64, (n, d), rule)
+    return round_quotient(n, d, rule)
 
 
-def _divide_int64(n: Any, d: Any, rule: str) -> Any:
-    q = n // d
-    r = n - q * d
-    rest = d - r  # 2r against d, without doubling
-    return q + raised(rule, q, q < 0, r != 0, r > rest, r == rest)
-
-
-def shift_right(n: Ints, s: Ints, rule: str = "floor") -> Ints:
+@Primitive
+def shift_right(n: int, s: int, rule: str = "floor") -> int:
     """n / 2**s rounded by `rule`; any s >= 0, beyond the register too. Internal width: that of n."""
-    return _dispatch(_shift_right, _shift_right_int64, (n, s), rule)
-
-
-def _shift_right(n: int, s: int, rule: str) -> int:
     return round_quotient(n, 1 << min(s, n.bit_length() + 2), rule)  # beyond that it is less than a quarter, and rounds alike
 
 
-def _shift_right_int64(n: Any, s: Any, rule: str) -> Any:
-    if rule == "floor":
-        return n >> np.minimum(s, 63)
-    s = np.asarray(s)
-    if s.size and s.max() > 62:  # keep what lies below bit 1 as a sticky bit, so that 62 is as far as anything needs to go
-        extra = np.clip(s - 62, 0, 61)
-        kept = n >> extra
-        n, s = kept | (n != (kept << extra)), np.minimum(s, 62)
-    if rule == "half_even" and s.ndim == 0 and s > 0 and n.size:
-        half = np.int64(1) << (s - 1)
-        if max(-int(n.min()), int(n.max())) < (1 << 63) - 1 - int(half):  # room to add the half first
-            q = n >> s
-            q &= 1
-            q += n
-            q += half - 1
-            q >>= s
-            return q
-    q = n >> s
-    r = n - (q << s)
-    half = (np.int64(1) << s) >> 1
-    beyond, tie = (r > half) & (s > 0), (r == half) & (s > 0)
-    return q + raised(rule, q, q < 0, r != 0, beyond, tie)
-
-
-def multiply_shift_round(z: Ints, m: Ints, e: Ints, rule: str = "half_even") -> Ints:
+@Primitive
+def multiply_shift_round(z: int, m: int, e: int, rule: str = "half_even") -> int:
     """z * m / 2**e rounded by `rule`: the dyadic rescaling.
 
     Parameters
@@ -89,54 +90,17 @@ def multiply_shift_round(z: Ints, m: Ints, e: Ints, rule: str = "half_even") -> 
     m : up to 33 bits, signed
     e : any; e <= 0 is an exact shift to the left
 
-    Internal width: the product, up to 96 bits (71 behind i-GELU): two words on int64.
+    Internal width: the product, up to 96 bits (71 behind i-GELU).
     """
-    return _dispatch(_multiply_shift_round, _multiply_shift_round_int64, (z, m, e), rule)
-
-
-def _multiply_shift_round(z: int, m: int, e: int, rule: str) -> int:
     return z * m << -e if e <= 0 else round_quotient(z * m, 1 << e, rule)
-
-
-def _multiply_shift_round_int64(z: Any, m: Any, e: Any, rule: str) -> Any:
-    if not z.size:
-        return z * m
-    largest = max(-int(z.min()), int(z.max()), 1) * max(-int(m.min()), int(m.max()), 1)
-    lowest = int(e.min())
-    if largest < 1 << 61 and lowest >= 0:
-        return _shift_right_int64(z * m, np.minimum(e, 62), rule)  # below 2**61 / 2**62 nothing is half
-    if lowest <= 0:
-        exact = (z * m) << np.clip(-e, 0, 63)
-        if int(e.max()) <= 0:
-            return exact
-        return np.where(e <= 0, exact, _multiply_shift_round_int64(z, m, np.maximum(e, 1), rule))
-    # Two words: z * m = high * 2**32 + low, 0 <= low < 2**32.
-    low = (z & 0xFFFFFFFF) * m
-    high = (z >> 32) * m + (low >> 32)
-    low &= 0xFFFFFFFF
-    if lowest >= 34:  # at least two bits of `high` go: what `low` holds matters only as a sticky bit
-        return _shift_right_int64(high | (low != 0), e - 32, rule)
-    extra = np.clip(e - 94, 0, 61)
-    kept = high >> extra
-    high, e = kept | ((extra > 0) & (((kept << extra) != high) | (low != 0))), np.minimum(e, 94)
-    upper, lower = np.maximum(e - 32, 0), np.minimum(e, 32)
-    q = ((high >> upper) << (32 - lower)) | (low >> lower)
-    # The remainder with one sticky bit below it, against half of 2**e with a zero below it.
-    dropped = high - ((high >> upper) << upper)
-    remainder = np.where(e > 32, (dropped << 1) | (low != 0), (low & ((np.int64(1) << lower) - 1)) << 1)
-    middle = np.where(e > 32, np.int64(1) << upper, np.int64(1) << lower)
-    return q + raised(rule, q, q < 0, remainder != 0, remainder > middle, remainder == middle)
 
 
 # ------------------------------------------------------------------------------------------------------------- square root
 
 
-def i_sqrt(n: Ints) -> Ints:
+@Primitive
+def i_sqrt(n: int) -> int:
     """The integer square root of n >= 0 (I-BERT, Algorithm 4): r*r <= n < (r+1)*(r+1). Internal width: that of n, plus one bit."""
-    return _dispatch(_i_sqrt, _i_sqrt_int64, (n,))
-
-
-def _i_sqrt(n: int) -> int:
     if n == 0:
         return 0
     x = 1 << (n.bit_length() + 1) // 2
@@ -147,30 +111,11 @@ def _i_sqrt(n: int) -> int:
         x = y
 
 
-def _i_sqrt_int64(n: Any) -> Any:
-    positive = np.maximum(n, 1)
-    x = np.int64(1) << ((bit_length(positive) + 1) >> 1)
-    while True:
-        y = (x + positive // x) >> 1
-        if not (y < x).any():
-            return x * (n > 0)
-        x = np.minimum(x, y)
-
-
-def bit_length(n: Any) -> Any:
-    """Bits of each n >= 0 of an int64 array; 0 for 0."""
-    bits = np.zeros_like(n)
-    for step in (32, 16, 8, 4, 2, 1):
-        beyond = (n >> step) > 0
-        bits += step * beyond
-        n = np.where(beyond, n >> step, n)
-    return bits + (n > 0)
-
-
 # ------------------------------------------------------------------------------- quotients and products of float operands
 
 
-def scaled_quotient(m: Ints, k: Ints, d: Ints) -> Ints:
+@Primitive
+def scaled_quotient(m: int, k: int, d: int) -> int:
     """m * 2**k / d rounded half to even, saturated at +-2**40: a float operand by a float scale, both as integers.
 
     Parameters
@@ -181,36 +126,37 @@ def scaled_quotient(m: Ints, k: Ints, d: Ints) -> Ints:
 
     Internal width: 62 bits (long division, nine bits at a time).
     """
-    return _dispatch(_scaled_quotient, _scaled_quotient_int64, (m, k, d))
-
-
-def _scaled_quotient(m: int, k: int, d: int) -> int:
     k = max(-128, min(k, 128))
     q = round_quotient(m << max(k, 0), d << max(-k, 0), "half_even")
     return max(-(1 << 40), min(q, 1 << 40))
 
 
-def _scaled_quotient_int64(m: Any, k: Any, d: Any) -> Any:
-    m, k, d = np.broadcast_arrays(m, k, d)
-    left = np.clip(k, 0, 100)  # |m| >= 1 at k = 100 lies beyond saturation: 2**100 / 2**53 > 2**40
-    q, r = np.divmod(np.abs(m), d)
-    while (left > 0).any():
-        step = np.minimum(left, 9)
-        r = r << step
-        q = np.minimum((q << step) + r // d, 1 << 41)
-        r = r % d
-        left = left - step
-    # k < 0: the quotient lies below 2, so k = -1 and -2 still count and everything below rounds to 0.
-    twice = np.int64(1) << np.clip(-k, 0, 2)
-    whole, part = np.divmod(q, twice)
-    r, d = part * d + r, d * twice
-    q = whole + raised("half_even", whole, False, r != 0, 2 * r > d, 2 * r == d)
-    return np.sign(m) * np.where(k < -2, 0, np.minimum(q, 1 << 40))
-
-
-def float32_integer(x: Ints) -> Ints:
+@Primitive
+def float32_integer(x: int) -> int:
     """The integer that binary32 keeps of x: 24 significant bits, half to even. Internal width: that of x, plus one bit."""
-    return _dispatch(_float32_integer, _float32_integer_int64, (x,))
+    m, drop = _round_significant(abs(x))
+    return (m << drop) if x >= 0 else -(m << drop)
+
+
+@Primitive
+def float32_multiply(x: int, m: int, e: int, rule: str = "half_even") -> int:
+    """fl32(x * m * 2**e) rounded to an integer by `rule`: the product is rounded to binary32 before; saturated at +-2**62.
+
+    x and m of at most 24 significant bits (|x * m| < 2**62). Rounds of subnormal results need no care: they are 0 in the end.
+    """
+    mantissa, drop = _round_significant(abs(x * m))
+    return _scaled_integer(-mantissa if x * m < 0 else mantissa, drop + e, rule)
+
+
+@Primitive
+def float32_divide(x: int, m: int, e: int, rule: str = "half_even") -> int:
+    """fl32(x / (m * 2**e)) rounded to an integer by `rule`: the quotient is rounded to binary32 before; saturated at +-2**62.
+
+    x of at most 24 significant bits and |x| <= 2**32; m the 24-bit mantissa of the divisor, 2**23 <= m < 2**24.
+    """
+    quotient, rest = divmod(abs(x) << 64, m)
+    mantissa, drop = _round_significant(quotient << 1 | (rest != 0))
+    return _scaled_integer(-mantissa if x < 0 else mantissa, drop - 65 - e, rule)
 
 
 def _round_significant(n: int, bits: int = 24) -> tuple[int, int]:
@@ -219,70 +165,34 @@ def _round_significant(n: int, bits: int = 24) -> tuple[int, int]:
     return round_quotient(n, 1 << drop, "half_even"), drop
 
 
-def _float32_integer(x: int) -> int:
-    m, drop = _round_significant(abs(x))
-    return (m << drop) if x >= 0 else -(m << drop)
+def _scaled_integer(mantissa: int, e: int, rule: str) -> int:
+    scaled = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), rule)
+    return max(-LIMIT, min(scaled, LIMIT))
 
 
-def _float32_integer_int64(x: Any) -> Any:
-    size = np.abs(x)
-    drop = np.maximum(bit_length(size) - 24, 0)
-    return np.sign(x) * (_shift_right_int64(size, drop, "half_even") << drop)
+PRIMITIVES: dict[str, Primitive] = {p.name: p for p in list(globals().values()) if isinstance(p, Primitive)}
+"""All of them, by name."""
 
 
-def float32_multiply(x: Ints, m: Ints, e: Ints) -> Ints:
-    """HE(fl32(x * m * 2**e)): a product rounded to binary32, then half to even to an integer; saturated at +-2**62.
+# ------------------------------------------------------------------------------------------------------- rows and products
 
-    x and m of at most 24 significant bits (|x * m| < 2**62). Rounds of subnormal results need no care: they are 0 in the end.
+
+def row_max(x: Ints) -> Ints:
+    """The greatest element of each row (last axis), of length 1 in its place."""
+    carrier = carrier_of((x,))
+    return np.max(x, axis=-1, keepdims=True) if carrier is None else carrier.__refsim_call__(row_max, (x,), ())
+
+
+def row_sum(x: Ints, least: int, most: int) -> Ints:
+    """The sum of each row (last axis), of length 1 in its place.
+
+    Parameters
+    ----------
+    least, most : int
+        The fewest and the most elements that a row may have, for the carriers that have no shape.
     """
-    return _dispatch(_float32_multiply, _float32_multiply_int64, (x, m, e))
-
-
-def _float32_multiply(x: int, m: int, e: int) -> int:
-    mantissa, drop = _round_significant(abs(x * m))
-    return _scaled_integer(mantissa, drop + e, x * m < 0)
-
-
-def _scaled_integer(mantissa: int, e: int, negative: bool) -> int:
-    size = mantissa << min(e, 64) if e >= 0 else round_quotient(mantissa, 1 << min(-e, 128), "half_even")
-    return -min(size, _LIMIT) if negative else min(size, _LIMIT)
-
-
-def _float32_multiply_int64(x: Any, m: Any, e: Any) -> Any:
-    product = x * m
-    return _from_significant_int64(np.abs(product), e, np.sign(product))
-
-
-def _from_significant_int64(size: Any, e: Any, sign: Any) -> Any:
-    """sign * HE(fl32(size * 2**e)), saturated at 2**62."""
-    drop = np.maximum(bit_length(size) - 24, 0)
-    mantissa, e = _shift_right_int64(size, drop, "half_even"), e + drop
-    up = np.minimum(np.clip(e, 0, 63), 63 - bit_length(mantissa))  # one bit short of overflow is beyond saturation
-    return sign * np.minimum(_shift_right_int64(mantissa << up, np.clip(-e, 0, 62), "half_even"), _LIMIT)
-
-
-def float32_divide(x: Ints, m: Ints, e: Ints) -> Ints:
-    """HE(fl32(x / (m * 2**e))): a quotient rounded to binary32, then half to even to an integer; saturated at +-2**62.
-
-    x of at most 24 significant bits and |x| <= 2**32; m the 24-bit mantissa of the divisor, 2**23 <= m < 2**24.
-    """
-    return _dispatch(_float32_divide, _float32_divide_int64, (x, m, e))
-
-
-def _float32_divide(x: int, m: int, e: int) -> int:
-    quotient, rest = divmod(abs(x) << 64, m)
-    mantissa, drop = _round_significant(quotient << 1 | (rest != 0))
-    return _scaled_integer(mantissa, drop - 65 - e, x < 0)
-
-
-def _float32_divide_int64(x: Any, m: Any, e: Any) -> Any:
-    size = np.abs(x)
-    up = 58 - bit_length(size)  # a quotient of at least 34 bits: 24, and enough below for a sticky bit
-    quotient, rest = np.divmod(size << up, m)
-    return _from_significant_int64((quotient << 1) | (rest != 0), -1 - up - e, np.sign(x))
-
-
-# ------------------------------------------------------------------------------------------------------------------ product
+    carrier = carrier_of((x,))
+    return np.sum(x, axis=-1, keepdims=True) if carrier is None else carrier.__refsim_call__(row_sum, (x,), (least, most))
 
 
 def matmul(a: Ints, b: Ints, length: int, largest: int) -> Ints:
@@ -296,8 +206,9 @@ def matmul(a: Ints, b: Ints, length: int, largest: int) -> Ints:
         Bound of |a| * |b| over the declared ranges. Up to 2**24 the product runs through binary32 BLAS in blocks of K so short
         that every partial sum is an integer of at most 24 bits, where binary32 is exact in any order of summation.
     """
-    if hasattr(a, "corners"):
-        return a.matmul(b, length)
+    carrier = carrier_of((a, b))
+    if carrier is not None:
+        return carrier.__refsim_call__(matmul, (a, b), (length, largest))
     if a.dtype == object or b.dtype == object:
         return np.matmul(a.astype(object), b.astype(object))
     block = (1 << 24) // max(largest, 1)

@@ -28,6 +28,10 @@ class Signed:
     def __str__(self) -> str:
         return f"int{self.bits}"
 
+    def resolve(self, plan: Any) -> Width:
+        """Itself, under any plan."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
@@ -46,6 +50,10 @@ class Unsigned:
     def __str__(self) -> str:
         return f"uint{self.bits}"
 
+    def resolve(self, plan: Any) -> Width:
+        """Itself, under any plan."""
+        return self
+
 
 Width: TypeAlias = Signed | Unsigned
 
@@ -63,17 +71,18 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """As wide as the plan's output (``output_bits`` + `extra`)."""
+    """As wide as the plan's output (``output_bits`` + `extra`); signed as the plan says (``output_signed``) where `signed` is None."""
 
-    signed: bool = True
+    signed: bool | None = True
     extra: int = 0
 
     def __str__(self) -> str:
-        return ("int" if self.signed else "uint") + " of output_bits" + (f" + {self.extra}" if self.extra else "")
+        kind = {True: "int", False: "uint", None: "int or uint"}[self.signed]
+        return f"{kind} of output_bits" + (f" + {self.extra}" if self.extra else "")
 
     def resolve(self, plan: Any) -> Width:
         bits = plan.output_bits + self.extra
-        return Signed(bits) if self.signed else Unsigned(bits)
+        return Signed(bits) if (plan.output_signed if self.signed is None else self.signed) else Unsigned(bits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The interval carrier: integers that lie anywhere in [lo, hi], one pair per channel, for width certificates.
 
-An interval stands for the elements of a whole array. Its ends are Python ints, so they cannot overflow. Facts that intervals
-cannot see are told by the ops as no-ops, with the proof beside them.
+An interval stands for the elements of a whole array. Its ends are Python ints, so they cannot overflow. What intervals cannot see, an op
+states by `known`, with the lemma that proves it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
+from ..arithmetic import known, matmul, row_max, row_sum
 
 
 def _ends(values: Any) -> Any:
@@ -30,22 +32,20 @@ def _greatest(ends: Sequence[Any]) -> Any:
 
 
 class Interval:
-    """Integers of [lo, hi] (both ends included), per channel; `rows` bounds the length of a row.
+    """Integers of [lo, hi] (both ends included), per channel.
 
     Parameters
     ----------
     lo, hi : int or array of object
         The ends, of shape (1,) or (channels,).
-    rows : tuple of int
-        Least and greatest number of elements that a sum over the last axis may have.
     peak : list, optional
         Collects the ends of every interval derived from this one, named or not: what an int64 evaluation must survive.
     """
 
-    __slots__ = ("hi", "lo", "peak", "rows")
+    __slots__ = ("hi", "lo", "peak")
 
-    def __init__(self, lo: Any, hi: Any, rows: tuple[int, int] = (1, 1), peak: list[int] | None = None) -> None:
-        self.lo, self.hi, self.rows = _ends(lo), _ends(hi), rows
+    def __init__(self, lo: Any, hi: Any, peak: list[int] | None = None) -> None:
+        self.lo, self.hi = _ends(lo), _ends(hi)
         self.peak = [0, 0] if peak is None else peak
         self.peak[0] = min(self.peak[0], *self.lo)
         self.peak[1] = max(self.peak[1], *self.hi)
@@ -57,10 +57,17 @@ class Interval:
         raise TypeError("an interval is no array: the op left the functions that carriers share")
 
     def _like(self, lo: Any, hi: Any) -> Interval:
-        return Interval(lo, hi, self.rows, self.peak)
+        return Interval(lo, hi, self.peak)
 
     def _lift(self, x: Any) -> Interval:
-        return x if isinstance(x, Interval) else Interval(x, x, self.rows, self.peak)
+        return x if isinstance(x, Interval) else Interval(x, x, self.peak)
+
+    def __refsim_call__(self, function: Any, numbers: Sequence[Any], rest: Sequence[Any]) -> Interval:
+        """A primitive at the corners of its operands; a sum, a product of matrices or a known bound by its own rule."""
+        rule = _RULES.get(function)
+        if rule is not None:
+            return rule(*(self._lift(x) for x in numbers), *rest)
+        return self.corners(function.exact, numbers, rest)
 
     def corners(self, exact: Callable[..., int], numbers: Sequence[Any], rest: Sequence[Any] = ()) -> Interval:
         """Image of the box under `exact`, monotone in each argument: the extremes of its corners."""
@@ -69,11 +76,6 @@ class Interval:
         values = [_ends(function(*corner)) for corner in product(*((box.lo, box.hi) for box in boxes))]
         values = list(np.broadcast_arrays(*values))
         return self._like(_least(values), _greatest(values))
-
-    def matmul(self, other: Any, length: int) -> Interval:
-        """A sum of `length` products of the two."""
-        terms = self * other
-        return self._like(min(terms.lo) * length, max(terms.hi) * length)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         rule = _UFUNCS.get(ufunc.__name__)
@@ -199,20 +201,33 @@ def _where(condition: Any, a: Any, b: Any) -> Interval:
     return box._like(lo, np.where(sure, a.hi, np.where(never, b.hi, both[1])))
 
 
-def _sum(x: Interval, axis: int = -1, keepdims: bool = True) -> Interval:
+def _sum(x: Interval, least: int, most: int) -> Interval:
     lo, hi = min(x.lo), max(x.hi)
-    return x._like(min(lo * x.rows[0], lo * x.rows[1]), max(hi * x.rows[0], hi * x.rows[1]))
+    return x._like(min(lo * least, lo * most), max(hi * least, hi * most))
 
 
-def _max(x: Interval, axis: int = -1, keepdims: bool = True) -> Interval:
-    return x._like(min(x.lo), max(x.hi))
+def _product(a: Interval, b: Interval, length: int, largest: int) -> Interval:
+    """A sum of `length` products of the two."""
+    terms = a * b
+    return a._like(min(terms.lo) * length, max(terms.hi) * length)
 
+
+def _known(x: Interval, lo: Any, hi: Any, lemma: Any) -> Interval:
+    """The part of the interval within the bounds that a lemma states."""
+    least = x.lo if lo is None else _greatest([*np.broadcast_arrays(x.lo, _ends(lo))])
+    greatest = x.hi if hi is None else _least([*np.broadcast_arrays(x.hi, _ends(hi))])
+    return x._like(least, greatest)
+
+
+_RULES: dict[Any, Callable[..., Interval]] = {
+    row_sum: _sum,
+    row_max: lambda x: x._like(min(x.lo), max(x.hi)),
+    matmul: _product,
+    known: _known,
+}
 
 _FUNCTIONS: dict[str, Callable[..., Interval]] = {
     "where": _where,
-    "sum": _sum,
-    "max": _max,
-    "amax": _max,
     "clip": lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
     "take": lambda table, ids, axis=0: table,
     "transpose": lambda x: x,

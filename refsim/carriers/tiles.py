@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DomainError
-from ..ops.base import Definition, Plan, arrays
+from ..ops.base import Definition, Plan, arrays, intermediate
 
 TILE = 1 << 16
 """Elements of a tile: few enough for int64 temporaries to stay in the cache, many enough to hide what each NumPy call costs."""
@@ -28,12 +28,6 @@ def decompose(x: Any, kind: str) -> tuple[Any, Any]:
     biased = (bits >> width) & (2 * bias + 1)
     m = fraction | ((biased > 0).astype(np.int64) << width)
     return np.where(bits < 0, -m, m), np.maximum(biased, 1) - (bias + width)
-
-
-def steps_of(definition: Definition) -> tuple[str, ...]:
-    """Names of the intermediates in order."""
-    names: tuple[str, ...] = definition.steps._fields
-    return names
 
 
 def evaluate(
@@ -63,7 +57,7 @@ def evaluate(
             carried = [_carry(x, kind, exact, True) for x, kind in zip(operands, kinds, strict=True)]
         steps = definition.run(p, *carried)
         check(steps, 0)
-        return {name: _settle(getattr(steps, name), exact) for name in keep}
+        return {name: _settle(intermediate(steps, name), exact) for name in keep}
     shape = first.shape
     row = (shape[-1] if shape else 1) if definition.layout == "row" or plan.channels is not None else 1
     flat: list[Any] = [
@@ -86,7 +80,7 @@ def evaluate(
         steps = definition.run(p, *pieces)
         check(steps, part.start)
         for name in keep:
-            value = getattr(steps, name)
+            value = intermediate(steps, name)
             if name not in results:
                 results[name] = np.empty((count, *value.shape[1:]), dtype=value.dtype)
             results[name][part] = value

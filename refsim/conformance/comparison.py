@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.base import Plan
+from ..plans import call
 from ..registry import definition, dialects
 from ..verbs import run
 from .answers import Answer, Answering, Broken, as_handed
@@ -17,7 +18,6 @@ from .kinds import Effort, Layout
 from .record import BrokenLaunch, Failure, Occurrence, Record
 from .reduce import Difference, at, least_lane, reduced, size
 from .targets import covers
-from .words import call
 
 MOST_BROKEN = 3
 """Crashes, or other launches without an answer, after which an op is abandoned."""

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..catalogue.mutants import Mutant, mutants
 from ..errors import ContentError
 from ..vectors import load
 from ..vectors.readme import STRENGTH
-from .mutants import Mutant, mutants
 from .targets import Spec, command
 
 PACKAGES = (

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..ops.base import Plan
+from ..plans import call
 from ..registry import of
 from ..verbs import trace
 from .answers import Answer, as_handed
 from .diagnose import diagnose
 from .record import Failure, Json, Lane, Step
 from .reduce import Difference, at, least_lane
-from .words import call, described
+from .words import described
 
 LISTED = 4096
 """Elements of an operand that stand in a report; of a larger one only the shape does."""

@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..catalogue.mutants import LEVELS
 from ..figures import MissingExtraError, write_figure
-from .mutants import LEVELS
 from .score import VECTORS, Fate, Score, percent
 
 COMMON = ("golden", "differential", "exhaustive", "batch", "repeat", "layouts")

@@ -15,7 +15,7 @@ from .targets import Spec, parse
 def load(spec: Spec) -> Any:
     """The target. The folder of a file is importable, as for a script."""
     if spec.kind == "mutant":
-        from .mutants import mutant
+        from ..catalogue.mutants import mutant
 
         return Mutated(mutant(spec.attribute))
     if spec.kind == "lib":

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..catalogue.draw import Words, draw_operands
 from ..errors import DomainError
 from ..ops import axes
 from ..ops.base import Plan
 from ..registry import of
-from ..vectors.patterns import Words, draw_operands
 from ..verbs import run
 
 BATCH = 2048

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
+from ..catalogue.mutants import Mutant, mutant, mutants
 from ..terminal import Progress, silent
 from .kinds import Effort
-from .mutants import Mutant, mutant, mutants
 from .subject import corpus
 from .trial import noticing
 

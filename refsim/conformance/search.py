@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from ..catalogue.draw import draw_operands, draw_plan
 from ..ops.base import Definition, Plan
-from ..vectors.patterns import draw_operands, draw_plan
 from .failures import Mismatch
 from .kinds import LAYOUTS, Effort, Layout
 from .laws import Vacuous

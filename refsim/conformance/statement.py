@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..catalogue.bins import declared
+from ..catalogue.mutants import mutants
 from ..errors import ContentError, RefsimError
 from ..registry import definitions
 from ..vectors import Corpus, load
-from ..vectors.bins import declared
 from .facts import catalogue, environment, files_of, target_hash
-from .mutants import mutants
 from .targets import parse
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, INTERRUPTED, OpVerdict, Result
 

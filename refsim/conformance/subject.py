@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue.bins import Histogram
+from ..catalogue.draw import Words, draw_operands, draw_plan
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
 from ..plans import plan as make_plan
 from ..vectors import Case, Corpus, load
-from ..vectors.bins import Histogram
-from ..vectors.patterns import Words, draw_operands, draw_plan
 from ..verbs import run
 from .answers import Broken
 from .comparison import Comparison

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue.draw import is_range
 from ..content import content
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters
-from ..vectors.patterns import is_range
 from .kinds import TargetKind
 from .record import Deviation
 
@@ -89,7 +89,7 @@ def parse(text: str) -> Spec:
 def _named(kind: TargetKind, text: str) -> str:
     """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
     if kind == "mutant":
-        from .mutants import mutant
+        from ..catalogue.mutants import mutant
 
         return str(mutant(text).id)
     if kind == "cmd":

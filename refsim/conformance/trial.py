@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue.mutants import Mutant
 from ..content import content, module
 from ..ops.base import Plan
+from ..registry import definition
 from ..vectors import Case
 from ..verbs import run
 from .answers import Answer
 from .comparison import Suite
 from .kinds import Effort, Layout
-from .laws import Check, Vacuous
-from .mutants import Mutant
+from .laws import STANDARD, Check, Vacuous, suitable
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
 from .subject import Subject, corpus
@@ -103,7 +104,9 @@ def _tests() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(content("properties").glob("test_*.py")):
         suite = module(path, f"refsim_scored_{path.stem}")
-        found[suite.OP] = {name.removeprefix("test_"): f for name, f in vars(suite).items() if name.startswith("test_")}
+        if hasattr(suite, "OP"):
+            own = {name: f for name, f in vars(suite).items() if name.startswith("test_")}
+            found[suite.OP] = {name.removeprefix("test_"): f for name, f in {**STANDARD, **own}.items()}
     return found
 
 
@@ -114,9 +117,9 @@ _DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
 def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False) -> dict[str, bool]:
     """Per check whether it notices a mutant: each check in turn, from a fresh start."""
     found: dict[str, bool] = {}
-    for name, test in _tests()[m.op].items():
-        only = getattr(test, "dialects", None)
-        if (only is not None and m.dialect not in only) or (vectors_only and name != "golden"):
+    tests = _tests().get(m.op) or {name.removeprefix("test_"): f for name, f in STANDARD.items()}
+    for name, test in tests.items():
+        if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
             continue
         if name == "exhaustive" and effort != "exhaustive":
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..ops.base import Plan
-from ..registry import of, parameters
 from .kinds import Layout
 from .record import Failure
 
@@ -13,13 +11,6 @@ LAID: dict[Layout, str] = {
     "broadcast": "np.broadcast_to({0}[:1], {0}.shape)",
 }
 """The layouts other than C, as Python that lays an operand out so."""
-
-
-def call(plan: Plan) -> str:
-    """The plan as the call that makes it, without parameters at their defaults."""
-    legal = parameters(of(plan))
-    given = "".join(f", {name}={value!r}" for name, value in plan.parameters if value != legal[name].default)
-    return f'refsim.plan("{plan.op}", dialect="{plan.dialect}"{given})'
 
 
 def described(failure: Failure) -> str:

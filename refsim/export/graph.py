@@ -352,8 +352,13 @@ def float32_integer(x: Tensor) -> Tensor:
     return sign(x) * shift_left(mantissa, exponent)
 
 
-def rounded_float32(n: Tensor, e: Number) -> Tensor:
-    """HE(fl32(n * 2**e)) for n >= 0, up to 2**38; what is greater is at least 2**38, beyond any output's width."""
+def rounded_float32(n: Tensor, e: Number, rule: str) -> Tensor:
+    """fl32(n * 2**e) rounded, for n >= 0, up to 2**38; what is greater is at least 2**38, beyond any output's width.
+
+    The caller gives the result its sign, so `rule` is one that treats both signs alike.
+    """
+    if rule not in ("half_even", "half_away", "half_zero", "trunc"):
+        raise ValueError(f"{rule} rounds a negative number otherwise than its magnitude")
     mantissa, exponent = significant(n)
     exponent = exponent + e
-    return rounded_shift(shift_left(mantissa, clip(exponent, 0, 38)), clip(-exponent, 0, 62), "half_even")
+    return rounded_shift(shift_left(mantissa, clip(exponent, 0, 38)), clip(-exponent, 0, 62), rule)

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from .. import __version__
+from .. import __version__, ops
 from ..certificates import certificate
-from ..ops.base import Operand, Plan
+from ..ops import rescalings
+from ..ops.base import Definition, Operand, Plan
+from ..ops.rescalings import RESCALINGS, Arithmetic
 from ..registry import of
 from ..vectors.form import operand_dtype, scalar, step_dtypes
 from .graph import (
@@ -230,83 +232,102 @@ def dequantize(p: Any, q: Tensor) -> Steps:
 # ----------------------------------------------------------------------------------------------------------------- requantisation
 
 
-def _half_up(q: Tensor, m: Number, s: Number) -> Tensor:
+Rescale = Callable[[Any, str, Tensor, Any, Any], Tensor]
+"""Of plan, last rounding, operand, multiplier and shift: the rescaled integer before zero point and saturation."""
+
+
+def _wide(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return rescaled(q, magnitude(p.input_range), m, s, rounding)
+
+
+def _half(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
     return shift_right(q * m + np.left_shift(1, s - 1), s)
 
 
-def _high(q: Tensor, m: Number, s: Number) -> Tensor:
-    """gemmlowp's saturating rounding doubling high product; its division by 2**31 truncates, as Div does."""
-    t = wrapped32(shift_left(q, np.maximum(31 - s, 0)))
-    product = t * m
-    nudged = product + q.graph.node("Where", product >= 0, 1 << 30, 1 - (1 << 30))
-    return minimum(nudged / (1 << 31), (1 << 31) - 1)
+def _half_less_sign(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return shift_right(q * m + np.left_shift(1, s - 1) - (q < 0).integer, s)
 
 
-def _tosa_double(q: Tensor, m: Number, s: Number) -> Tensor:
+def _two_halves(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
     extra = q.graph.node("Where", q >= 0, 1 << 30, -(1 << 30)) * (s > 31).astype(np.int64)
     return shift_right(q * m + np.left_shift(1, s - 1) + extra, s)
 
 
-def _fraction(q: Tensor, m: Number, s: Number) -> Tensor:
-    """HE(fl32(fl32(q) * m / 2**s)) in integers."""
+def _doubling_high(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    """Behind gemmlowp's saturating rounding doubling high product; its division by 2**31 truncates, as Div does."""
+    t = wrapped32(shift_left(q, np.maximum(31 - s, 0)))
+    product = t * m
+    nudged = product + q.graph.node("Where", product >= 0, 1 << 30, 1 - (1 << 30))
+    return rounded_shift(minimum(nudged / (1 << 31), (1 << 31) - 1), np.maximum(s - 31, 0), rounding)
+
+
+def _cut_between(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return shift_right(wrapped32(shift_right(q * m, s - 1)) + 1, 1)
+
+
+def _product_32(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    """fl32(fl32(q) * m / 2**s) rounded, in integers."""
     product = float32_integer(q) * m
-    return sign(product) * rounded_float32(absolute(product), -s)
+    return sign(product) * rounded_float32(absolute(product), -s, rounding)
 
 
-def _divided(q: Tensor, m: Number, s: Number) -> Tensor:
-    """HE(fl32(fl32(q) / (m / 2**s))) in integers: a quotient of at least 34 bits with a sticky bit, rounded to 24."""
+def _quotient_32(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    """fl32(fl32(q) / (m / 2**s)) rounded, in integers: a quotient of at least 34 bits with a sticky bit, rounded to 24."""
     x = float32_integer(q)
     size = absolute(x)
     up = 58 - bit_length(size)
     n = shift_left(size, up)
     quotient = n / m
     sticky = (n - quotient * m > 0).integer
-    return sign(x) * rounded_float32(quotient * 2 + sticky, s - 1 - up)
+    return sign(x) * rounded_float32(quotient * 2 + sticky, s - 1 - up, rounding)
 
 
-def _rounded(p: Any, q: Tensor) -> Tensor:
-    """The rescaled integer before zero point and saturation, by the plan's rule."""
-    m, s = np.asarray(p.multiplier, dtype=np.int64), np.asarray(p.shift, dtype=np.int64)
-    rule, largest = p.rule, magnitude(p.input_range)
-    if rule.startswith("dyadic_"):
-        return rescaled(q, largest, m, s, rule.removeprefix("dyadic_"))
-    if rule == "truncate_low_bits":
-        return rescaled(q, largest, m, s, "floor")
-    if rule == "ita_half_up":
-        return rescaled(q, largest, m, s, "half_up")
-    if rule == "half_even_shift":
-        return rounded_shift(q, s, "half_even")
-    if rule in ("gemmlowp_double", "neon_sqrdmulh_srshl"):
-        return rounded_shift(_high(q, m, s), np.maximum(s - 31, 0), "half_away" if rule == "gemmlowp_double" else "half_up")
-    if rule in ("single_rounding", "tosa_scale16", "reduced_multiplier_i64", "xnn_rndnu"):
-        return _half_up(q, m, s)
-    if rule == "tosa_double_round":
-        return _tosa_double(q, m, s)
-    if rule == "tvm_tonearest":
-        return shift_right(q * m + np.left_shift(1, s - 1) - (q < 0).integer, s)
-    if rule == "cmsis_requantize_s64":
-        return shift_right(wrapped32(shift_right(q * m, s - 1)) + 1, 1)
-    if rule in ("float_scale", "xnn_fp32"):
-        return _fraction(q, m, s)
-    if rule == "onnx_quantize_linear":
-        return _divided(q, m, s)
-    if rule == "pulp_floor":
-        return shift_right(wrapped32(q * m + p.addend), s)
-    if rule == "pulp_half_up":
-        return shift_right(wrapped32(q * m + (np.left_shift(1, s - 1) + p.addend)), s)
-    if rule == "fqvit_m_n":
-        return rounded_shift(q * m + p.addend, s, "half_even")
-    raise NotImplementedError(f"no graph for the rule {rule}")
+def _shift(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return rounded_shift(q, s, rounding)
+
+
+def _sum(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return rounded_shift(q * m + p.addend, s, rounding)
+
+
+def _wrapped_sum(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return shift_right(wrapped32(q * m + p.addend), s)
+
+
+def _wrapped_sum_and_half(p: Any, rounding: str, q: Tensor, m: Any, s: Any) -> Tensor:
+    return shift_right(wrapped32(q * m + (np.left_shift(1, s - 1) + p.addend)), s)
+
+
+ARITHMETICS: dict[Arithmetic, Rescale] = {
+    rescalings.WIDE: _wide,
+    rescalings.HALF: _half,
+    rescalings.HALF_LESS_SIGN: _half_less_sign,
+    rescalings.TWO_HALVES: _two_halves,
+    rescalings.DOUBLING_HIGH: _doubling_high,
+    rescalings.CUT_BETWEEN: _cut_between,
+    rescalings.PRODUCT_32: _product_32,
+    rescalings.QUOTIENT_32: _quotient_32,
+    rescalings.SHIFT: _shift,
+    rescalings.SUM: _sum,
+    rescalings.WRAPPED_SUM: _wrapped_sum,
+    rescalings.WRAPPED_SUM_AND_HALF: _wrapped_sum_and_half,
+}
+"""By what a rule computes, the graph of it."""
+for _rule in RESCALINGS.values():
+    if _rule.arithmetic not in ARITHMETICS:
+        raise NotImplementedError(f"no graph for what the rule {_rule.name} computes: ARITHMETICS in {__name__} lacks it")
 
 
 def requantize(p: Any, q: Tensor) -> Steps:
-    rounded = _rounded(p, q)
+    rule = RESCALINGS[p.rule]
+    m, s = np.asarray(p.multiplier, dtype=np.int64), np.asarray(p.shift, dtype=np.int64)
+    rounded = ARITHMETICS[rule.arithmetic](p, rule.rounding.last, q, m, s)
     lo = -(1 << (p.output_bits - 1)) if p.output_signed else 0
     total, size = rounded + p.zero_point, 1 << p.output_bits
-    if p.rule == "truncate_low_bits":  # keeps the low bits; Mod takes the sign of the divisor
+    if rule.wraps:  # keeps the low bits; Mod takes the sign of the divisor
         return {"rounded": rounded, "out": (total - lo) % size + lo}
     steps = {"out": clip(total, lo, lo + size - 1)}
-    return steps if p.rule in ("float_scale", "xnn_fp32", "onnx_quantize_linear") else {"rounded": rounded, **steps}
+    return steps if rule.arithmetic.product == "binary32" else {"rounded": rounded, **steps}
 
 
 def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
@@ -319,26 +340,36 @@ def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
 # ------------------------------------------------------------------------------------------------------------------------- models
 
 
-BUILDERS: dict[tuple[str, str], Callable[..., Steps]] = {
-    **{
-        (f.__name__, dialect): f
-        for f in (i_poly, i_sqrt, linear, matmul, embedding, dequantize, requantize, residual_add)
-        for dialect in ("ibert", "paper")
-    },
-    ("quantize", "ibert"): quantize_ibert,
-    ("quantize", "paper"): quantize_paper,
-    ("i_erf", "ibert"): i_erf_ibert,
-    ("i_erf", "paper"): i_erf_paper,
-    ("i_gelu", "ibert"): i_gelu_ibert,
-    ("i_gelu", "paper"): i_gelu_paper,
-    ("i_exp", "ibert"): i_exp_ibert,
-    ("i_exp", "paper"): i_exp_paper,
-    ("i_softmax", "ibert"): i_softmax_ibert,
-    ("i_softmax", "paper"): i_softmax_paper,
-    ("i_layernorm", "ibert"): i_layernorm_ibert,
-    ("i_layernorm", "paper"): i_layernorm_paper,
+BUILDERS: dict[Any, Callable[..., Steps]] = {
+    ops.poly.i_poly: i_poly,
+    ops.sqrt.run: i_sqrt,
+    ops.linear.linear: linear,
+    ops.matmul.matmul: matmul,
+    ops.embedding.embedding: embedding,
+    ops.dequantize.dequantize: dequantize,
+    ops.requantize.requantize: requantize,
+    ops.residual_add.residual_add: residual_add,
+    ops.quantize.quantize_ibert: quantize_ibert,
+    ops.quantize.quantize_paper: quantize_paper,
+    ops.erf.i_erf_ibert: i_erf_ibert,
+    ops.erf.i_erf_paper: i_erf_paper,
+    ops.gelu.i_gelu_ibert: i_gelu_ibert,
+    ops.gelu.i_gelu_paper: i_gelu_paper,
+    ops.exp.i_exp_ibert: i_exp_ibert,
+    ops.exp.i_exp_paper: i_exp_paper,
+    ops.softmax.i_softmax_ibert: i_softmax_ibert,
+    ops.softmax.i_softmax_paper: i_softmax_paper,
+    ops.layernorm.i_layernorm_ibert: i_layernorm_ibert,
+    ops.layernorm.i_layernorm_paper: i_layernorm_paper,
 }
-"""What there is a graph for."""
+"""A definition's run to the graph of it."""
+
+
+def has_graph(d: Definition) -> bool:
+    """Whether there is a graph of a definition."""
+    return d.run in BUILDERS
+
+
 _OF_A_ROW = ("mean", "sum_squares", "V", "sigma", "f", "total")
 _CARRIED = ("linear", "matmul", "embedding")  # their operands are cast where they are used
 
@@ -382,7 +413,7 @@ def model(plan: Plan, without: tuple[str, ...] = (), intermediates: bool = False
     present = [o for o in d.operands if o.name not in without]
     inputs = [helper.make_tensor_value_info(o.name, _type(operand_dtype(plan, o)), axes(plan, o)) for o in present]
     tensors = [None if o.name in without else _carried(plan, o, graph) for o in d.operands]
-    steps = BUILDERS[d.key](plan, *tensors)
+    steps = BUILDERS[d.run](plan, *tensors)
     dtypes = step_dtypes(d, plan)
     outputs = []
     for name, tensor in steps.items() if intermediates else [("out", steps["out"])]:
@@ -423,4 +454,4 @@ def value_types(made: Any) -> Iterator[tuple[str, int]]:
         yield constant_.name, constant_.data_type
 
 
-__all__ = ["BUILDERS", "IR", "OPSET", "inner_axes", "model", "value_types"]
+__all__ = ["BUILDERS", "IR", "OPSET", "has_graph", "inner_axes", "model", "value_types"]

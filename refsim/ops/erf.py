@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -11,13 +11,34 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale
-from .constants import WAYS, binary, decimal, floor_root, over, whole
+from .base import Facts, Operand, Plan, define, each, questions
+from .constants import binary, decimal, floor_root, over, whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, InputBits, Parameter, RealScale, Scale, Scales, Whole
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
 SHIFT = 14
 """The released code shifts the polynomial right by this much, to keep the product in 32 bits."""
+
+
+@questions("i_erf")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErfFacts(Facts):
+    """How a dialect computes the clipped polynomial.
+
+    Attributes
+    ----------
+    shift : int
+        Places by which the polynomial is shifted right, behind its sign.
+    polynomial : str
+        The intermediate that holds the polynomial with its sign, before the shift.
+    square : callable
+        Scale of the input to the square of i-erf's own input scale, exactly.
+    """
+
+    shift: int
+    polynomial: str
+    square: Callable[[float], Fraction]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +76,17 @@ def _constants(scale: float, way: str, shift: int) -> tuple[int, int, float]:
 
 
 def _plan(shift: int) -> Any:
-    def make(head: dict[str, Any], *, scale: Any) -> ErfPlan:
-        scale = legal_scale("scale", scale, channels=True)
+    def make(head: dict[str, Any], *, scale: Scale) -> ErfPlan:
         q_b, q_c, out = each(lambda s: _constants(s, head["constants"], shift), scale)
         return ErfPlan(**head, scale=scale, q_b=q_b, q_c=q_c, output_scale=out)
 
     return make
+
+
+def parameters(largest: float) -> tuple[Parameter, ...]:
+    """The parameters of i-erf and of i-GELU; `largest` is the largest scale worth drawing."""
+    scale = RealScale(name="scale", doc="scale of the input", channels=True, space=Scales(2**-14, largest, channels=True))
+    return scale, InputBits(default=32, space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
 def clip_points(plan: Any) -> Sequence[int]:
@@ -70,6 +96,10 @@ def clip_points(plan: Any) -> Sequence[int]:
         root = math.isqrt(max(-q_c, 0))
         points += [-q_b, -q_b // 2, -q_b - root, root]
     return points
+
+
+def _square(scale: float) -> Fraction:
+    return Fraction(scale) ** 2
 
 
 def _tuple(value: Channels) -> tuple[int, ...]:
@@ -94,9 +124,9 @@ class ErfSteps(NamedTuple):
     steps=ErfPaperSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-2, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-2),
     points=clip_points,
+    facts=ErfFacts(shift=0, polynomial="out", square=_square),
     source="paper, Algorithm 2, I-ERF",
 )
 def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
@@ -112,9 +142,9 @@ def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
     steps=ErfSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-7, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-7),
     points=clip_points,
+    facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
 def i_erf_ibert(p: Any, q: Ints) -> ErfSteps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -13,8 +13,9 @@ import numpy as np
 from ..arithmetic import shift_right
 from ..arithmetic.widths import Ints, Register
 from ..errors import PlanError
-from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_scale
-from .constants import WAYS, binary, decimal, floor_ln2_over, over, whole
+from .base import Facts, Operand, Plan, define, questions
+from .constants import binary, decimal, floor_ln2_over, over, whole
+from .parameters import CONSTANTS, REGISTER_BITS, InputBits, Parameter, RealScale, Scales, Whole
 
 CONST = 30
 """Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
@@ -85,22 +86,73 @@ def code_constants(scale: float, way: str) -> tuple[int, int, int, float]:
     return constants
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any) -> ExpPaperPlan:
-    scale = legal_scale("scale", scale)
+def _plan_paper(head: dict[str, Any], *, scale: float) -> ExpPaperPlan:
     q_ln2, q_b, q_c, out = paper_constants(scale, head["constants"])
     return ExpPaperPlan(**head, scale=scale, q_ln2=q_ln2, q_b=q_b, q_c=q_c, output_scale=out)
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any) -> ExpPlan:
-    scale = legal_scale("scale", scale)
+def _plan_ibert(head: dict[str, Any], *, scale: float) -> ExpPlan:
     x0, q_b, q_c, out = code_constants(scale, head["constants"])
     return ExpPlan(**head, scale=scale, x0=x0, q_b=q_b, q_c=q_c, output_scale=out / 2.0**CONST)
 
 
-def segment_points(plan: Any) -> Sequence[int]:
-    """The edges of the segments of ln 2, with the values beside them: every z from 0 to 32, and far beyond."""
-    q_ln2 = plan.q_ln2 if hasattr(plan, "q_ln2") else -plan.x0
-    return [-z * q_ln2 + side for z in (*range(33), 40, 62, 63, 64, 65) for side in (0, -1, 1 - q_ln2)]
+def _parameters(smallest: float, largest: float) -> tuple[Parameter, ...]:
+    scale = RealScale(name="scale", doc="scale of the input", space=Scales(smallest, largest))
+    return scale, InputBits(default=32, sign="nonpositive", space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
+
+
+@questions("i_exp")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpFacts(Facts):
+    """How a dialect cuts the exponential into segments of ln 2.
+
+    Attributes
+    ----------
+    segment : callable
+        Plan to the length of a segment: ln 2 in units of the scale.
+    rest : str
+        The intermediate that holds what remains of q within its segment, in (-segment, 0].
+    polynomial : callable
+        ``polynomial(plan, rest)``, the exponential within the first segment.
+    last : int or None
+        The last segment: smaller inputs count as it, and segment z is shifted left by last - z. None where there is no last one, and
+        segment z is shifted right by z.
+    """
+
+    segment: Callable[[Any], int]
+    rest: str
+    polynomial: Callable[[Any, Any], Any]
+    last: int | None
+
+
+def paper_segment(plan: Any) -> int:
+    """q_ln2 of the paper."""
+    return int(plan.q_ln2)
+
+
+def code_segment(plan: Any) -> int:
+    """-x0 of the released code."""
+    return -int(plan.x0)
+
+
+def paper_polynomial(plan: Any, rest: Any) -> Any:
+    """(p + q_b)**2 + q_c, the paper's."""
+    return (rest + plan.q_b) ** 2 + plan.q_c
+
+
+def code_polynomial(plan: Any, rest: Any) -> Any:
+    """r * (r + q_b) + q_c, the released code's."""
+    return rest * (rest + plan.q_b) + plan.q_c
+
+
+def segment_points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+    """Plan to the edges of its segments, with the values beside them: every z from 0 to 32, and far beyond."""
+
+    def points(plan: Any) -> Sequence[int]:
+        length = segment(plan)
+        return [-z * length + side for z in (*range(33), 40, 62, 63, 64, 65) for side in (0, -1, 1 - length)]
+
+    return points
 
 
 class ExpPaperSteps(NamedTuple):
@@ -125,9 +177,9 @@ class ExpSteps(NamedTuple):
     steps=ExpPaperSteps,
     operands=(Operand("q", "..."),),
     layout="element",
-    input=Input(32, sign="nonpositive"),
-    space={"scale": Scales(2**-20, 0.69), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
-    points=segment_points,
+    parameters=_parameters(2**-20, 0.69),
+    points=segment_points(paper_segment),
+    facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
     source="paper, Algorithm 3, I-EXP",
 )
 def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
@@ -138,6 +190,14 @@ def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
     return ExpPaperSteps(z, rest, q_l, shift_right(q_l, z))
 
 
+def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """q <= 0 clipped at 30 segments of ln 2, their number z, what remains in (x0, 0], and the polynomial of that."""
+    q_clipped = np.maximum(q, CONST * p.x0)
+    z = q_clipped // p.x0
+    r = np.remainder(q_clipped, p.x0)  # q - z * x0
+    return q_clipped, z, r, r * (r + p.q_b) + p.q_c
+
+
 @define(
     "i_exp",
     "ibert",
@@ -145,15 +205,13 @@ def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
     steps=ExpSteps,
     operands=(Operand("q", "..."),),
     layout="element",
-    input=Input(32, sign="nonpositive"),
-    space={"scale": Scales(2**-14, 1.6), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
-    points=segment_points,
+    parameters=_parameters(2**-14, 1.6),
+    points=segment_points(code_segment),
+    facts=ExpFacts(segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.int_exp",
 )
 def i_exp_ibert(p: Any, q: Ints) -> ExpSteps:
     """exp of q <= 0, clipped at 30 segments and shifted left by 30 - z; the maximum with 0 never acts."""
-    q_clipped = np.maximum(q, CONST * p.x0)
-    z = q_clipped // p.x0
-    r = np.remainder(q_clipped, p.x0)  # q - z * x0, in (x0, 0]
-    poly = r * (r + p.q_b) + p.q_c
+    q_clipped, z, r, poly = segments_ibert(p, q)
     return ExpSteps(q_clipped, z, r, poly, np.maximum(0, poly << (CONST - z)))

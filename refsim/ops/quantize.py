@@ -6,6 +6,7 @@ Quantisation reads a float operand as the integers it is made of, mantissa and e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -13,7 +14,25 @@ import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
 from ..arithmetic.widths import Ints, Output, Signed
-from .base import Channels, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
+from .base import Facts, Operand, Plan, define, each, questions
+from .parameters import Channels, Integer, RealScale, Scale, Scales, Whole
+
+
+@questions("quantize")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeFacts(Facts):
+    """What a dialect rounds, and to which codes.
+
+    Attributes
+    ----------
+    codes : callable
+        Bits of the output to its least and its greatest integer.
+    reciprocal : bool
+        Whether x is multiplied by the binary32 reciprocal of the scale (a product that binary32 rounds) instead of divided by the scale.
+    """
+
+    codes: Callable[[int], tuple[int, int]]
+    reciprocal: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +55,20 @@ def _reciprocal(scale: float) -> tuple[int, int]:
     return _parts(float(np.float32(1) / np.float32(scale)), 24)
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
-    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+def _plan_paper(head: dict[str, Any], *, scale: Scale, output_bits: int) -> QuantizePlan:
     m, e = each(lambda s: _parts(s, 53), scale)
     return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
-    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+def _plan_ibert(head: dict[str, Any], *, scale: Scale, output_bits: int) -> QuantizePlan:
     m, e = each(_reciprocal, scale)
     return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
+
+
+_PARAMETERS = (
+    RealScale(name="scale", doc="step of the output", channels=True, space=Scales(2**-12, 2**3, channels=True)),
+    Integer(name="output_bits", doc="width of the output", default=8, unit="bits", lo=2, hi=32, space=Whole(2, 32)),
+)
 
 
 class QuantizePaperSteps(NamedTuple):
@@ -65,9 +88,8 @@ class QuantizeSteps(NamedTuple):
     steps=QuantizePaperSteps,
     operands=(Operand("x", kind="float64"),),
     layout="element",
-    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
-    constants=False,
-    registers=False,
+    parameters=_PARAMETERS,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
     source="paper, equation 1",
 )
 def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
@@ -84,9 +106,8 @@ def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
     steps=QuantizeSteps,
     operands=(Operand("x", kind="float32"),),
     layout="element",
-    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
-    constants=False,
-    registers=False,
+    parameters=_PARAMETERS,
+    facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )
 def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:

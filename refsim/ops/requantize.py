@@ -6,7 +6,7 @@ Source: paper, section 3.1; FixedPointMul of the code for dyadic_half_even; the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -14,11 +14,12 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic import saturate, wrap
-from ..arithmetic.widths import Ints, Signed, Unsigned, fits
+from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
-from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_choice, legal_integer, legal_scale
+from .base import Facts, Operand, Plan, define, each, questions
 from .constants import dyadic
-from .rescalings import INT32, RESCALINGS
+from .parameters import Channels, Choice, InputBits, Integer, OneOf, RealScale, Scale, Scales, Truth, Whole, legal_integer, legal_scale
+from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,54 +38,92 @@ class RequantizePlan(Plan):
     output_scale: float
 
 
-def factor(argument: str, rule: str, dialect: str, scale_in: float, scale_out: float) -> tuple[int, int]:
-    """Multiplier and shift of `rule` for the ratio as the dialect forms it, rounded once to binary64."""
-    if dialect == "ibert":
-        scale_out = float(np.float32(scale_out))
-    ratio = float(Fraction(scale_out) / Fraction(scale_in) if RESCALINGS[rule].divides else Fraction(scale_in) / Fraction(scale_out))
-    if dialect == "ibert" and rule == "dyadic_half_even":
-        return dyadic(ratio, renormalise=False)
-    try:
-        return RESCALINGS[rule].constants(ratio)
-    except ValueError as error:
-        raise PlanError(argument, scale_in, f"{error}, for rule {rule} and scale_out = {scale_out!r}") from None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """How a dialect makes the integers of a rescaling from two scales.
+
+    Attributes
+    ----------
+    scale_out : callable
+        The output's scale as the dialect divides by it.
+    renormalises : callable
+        Whether a multiplier that rounds up to the next power of two is halved, by rule.
+    """
+
+    scale_out: Callable[[float], float]
+    renormalises: Callable[[Rule], bool]
+
+    def ratio(self, scale_in: float, scale_out: float, divides: bool = False) -> float:
+        """The factor s, of a rule that divides 1 / s: rounded once, to binary64."""
+        given, out = Fraction(scale_in), Fraction(self.scale_out(scale_out))
+        return float(out / given if divides else given / out)
+
+    def of(self, argument: str, name: str, scale_in: float, scale_out: float) -> tuple[int, int]:
+        """Multiplier and shift of the rule of that name; `argument` is the scale that an error is about."""
+        rule = RESCALINGS[name]
+        ratio = self.ratio(scale_in, scale_out, rule.arithmetic.divides)
+        if not self.renormalises(rule):
+            return dyadic(ratio, renormalise=False)
+        try:
+            return rule.multiplier.make(ratio)
+        except ValueError as error:
+            raise PlanError(argument, scale_in, f"{error}, for rule {name} and scale_out = {self.scale_out(scale_out)!r}") from None
 
 
-def _plan_requantize(
-    head: dict[str, Any],
-    *,
-    scale_in: Any,
-    scale_out: Any,
-    rule: Any = "dyadic_half_even",
-    output_bits: Any = 8,
-    output_signed: Any = True,
-    zero_point: Any = 0,
-    addend: Any = 0,
-) -> RequantizePlan:
-    facts = RESCALINGS[legal_choice("rule", rule, tuple(RESCALINGS))]
-    scale_in = legal_scale("scale_in", scale_in, channels=True, signed=facts.signed)
-    scale_out, output_bits = legal_scale("scale_out", scale_out), legal_integer("output_bits", output_bits, 2, 32)
-    if not isinstance(output_signed, bool):
-        raise PlanError("output_signed", output_signed, "True or False")
-    width = Signed(output_bits) if output_signed else Unsigned(output_bits)
-    zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
-    addend = legal_integer("addend", addend, *((INT32.lo, INT32.hi) if facts.addend else (0, 0)))
-    if not fits(Signed(facts.input_bits), *head["input_range"]):
-        raise PlanError("input_range", head["input_range"], f"within {Signed(facts.input_bits)} for rule {rule}")
-    m, shift = each(lambda s: factor("scale_in", rule, head["dialect"], s, scale_out), scale_in)
-    return RequantizePlan(
-        **head,
-        rule=rule,
-        scale_in=scale_in,
-        scale_out=scale_out,
-        multiplier=m,
-        shift=shift,
-        addend=addend,
-        zero_point=zero_point,
-        output_bits=output_bits,
-        output_signed=output_signed,
-        output_scale=scale_out,
-    )
+PAPER = Factors(scale_out=lambda scale: scale, renormalises=lambda rule: True)
+"""The scales as they are; every mantissa below its power of two."""
+IBERT = Factors(scale_out=lambda scale: float(np.float32(scale)), renormalises=lambda rule: rule.name != FIXED_POINT_MUL)
+"""The code's: a buffer of binary32 to divide by, and a mantissa of its own rule that may be 2**31."""
+
+
+@questions("requantize")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequantizeFacts(Facts):
+    """What fingerprints and mutants need to know of a requantisation.
+
+    Attributes
+    ----------
+    factors : Factors
+    """
+
+    factors: Factors
+
+
+def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
+    def make(
+        head: dict[str, Any],
+        *,
+        scale_in: Scale,
+        scale_out: float,
+        rule: str,
+        output_bits: int,
+        output_signed: bool,
+        zero_point: int,
+        addend: int,
+    ) -> RequantizePlan:
+        chosen = RESCALINGS[rule]
+        scale_in = legal_scale("scale_in", scale_in, channels=True, signed=chosen.signed)
+        width = Signed(output_bits) if output_signed else Unsigned(output_bits)
+        zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
+        addend = legal_integer("addend", addend, *((INT32.lo, INT32.hi) if chosen.arithmetic.addend else (0, 0)))
+        if not fits(Signed(chosen.input_bits), *head["input_range"]):
+            raise PlanError("input_range", head["input_range"], f"within {Signed(chosen.input_bits)} for rule {rule}")
+        m, shift = each(lambda s: factors.of("scale_in", rule, s, scale_out), scale_in)
+        return RequantizePlan(
+            **head,
+            rule=rule,
+            scale_in=scale_in,
+            scale_out=scale_out,
+            multiplier=m,
+            shift=shift,
+            addend=addend,
+            zero_point=zero_point,
+            output_bits=output_bits,
+            output_signed=output_signed,
+            output_scale=scale_out,
+        )
+
+    return make
 
 
 def points_of(plan: Any) -> Sequence[int]:
@@ -97,7 +136,7 @@ def points_of(plan: Any) -> Sequence[int]:
             continue
         zeros = (m & -m).bit_length() - 1
         ratio = Fraction(m) / Fraction(2) ** shift
-        if hasattr(plan, "rule") and RESCALINGS[plan.rule].divides:
+        if hasattr(plan, "rule") and RESCALINGS[plan.rule].arithmetic.divides:
             ratio, zeros = 1 / ratio, 0
         if 0 < shift - zeros <= 63:
             points += [odd << (shift - 1 - zeros) for odd in (1, 3, 5, 7, -1, -3, -5, -7)]
@@ -107,53 +146,75 @@ def points_of(plan: Any) -> Sequence[int]:
     return points
 
 
-class Narrow(NamedTuple):
-    """Output width of a requantisation, signed or not as the plan says."""
-
-    def __str__(self) -> str:
-        return "int or uint of output_bits"
-
-    def resolve(self, plan: Any) -> Signed | Unsigned:
-        return Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)
+OUTPUT = Output(signed=None)
 
 
 class RequantizeSteps(NamedTuple):
     rounded: Annotated[Ints, Signed(64)]
-    out: Annotated[Ints, Narrow()]
+    out: Annotated[Ints, OUTPUT]
 
 
 def requantize(p: Any, q: Ints) -> RequantizeSteps:
     """q * scale_in / scale_out rounded by the plan's rule, plus the zero point, saturated to the output's width."""
-    rule, width = RESCALINGS[p.rule], Narrow().resolve(p)
+    rule, width = RESCALINGS[p.rule], OUTPUT.resolve(p)
     rounded = rule.rescale(q, p.multiplier, p.shift, p.addend)
     narrow = wrap if rule.wraps else saturate
     return RequantizeSteps(rounded, narrow(rounded + p.zero_point, width))
 
 
-for _dialect, _source in (
-    ("paper", "paper, section 3.1; rounding half to even as refsim decides it"),
-    ("ibert", "transformers/models/ibert/quant_modules.py, FixedPointMul"),
+for _dialect, _factors, _source in (
+    ("paper", PAPER, "paper, section 3.1; rounding half to even as refsim decides it"),
+    ("ibert", IBERT, "transformers/models/ibert/quant_modules.py, FixedPointMul"),
 ):
     define(
         "requantize",
         _dialect,
-        make=_plan_requantize,
+        make=_plan_requantize(_factors),
+        facts=RequantizeFacts(factors=_factors),
         steps=RequantizeSteps,
         operands=(Operand("q"),),
         layout="element",
-        input=Input(32, (2, 64)),
-        space={
-            "rule": Choice(tuple(RESCALINGS)),
-            "scale_in": Scales(2**-18, 1.0, channels=True),
-            "scale_out": Scales(2**-5, 2.0),
-            "input_bits": Whole(2, 32),
-            "output_bits": Choice((8, 8, 8, 2, 4, 16, 22, 32)),
-            "zero_point": Choice((0, 0, 0, 1, -1)),
-            "output_signed": Choice((True, True, False)),
-            "addend": Choice((0, 3, -5)),
-        },
+        parameters=(
+            OneOf(
+                name="rule",
+                doc="how it multiplies and rounds",
+                default=FIXED_POINT_MUL,
+                values=tuple(RESCALINGS),
+                space=Choice(tuple(RESCALINGS), settled=23),
+            ),
+            RealScale(name="scale_in", doc="scale of the input", channels=True, signed=True, space=Scales(2**-18, 1.0, channels=True)),
+            RealScale(name="scale_out", doc="scale of the output", space=Scales(2**-5, 2.0)),
+            InputBits(default=32, widths=(2, 64), space=Whole(2, 32)),
+            Integer(
+                name="output_bits",
+                doc="width of the output",
+                default=8,
+                unit="bits",
+                lo=2,
+                hi=32,
+                space=Choice((8, 8, 8, 2, 4, 16, 22, 32)),
+            ),
+            Integer(
+                name="zero_point",
+                doc="what is added before the saturation; an integer of the output",
+                default=0,
+                unit="LSB",
+                lo=-(1 << 31),
+                hi=(1 << 32) - 1,
+                narrowed=True,
+                space=Choice((0, 0, 0, 1, -1)),
+            ),
+            Truth(name="output_signed", doc="whether the output has negative values", default=True, space=Choice((True, True, False))),
+            Integer(
+                name="addend",
+                doc="what the rule adds before its shift, if it adds anything",
+                default=0,
+                lo=INT32.lo,
+                hi=INT32.hi,
+                narrowed=True,
+                space=Choice((0, 3, -5)),
+            ),
+        ),
         points=points_of,
-        constants=False,
-        registers=False,
         source=_source,
     )(requantize)

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from ..arithmetic import multiply_shift_round, saturate, shift_right
+from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
-from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_integer, legal_scale
-from .constants import WAYS, binary, dyadic
-from .exp import CONST, code_constants, paper_constants, segment_points
+from ..lemmas import EXP_MAXIMUM
+from .base import Operand, Plan, define, questions
+from .constants import binary, dyadic
+from .exp import (
+    CONST,
+    ExpFacts,
+    code_constants,
+    code_polynomial,
+    code_segment,
+    i_exp_paper,
+    paper_constants,
+    paper_polynomial,
+    paper_segment,
+    segment_points,
+    segments_ibert,
+)
+from .parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +63,7 @@ class SoftmaxPlan(Plan):
     output_scale: float
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8) -> SoftmaxPaperPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits: int) -> SoftmaxPaperPlan:
     q_ln2, q_b, q_c, _ = paper_constants(scale, head["constants"])
     return SoftmaxPaperPlan(
         **head,
@@ -66,13 +78,11 @@ def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     )
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8, x_max: Any = None) -> SoftmaxPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_ibert(head: dict[str, Any], *, scale: float, length: int, output_bits: int, x_max: int | None) -> SoftmaxPlan:
     x0, q_b, q_c, _ = code_constants(scale, head["constants"])
     if q_c > 1 << 31:
         raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least 3.606e-05); here q_c = {q_c}")
-    x_max = q_c << CONST if x_max is None else legal_integer("x_max", x_max, 1, 1 << 62)
+    x_max = q_c << CONST if x_max is None else x_max
     if head["constants"] == "exact":
         s16 = np.float32(_nearest_float32(Fraction(x_max, 32767)))
     else:
@@ -98,6 +108,32 @@ def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     )
 
 
+def _parameters(largest: float) -> tuple[Parameter, ...]:
+    """What both dialects have; `largest` is the largest scale worth drawing."""
+    return (
+        RealScale(name="scale", doc="scale of the scores", space=Scales(2**-14, largest)),
+        InputBits(default=32, space=Whole(2, 32)),
+        Integer(
+            name="length",
+            doc="the longest row",
+            default=4096,
+            unit="elements",
+            lo=1,
+            hi=1 << 20,
+            space=Choice((1, 2, 3, 17, 64, 300)),
+        ),
+        Integer(
+            name="output_bits",
+            doc="fractional bits k of the output",
+            default=8,
+            unit="bits",
+            lo=1,
+            hi=16,
+            space=Choice((8, 8, 8, 7, 15)),
+        ),
+    )
+
+
 def _nearest_float32(x: Fraction) -> float:
     """x > 0 rounded once to binary32."""
     exponent = x.numerator.bit_length() - x.denominator.bit_length() - 24
@@ -105,15 +141,50 @@ def _nearest_float32(x: Fraction) -> float:
     return math.ldexp(round(scaled / 2), exponent + 1) if scaled >= 1 << 24 else math.ldexp(round(scaled), exponent)
 
 
-def _points(plan: Any) -> Sequence[int]:
-    """The segment edges below a row maximum at 0 and at either end of the range."""
-    lo, hi = plan.input_range
-    edges = segment_points(plan)
-    return [*edges, *(hi + e for e in edges), lo, hi]
+@questions("i_softmax")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxFacts(ExpFacts):
+    """How a dialect cuts the exponentials into segments, and how it divides them by their sum.
+
+    Attributes
+    ----------
+    exponential : str
+        The intermediate that is summed over the row.
+    rescaled : bool
+        Whether the exponentials are rescaled to 16 bits first, by a factor made for the greatest one, the plan's parameter `x_max`.
+    reciprocal : int or None
+        Bits w of the floored reciprocal 2**w // sum by which they are multiplied; None where they are divided by the sum.
+    """
+
+    exponential: str
+    rescaled: bool
+    reciprocal: int | None
+
+
+def _points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+    """Plan to the segment edges below a row maximum at 0 and at either end of the range."""
+    edges_of = segment_points(segment)
+
+    def points(plan: Any) -> Sequence[int]:
+        lo, hi = plan.input_range
+        edges = edges_of(plan)
+        return [*edges, *(hi + e for e in edges), lo, hi]
+
+    return points
 
 
 def _keep(mask: Any, values: Any, other: Any) -> Any:
     return values if mask is None else np.where(mask, values, other)
+
+
+def _below_maximum(p: Any, q: Ints, mask: Any) -> Ints:
+    """q minus the greatest entry that the mask keeps. A masked entry above that one counts as if it were equal to it."""
+    return np.minimum(q - row_max(_keep(mask, q, p.input_range[0])), 0)
+
+
+def _sum_or_e_max(p: Any, e: Ints) -> Ints:
+    """The sum of a row, which is at least the e_max of its maximum; a fully masked row sums to 0, and e_max stands in for it."""
+    return np.maximum(row_sum(e, 1, p.length), p.e_max)
 
 
 class SoftmaxPaperSteps(NamedTuple):
@@ -149,30 +220,21 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     steps=SoftmaxPaperSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 0.69),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
-    points=_points,
+    parameters=(*_parameters(0.69), CONSTANTS, REGISTER_BITS),
+    points=_points(paper_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
+    ),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
 def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     """(e << k) // sum(e) with e = i-exp(q - rowmax). Masked entries count 0 and give 0; a fully masked row gives 0."""
-    # Masked entries may lie above the maximum of the kept ones; they count as 0 distance and are zeroed below.
-    q_tilde = np.minimum(q - np.max(_keep(mask, q, p.input_range[0]), axis=-1, keepdims=True), 0)
-    z = -q_tilde // p.q_ln2
-    rest = -np.remainder(-q_tilde, p.q_ln2)
-    q_l = np.square(rest + p.q_b) + p.q_c
-    e = _keep(mask, shift_right(q_l, z), 0)
-    # The maximum itself contributes e_max, so the sum is no less, except in a fully masked row, where e is 0 anyway.
-    total = np.maximum(np.sum(e, axis=-1, keepdims=True), p.e_max)
-    # No term exceeds e_max: the polynomial rises towards p = 0 (-q_b lies below -q_ln2).
-    e_shifted = np.minimum(e, p.e_max) << p.output_bits
+    q_tilde = _below_maximum(p, q, mask)
+    z, rest, q_l, e = i_exp_paper(p, q_tilde)
+    e = _keep(mask, known(e, 0, p.e_max, EXP_MAXIMUM), 0)
+    total = _sum_or_e_max(p, e)
+    e_shifted = e << p.output_bits
     return SoftmaxPaperSteps(q_tilde, z, rest, q_l, e, total, e_shifted, e_shifted // total)
 
 
@@ -183,29 +245,33 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     steps=SoftmaxSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 1.6),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
-    points=_points,
+    parameters=(
+        *_parameters(1.6),
+        Integer(
+            name="x_max",
+            doc="greatest i-exp that the 16 bits are made for; that of the row's maximum if left out",
+            default=None,
+            lo=1,
+            hi=1 << 62,
+        ),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
+    points=_points(code_segment),
     rows=lambda plan: (1, plan.length),
+    facts=SoftmaxFacts(
+        segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32
+    ),
+    narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )
 def i_softmax_ibert(p: Any, q: Ints, mask: Any = None) -> SoftmaxSteps:
     """(e16 * floor(2**32 / sum(e16))) >> (32 - k), e16 the i-exp requantised to 16 bits. Mask as in the paper's dialect."""
-    q_tilde = np.minimum(q - np.max(_keep(mask, q, p.input_range[0]), axis=-1, keepdims=True), 0)
-    q_clipped = np.maximum(q_tilde, CONST * p.x0)
-    z = q_clipped // p.x0
-    r = np.remainder(q_clipped, p.x0)
-    poly = r * (r + p.q_b) + p.q_c
+    q_tilde = _below_maximum(p, q, mask)
+    _, z, r, poly = segments_ibert(p, q_tilde)
     e16 = saturate(multiply_shift_round(poly, p.M, z + (p.E - CONST)), Signed(16))
-    # No e16 exceeds that of the maximum: r * (r + q_b) <= 0 on (x0, 0], and the shift is largest at z = 0.
-    e16 = _keep(mask, np.minimum(e16, p.e_max), 0)
-    total = np.maximum(np.sum(e16, axis=-1, keepdims=True), p.e_max)  # a no-op but in a fully masked row, where e16 is 0
+    e16 = _keep(mask, known(e16, 0, p.e_max, EXP_MAXIMUM), 0)
+    total = _sum_or_e_max(p, e16)
     f = (1 << 32) // total
     e_f = e16 * f
     return SoftmaxSteps(q_tilde, z, r, poly, e16, total, f, e_f, e_f >> (32 - p.output_bits))

@@ -85,7 +85,7 @@ def coverage(
     bins: Annotated[bool, typer.Option("--bins", help="Show every bin with its number of lanes.")] = False,
 ) -> None:
     """Count which semantic bins of each op the vectors fall into; exit code 1 where one is empty."""
-    from .bins import coverage as count
+    from ..catalogue.bins import coverage as count
     from .corpus import lines_of, load
 
     if path is not None and not path.exists():

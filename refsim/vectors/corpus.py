@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from ..content import content
 from ..errors import ContentError
 from . import form, schema
-from .case import Case as Case
-from .case import Remake, decode
+from .case import Case, Remake, decode
 from .form import Malformed
 
 SUITE = 1

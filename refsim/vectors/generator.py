@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, registry
+from ..catalogue.bins import Histogram
+from ..catalogue.family import TAGS, families
 from ..errors import ContentError
 from ..files import exchange, partial_folder
 from ..ops.base import Definition
 from ..terminal import Progress, silent
-from . import bins, form, schema
+from . import form, schema
 from .case import Case, case_of, encode
 from .corpus import MAX_FILE, OURS, SUITE, Corpus, corpus_hash, files_below, load
+from .readme import readme
 
 
 def drawn(d: Definition) -> Iterator[Case]:
     """The cases of all families of one op in one dialect."""
-    from .families import TAGS, families
-
     for family in families(d):
         for key, (plan, operands, tags) in family.cases(d):
             case = case_of(key.id, tuple(dict.fromkeys((*family.tags, *tags))), plan, operands)
@@ -41,9 +42,6 @@ def generate(out: Path | str, progress: Progress = silent) -> Corpus:
         A bin that no case falls into; `out` holds something that is no part of a corpus (which generating would remove), or
         cannot be written.
     """
-    from .families import TAGS
-    from .readme import readme
-
     target = Path(out).absolute()
     _replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +64,7 @@ def generate(out: Path | str, progress: Progress = silent) -> Corpus:
 
         for done, d in enumerate(definitions):
             progress(done, len(definitions), f"{d.dialect}/{d.name}")
-            lines, count = [], bins.Histogram(d)
+            lines, count = [], Histogram(d)
             for case in drawn(d):
                 text, large = encode(case)
                 lines.append(text)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..catalogue.family import TAGS, families
 from ..content import content
 from ..files import write
-from .families import FAMILIES, TAGS
 
 STRENGTH = Path(__file__).parent / "strength.json"
 """Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
@@ -34,7 +34,7 @@ def _ops(manifest: dict[str, Any]) -> str:
     rows = []
     for d in registry.definitions():
         facts = manifest["ops"][d.dialect][d.name]
-        names = ", ".join(f"`{name}`" for name in d.steps._fields)
+        names = ", ".join(f"`{name}`" for name in d.step_names)
         operands = ", ".join(f"`{o.name}` ({o.shape})" for o in d.operands)
         rows.append([f"`{d.name}`", d.dialect, operands, names, facts["cases"], facts["lanes"]])
     rows.sort(key=lambda row: row[:2])
@@ -42,10 +42,16 @@ def _ops(manifest: dict[str, Any]) -> str:
 
 
 def _families() -> str:
-    return _table(
-        ["family", "ops", "tags", "what it holds"],
-        [[f"`{f.name}`", " ".join(f.ops), ", ".join(f"`{t}`" for t in f.tags), f.doc] for f in FAMILIES.values()],
-    )
+    ops: dict[tuple[int, str, tuple[str, ...], str], list[str]] = {}
+    for d in registry.definitions():
+        for f in families(d):
+            if f.keys(d):
+                ops.setdefault((f.place, f.name, f.tags, f.doc), []).append(d.name)
+    rows = [
+        [f"`{name}`", " ".join(dict.fromkeys(named)), ", ".join(f"`{t}`" for t in tags), doc]
+        for (_, name, tags, doc), named in sorted(ops.items(), key=lambda row: row[0][0])
+    ]
+    return _table(["family", "ops", "tags", "what it holds"], rows)
 
 
 def _tags(manifest: dict[str, Any]) -> str:

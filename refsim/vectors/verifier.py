@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import domain, plans, registry, verbs
+from ..catalogue.bins import Histogram
 from ..errors import ContentError, RefsimError
 from ..ops import axes
 from ..ops.base import DEFINITIONS, Plan
 from ..terminal import Progress, silent
-from . import bins, form, schema
+from . import form, schema
 from .case import Case, decode
 from .corpus import MAX_MANIFEST, OURS, files_below, lines_of, load, read_file
 from .form import Malformed
@@ -61,7 +62,7 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
         d, facts = DEFINITIONS.get((op, dialect)), manifest["ops"][dialect][op]
         if d is None:
             raise ContentError(f"{name}: there is no op {op} in dialect {dialect}")
-        count = bins.Histogram(d)
+        count = Histogram(d)
         for record, text, large in corpus.records(op, dialect):
             try:
                 if form.line(record) != text:

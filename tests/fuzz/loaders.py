@@ -291,7 +291,8 @@ def tied(folder: Path, files: dict[str, bytes], change: Callable[[dict[str, Any]
 
 def surface(seeds: Seeds, folder: Path, choose: Choose) -> tuple[str, Callable[[], Any]]:
     """A forged folder, and what is to read it."""
-    from refsim.vectors import bins, corpus, form, schema, verify
+    from refsim.catalogue import bins
+    from refsim.vectors import corpus, form, schema, verify
     from refsim.vectors.diff import changes
 
     kind = choose(0, 6)
@@ -574,7 +575,7 @@ def main() -> None:
         with atheris.instrument_imports(include=["refsim.vectors", "zipfile"]):
             import zipfile  # noqa: F401
 
-            import refsim.vectors.bins
+            import refsim.catalogue.bins
             import refsim.vectors.corpus
             import refsim.vectors.diff
             import refsim.vectors.verifier  # noqa: F401

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...catalogue.draw import Words, draw_operands, draw_plan
+from ...catalogue.mutants import Mutant, mutants
 from ...ops.base import Definition, Plan
 from ...vectors import load
-from ...vectors.patterns import Words, draw_operands, draw_plan
 from ...verbs import run
 from ..laws import flattened
-from ..mutants import Mutant, mutants
 from ..targets import covers
 from .forms import SIMULATOR, Hypothesis, Launch
 

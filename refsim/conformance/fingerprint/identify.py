@@ -11,7 +11,7 @@ import numpy as np
 from ...arithmetic.widths import Signed, Unsigned
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
-from ...ops.rescalings import RESCALINGS
+from ...ops.rescalings import FIXED_POINT_MUL, RESCALINGS
 from ...registry import definition
 from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, magnitudes
 from .probes import Chosen, chosen_probes, known_lanes, probes, tokens_of
@@ -80,7 +80,7 @@ def identify(
 def chosen_rule(domain: Mapping[str, Any], rule: str | None) -> str:
     declared = declared_rules(domain)
     if rule is None:
-        return "dyadic_half_even" if "dyadic_half_even" in declared else str(declared[0])
+        return FIXED_POINT_MUL if FIXED_POINT_MUL in declared else str(declared[0])
     if rule not in declared:
         raise UsageError(f"rule {rule!r} is none that the target declares: {', '.join(declared)}")
     return rule

@@ -14,58 +14,25 @@ from numpy.typing import NDArray
 
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
+from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
+from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
-from ...ops.rescalings import RESCALINGS
+from ...ops.requantize import Factors
+from ...ops.rescalings import FIXED_POINT_MUL, NEAREST_8, NEAREST_15, NEAREST_31, RESCALINGS, SCALE_32, Rule
 from ...plans import plan as make_plan
-from ...vectors.patterns import Words, draw_plan, restricted, width_patterns, within
+from ...registry import of
 from ...verbs import run
-from ..mutants import mutant
 from ..targets import covers
 from .forms import Hypothesis, Launch
 
-_ONE_SHIFT = "one, after the product"
-_MULTIPLIES = "multiplies by m / 2**e"
 _SATURATES, _WRAPS, _NARROW, _OPEN = "saturates", "wraps", "saturates one short of the least", "neither saturates nor wraps"
 _ENDS: dict[str, Callable[[Any, Any], Any]] = {
     _SATURATES: lambda x, width: np.clip(x, width.lo, width.hi),
     _WRAPS: lambda x, width: (x - width.lo) % (1 << width.bits) + width.lo,
     _NARROW: lambda x, width: np.clip(x, width.lo + (width.lo < 0), width.hi),
     _OPEN: lambda x, width: x,
-}
-
-_NEAREST_31, _EIGHTH = "31-bit multiplier, to nearest", "multiplier with 8 fractional bits, floored"
-_BINARY32, _FIFTEEN = "binary32 scale", "15-bit multiplier, to nearest"
-_DOUBLE, _TWO_SHIFTS = "half up, then half away", "left before the product, wrapping at 32 bits; right in two steps, each rounded"
-_WRAPPING_SHIFT = "one, after a product that wraps at 32 bits"
-
-_FACTS: dict[str, tuple[str, str, str, str]] = {
-    # rounding, constants, arithmetic, shifts
-    "gemmlowp_double": (_DOUBLE, _NEAREST_31, _MULTIPLIES, _TWO_SHIFTS),
-    "neon_sqrdmulh_srshl": ("half up, twice", _NEAREST_31, _MULTIPLIES, _TWO_SHIFTS),
-    "tosa_double_round": (_DOUBLE, _NEAREST_31, _MULTIPLIES, _ONE_SHIFT),
-    "single_rounding": ("half up", _NEAREST_31, _MULTIPLIES, _ONE_SHIFT),
-    "tosa_scale16": ("half up", _FIFTEEN, _MULTIPLIES, _ONE_SHIFT),
-    "tvm_tonearest": ("half away by the input's sign", _NEAREST_31, _MULTIPLIES, _ONE_SHIFT),
-    "reduced_multiplier_i64": ("half up", "16-bit multiplier, twice rounded", _MULTIPLIES, _ONE_SHIFT),
-    "cmsis_requantize_s64": (
-        "half up",
-        "16-bit multiplier, twice rounded",
-        _MULTIPLIES,
-        "two, after the product, wrapping at 32 bits between",
-    ),
-    "xnn_rndnu": ("half up", _BINARY32, _MULTIPLIES, _ONE_SHIFT),
-    "xnn_fp32": ("half even", _BINARY32, "multiplies in binary32", "none"),
-    "float_scale": ("half even", _BINARY32, "multiplies in binary32", "none"),
-    "onnx_quantize_linear": ("half even", _BINARY32, "divides in binary32", "none"),
-    "half_even_shift": ("half even", "power of two", "shifts", "one"),
-    "pulp_floor": ("floor", _EIGHTH, _MULTIPLIES, _WRAPPING_SHIFT),
-    "pulp_half_up": ("half up", _EIGHTH, _MULTIPLIES, _WRAPPING_SHIFT),
-    "ita_half_up": ("half up", "8-bit multiplier, to nearest", _MULTIPLIES, _ONE_SHIFT),
-    "truncate_low_bits": ("floor", _NEAREST_31, _MULTIPLIES, _ONE_SHIFT),
-    "fqvit_m_n": ("half even", "multiplier of at most 8 bits, floored", _MULTIPLIES, _ONE_SHIFT),
-    **{f"dyadic_{name}": (name.replace("_", " "), _NEAREST_31, _MULTIPLIES, _ONE_SHIFT) for name in rounding.ROUNDINGS},
 }
 
 
@@ -77,14 +44,15 @@ def _floored(bits: int) -> Callable[[float], tuple[int, int]]:
     return constants
 
 
+_NEAREST = RESCALINGS[FIXED_POINT_MUL]
 _CONSTANTS: dict[str, Callable[[float], tuple[int, int]]] = {
-    _NEAREST_31: dyadic,
+    NEAREST_31: dyadic,
     "31-bit multiplier, floored": _floored(31),
-    _BINARY32: lambda s: dyadic(float(np.float32(s)), 24),
+    SCALE_32: lambda s: dyadic(float(np.float32(s)), 24),
     "24-bit multiplier, floored": _floored(24),
-    _FIFTEEN: lambda s: dyadic(s, 15),
+    NEAREST_15: lambda s: dyadic(s, 15),
     "15-bit multiplier, floored": _floored(15),
-    "8-bit multiplier, to nearest": lambda s: dyadic(s, 8),
+    NEAREST_8: lambda s: dyadic(s, 8),
     "8-bit multiplier, floored": _floored(8),
     "binary64 scale, exact": lambda s: dyadic(s, 53),
 }
@@ -95,7 +63,7 @@ def rule_hypotheses(dialect: str) -> list[Hypothesis]:
     made = [
         Hypothesis(
             rule if ends == due else f"{rule}, but {ends}",
-            _properties(rule, ends),
+            _words(facts.rounding.words, facts, ends),
             _of_rule(rule, None if ends == due else ends),
             ends == due,
         )
@@ -105,21 +73,23 @@ def rule_hypotheses(dialect: str) -> list[Hypothesis]:
     ]
     known = {tuple(h.properties.values()) for h in made}
     for constants, mode, ends in product(_CONSTANTS, rounding.ROUNDINGS, _ENDS):
-        if ends != _SATURATES and constants != _NEAREST_31:
+        if ends != _SATURATES and constants != NEAREST_31:
             continue
-        words = _properties("dyadic_" + mode, ends) | {"constants": constants}
+        words = _words(mode.replace("_", " "), _NEAREST, ends) | {"constants": constants}
         if tuple(words.values()) not in known:
             name = f"{mode.replace('_', ' ')} with a {constants}" + (f", {ends}" if ends != _SATURATES else "")
             made.append(Hypothesis(name, words, _of_parts(constants, mode, ends), False))
     for mode in rounding.ROUNDINGS:
-        words = _properties("dyadic_" + mode, _SATURATES) | {"arithmetic": "multiplies by m / 2**e in binary64"}
+        words = _words(mode.replace("_", " "), _NEAREST, _SATURATES) | {"arithmetic": "multiplies by m / 2**e in binary64"}
         made.append(Hypothesis(f"{mode.replace('_', ' ')} with the product in binary64", words, _in_binary64(mode), False))
     return made
 
 
-def _properties(rule: str, ends: str) -> dict[str, str]:
-    mode, constants, arithmetic, shifts = _FACTS[rule]
-    return {"rounding": mode, "constants": constants, "arithmetic": arithmetic, "shifts": shifts, "saturation": ends}
+def _words(mode: str, rule: Rule, ends: str) -> dict[str, str]:
+    """The properties of `rule` when it rounds by `mode` and treats its ends so."""
+    arithmetic = rule.arithmetic
+    facts = {"constants": rule.multiplier.words, "arithmetic": arithmetic.words, "shifts": arithmetic.shifts}
+    return {"rounding": mode, **facts, "saturation": ends}
 
 
 def _of_rule(rule: str, ends: str | None) -> Callable[[Plan, list[Any]], Any]:
@@ -148,8 +118,8 @@ def _ended(rounded: Any, plan: Any, ends: str) -> Any:
 
 
 def _ratio(plan: Any) -> float:
-    scale_out = float(np.float32(plan.scale_out)) if plan.dialect == "ibert" else plan.scale_out
-    return float(Fraction(plan.scale_in) / Fraction(scale_out))
+    factors: Factors = of(plan).facts.factors
+    return factors.ratio(plan.scale_in, plan.scale_out)
 
 
 def _of_parts(constants: str, mode: str, ends: str) -> Callable[[Plan, list[Any]], Any]:
@@ -197,7 +167,9 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     if space is None:
         return
     rule = domain["rule"]
-    bits = [b for b in (32, 48) if b <= RESCALINGS[rule].input_bits]
+    most = RESCALINGS[rule].input_bits
+    bits = [b for b in (32, 48) if b <= most] or [most]
+    narrow = sorted({facts.input_bits for facts in RESCALINGS.values() if facts.input_bits < bits[0]})  # where those rules have plans
     scales = [(s, 1.0) for s in _RATIOS] + [(s * 0.75, 0.75) for s in _RATIOS[:4]]
     if "scale_in" in domain or "scale_out" in domain:
         scales = list(product(_listed(domain.get("scale_in"), _RATIOS), _listed(domain.get("scale_out"), (1.0, 0.75))))
@@ -205,7 +177,7 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     plans: dict[Plan, None] = {}
     for n, (scale_in, scale_out) in enumerate(scales):
         for output_bits, output_signed, zero_point in shapes[: 5 if n < 3 else 2]:
-            for input_bits in _clamped(bits, domain.get("input_bits"))[: 2 if n < 5 else 1]:
+            for input_bits in [*_clamped(bits, domain.get("input_bits"))[: 2 if n < 5 else 1], *_clamped(narrow, domain.get("input_bits"))]:
                 given = {"rule": rule, "scale_in": scale_in, "scale_out": scale_out, "input_bits": input_bits}
                 given |= {"output_bits": _allowed(output_bits, domain.get("output_bits")), "output_signed": output_signed}
                 given |= {"zero_point": _allowed(zero_point, domain.get("zero_point"))}
@@ -243,6 +215,13 @@ def _allowed(wished: int, allowed: Any) -> int:
     return wished if wished in values else values[0]
 
 
+_SEARCHED = tuple(
+    next(name for name, rule in RESCALINGS.items() if rule.multiplier.words == words and rule.arithmetic.product == "exact")
+    for words in (NEAREST_31, SCALE_32)
+)
+"""The first rules that round an exact product by a long multiplier: inputs nearest to their ties are searched for."""
+
+
 def _directed(d: Definition, plan: Any) -> NDArray[np.int64]:
     points: list[int] = []
     lo, hi = plan.input_range
@@ -252,7 +231,7 @@ def _directed(d: Definition, plan: Any) -> NDArray[np.int64]:
             continue
         points += d.points(theirs)
         points += _near_ties(theirs.multiplier, theirs.shift, hi)
-        if rule in ("dyadic_half_even", "xnn_rndnu"):
+        if rule in _SEARCHED:
             points += _nearest_ties(theirs.multiplier, theirs.shift, hi)
         for size in (1 << 31, 1 << 30, 1 << 24):  # where a shifted or multiplied input leaves 32 bits, or a rescaled one
             points += [
@@ -290,21 +269,11 @@ def _nearest_ties(m: int, e: int, hi: int) -> list[int]:
     return [int(v) for v in q[order[max(middle - 4, 0) : middle + 4]]]
 
 
-_EQUAL: dict[frozenset[str], str] = {
-    frozenset({"xnn_fp32", "float_scale"}): "clamping to integers before or after rounding to an integer is the same",
-    frozenset({"single_rounding", "dyadic_half_up"}): "the same formula and multiplier wherever single_rounding has a shift",
-    frozenset({"half_even_shift", "dyadic_half_even"}): "half_even_shift exists for powers of two only, where both round x / 2**k once",
-    frozenset({"half_even_shift", "fqvit_m_n"}): "for powers of two up to 1 the multiplier of FQ-ViT is exact",
-    frozenset({"tvm_tonearest", "dyadic_half_away"}): "they differ for negative scales only",
-    frozenset({"gemmlowp_double", "tosa_double_round"}): "they differ only where x << left leaves 32 bits",
-    frozenset({"reduced_multiplier_i64", "cmsis_requantize_s64"}): "they differ only where the rescaled value leaves 31 bits",
-    frozenset({"dyadic_floor", "truncate_low_bits"}): "they differ only where the output saturates or wraps",
-}
-
-
 def why_alike(a: str, b: str, candidates: int) -> str:
     """Why two hypotheses cannot be told apart."""
-    known = _EQUAL.get(frozenset({a, b})) or next((mutant(x).equivalent for x in (a, b) if "/" in x and mutant(x).equivalent), "")
-    if not known and "half_even_shift" in (a, b):
-        known = "half_even_shift exists for powers of two only"
+    known = next((RESCALINGS[x].alike[y] for x, y in ((a, b), (b, a)) if x in RESCALINGS and y in RESCALINGS[x].alike), "")
+    known = known or next((mutant(x).equivalent for x in (a, b) if "/" in x and mutant(x).equivalent), "")
+    rare = next((x for x in (a, b) if x in RESCALINGS and RESCALINGS[x].multiplier.powers_of_two), "")
+    if not known and rare:
+        known = f"{rare} exists for powers of two only"
     return known or f"no difference on any of {candidates:,} candidates of the declared domain"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...ops.base import Plan
-from .base import Book, Formula, Run, Steps
+from ..ops.base import Plan
+from .mutants import Book, Formula, Run, Steps
 
 POISON = 0x5A
 """What a lane holds that nobody wrote."""
@@ -93,6 +93,11 @@ def _by_row(run: Run, plan: Plan, *operands: Any) -> Steps:
     }
 
 
+def first_lane(book: Book) -> None:
+    """A thread too few, by all but one."""
+    book.kernel("first-lane", "writes the first lane only", _first)
+
+
 def accumulates(book: Book) -> None:
     """An output buffer that is added to and was not cleared."""
     book.remembering("accumulates", "adds to what the launch before left in its output", _accumulating)
@@ -100,15 +105,15 @@ def accumulates(book: Book) -> None:
 
 def stale_plan(book: Book) -> None:
     """Constants uploaded once."""
-    book.remembering("stale-plan", "uses the constants of the launch before", _stale, step=next(iter(book.formulas)))
+    book.remembering("stale-plan", "uses the constants of the launch before", _stale, step=book.first)
 
 
 def element(book: Book, plan_matters: bool = True) -> None:
     """The mistakes of a kernel with a thread per element."""
     book.kernel("tail", f"does not write the lanes behind the last whole tile of {TILE}", _tail)
     book.kernel("one-block", f"writes the first {BLOCK} lanes only", _one_block)
-    book.kernel("first-lane", "writes the first lane only", _first)
-    book.kernel("one-ahead", "reads each lane one place on", _ahead, step=next(iter(book.formulas)))
+    first_lane(book)
+    book.kernel("one-ahead", "reads each lane one place on", _ahead, step=book.first)
     accumulates(book)
     if plan_matters:
         stale_plan(book)
@@ -116,12 +121,12 @@ def element(book: Book, plan_matters: bool = True) -> None:
 
 def channel_by_row(book: Book) -> None:
     """The per-channel constants indexed by the wrong axis."""
-    book.kernel("channel-by-row", "takes the constants of a channel by the number of the row", _by_row, step=next(iter(book.formulas)))
+    book.kernel("channel-by-row", "takes the constants of a channel by the number of the row", _by_row, step=book.first)
 
 
 def wrong_stride(book: Book) -> None:
     """An operand's strides ignored."""
-    book.kernel("wrong-stride", "reads its operand as if it were contiguous, whatever its strides", _stride, step=next(iter(book.formulas)))
+    book.kernel("wrong-stride", "reads its operand as if it were contiguous, whatever its strides", _stride, step=book.first)
 
 
 def in_place(book: Book) -> None:

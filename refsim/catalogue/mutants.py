@@ -1,4 +1,8 @@
-"""What a mutant is, and the books in which an op's formulas and its mutants are written down."""
+"""Mutants: implementations of every op with one known mistake each, which a suite worth its name tells from the op.
+
+A run is restated as one formula per intermediate (`Book`). A mutant replaces one formula, or fields of the plan, or does something to
+the launch as a whole; everything behind the mistake is computed from it, as an implementation that has the mistake would.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...arithmetic import rounding
-from ...arithmetic.primitives import bit_length
-from ...carriers.tiles import decompose
-from ...errors import PlanError
-from ...ops.base import DEFINITIONS, Definition, Plan, arrays
-from ...plans import unproven
+from ..arithmetic import rounding
+from ..carriers.tiles import decompose
+from ..carriers.words import bit_length
+from ..errors import PlanError, UsageError
+from ..ops.base import Definition, Plan, arrays
+from ..plans import unproven
+from ..registry import definitions
 
 LEVELS = ("data", "arithmetic", "kernel")
 
@@ -27,6 +32,7 @@ Steps: TypeAlias = dict[str, Any]
 Formula: TypeAlias = Callable[[Any], Any]
 """An intermediate from a namespace of the plan's fields, the operands and the intermediates before it."""
 Run: TypeAlias = Callable[..., Steps]
+Due: TypeAlias = Callable[[Any], str] | None
 Launch: TypeAlias = Callable[..., Steps]
 """``launch(run, plan, *operands)`` with `run` the op without a mistake."""
 
@@ -50,6 +56,8 @@ class Mutant:
         "", or the proof that no input tells it from the op.
     remembers : bool
         Whether its answer depends on the launches before.
+    due : callable or None
+        Plan to what the op does instead, in words, where `mistake` cannot say it: a rounding that the plan chooses.
     """
 
     id: str
@@ -60,6 +68,7 @@ class Mutant:
     mistake: str
     equivalent: str = ""
     remembers: bool = False
+    due: Callable[[Any], str] | None = field(default=None, repr=False, compare=False)
     launch: Callable[..., Steps] = field(default=lambda *_: {}, repr=False, compare=False)
 
     def trace(self, plan: Plan, *operands: Any) -> Steps:
@@ -79,16 +88,21 @@ class Book:
     Attributes
     ----------
     definition : Definition
+        The op and the dialect, which name its mutants.
     formulas : dict of str to callable
         Named as the op's steps, in order.
     mutants : list of Mutant
     """
 
-    def __init__(self, op: str, dialect: str, formulas: Mapping[str, Formula]) -> None:
-        self.definition: Definition = DEFINITIONS[op, dialect]
+    def __init__(self, definition: Definition, formulas: Mapping[str, Formula]) -> None:
+        self.definition = definition
         self.formulas = dict(formulas)
         self.mutants: list[Mutant] = []
-        BOOKS[op, dialect] = self
+
+    @property
+    def first(self) -> str:
+        """The first intermediate."""
+        return next(iter(self.formulas))
 
     def run(self, plan: Plan, *operands: Any) -> Steps:
         """The op without a mistake."""
@@ -111,20 +125,21 @@ class Book:
             setattr(s, name, steps[name])
         return steps
 
-    def _add(self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False) -> None:
+    def _add(
+        self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False, due: Due = None
+    ) -> None:
         op, dialect = self.definition.key
-        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, launch))
+        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, due, launch))
 
-    def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "") -> None:
+    def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "", due: Due = None) -> None:
         """A mutant with another formula for one intermediate."""
         formulas = {**self.formulas, step: formula}
-        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands))
+        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands), due=due)
 
     def carried(self, slug: str, mistake: str, hold: Formula) -> None:
         """A mutant that passes every intermediate through `hold`."""
         formulas = {name: _held(formula, hold) for name, formula in self.formulas.items()}
-        first = next(iter(formulas))
-        self._add("arithmetic", first, slug, mistake, "", lambda plan, *operands: self._evaluate(formulas, plan, operands))
+        self._add("arithmetic", self.first, slug, mistake, "", lambda plan, *operands: self._evaluate(formulas, plan, operands))
 
     def data(self, step: str, slug: str, mistake: str, fields: Callable[[Any], Mapping[str, Any]], equivalent: str = "") -> None:
         """A mutant with other integers in its plan: `fields` takes the plan and returns those that differ."""
@@ -161,8 +176,65 @@ class _Remembering:
         self._former = None
 
 
-BOOKS: dict[tuple[str, str], Book] = {}
-"""By op and dialect."""
+# ---------------------------------------------------------------------------------------------------------------- the catalogue
+
+Writer: TypeAlias = Callable[[Definition], Book]
+_WRITERS: dict[Any, Writer] = {}
+_BOOKS: dict[tuple[str, str], Book] = {}
+
+
+def restates(*runs: Any) -> Callable[[Writer], Writer]:
+    """Register the decorated function as what writes the book of every definition with one of these runs, whatever its name; without
+    a run, of those that have none of their own."""
+
+    def register(write: Writer) -> Writer:
+        for run in runs or (None,):
+            if run in _WRITERS:
+                raise ValueError(f"{getattr(run, '__name__', 'any run')} has a book already")
+            _WRITERS[run] = write
+        return write
+
+    return register
+
+
+def has_own_book(d: Definition) -> bool:
+    """Whether the run of a definition is restated, so that its formulas have mutants; else it has those of any op only."""
+    return d.run in _WRITERS
+
+
+def book_of(d: Definition) -> Book:
+    """The book of a definition, written when it is first asked for."""
+    if d.key not in _BOOKS or _BOOKS[d.key].definition is not d:
+        _BOOKS[d.key] = _WRITERS.get(d.run, _WRITERS[None])(d)
+    return _BOOKS[d.key]
+
+
+def mutants(op: str | None = None, dialect: str | None = None, level: str | None = None) -> tuple[Mutant, ...]:
+    """Those of an op, a dialect and a level; of all where none is given. In the order of the catalogue."""
+    return tuple(
+        m
+        for d in definitions()
+        if op in (None, d.name) and dialect in (None, d.dialect)
+        for m in book_of(d).mutants
+        if level in (None, m.level)
+    )
+
+
+def mutant(id: str) -> Mutant:
+    """The mutant of that id.
+
+    Raises
+    ------
+    UsageError
+        There is none; says which there are of that op.
+    """
+    op, _, rest = id.partition("/")
+    found = mutants(op, rest.partition("/")[0])
+    for m in found:
+        if m.id == id:
+            return m
+    known = ", ".join(m.id for m in found) or "op/dialect/slug with op one of " + ", ".join(dict.fromkeys(d.name for d in definitions()))
+    raise UsageError(f"there is no mutant {id!r}; there are {known}")
 
 
 # ------------------------------------------------------------------------------------------------- what mistakes are made of

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
-from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
+from ..ops import axes
+from ..ops.base import Definition, Operand, Plan, arrays
+from ..ops.parameters import Choice, Reals, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 
@@ -88,7 +90,7 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
         if name not in legal:
             continue
         if name == "input_bits" and d.input is not None and name not in space:
-            space[name] = Whole(*d.input.legal)
+            space[name] = Whole(*d.input.widths)
         declared = space.get(name)
         if is_range(allowed):
             lo, hi = allowed
@@ -117,7 +119,7 @@ def is_range(allowed: Any) -> bool:
 def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = None) -> Plan | None:
     """A valid plan of `d` within `domain`; None where the choices made led to none.
 
-    An optional parameter that the others make illegal is left out; an input too wide for the intermediates is narrowed.
+    An optional parameter that the others make illegal is left out; an input too wide for them or for the intermediates is narrowed.
     """
     domain = domain or {}
     space = restricted(d, domain)
@@ -125,8 +127,8 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
         return None
     per_channel = domain.get("per_channel", True) and any(getattr(s, "channels", False) for s in space.values())
     given: dict[str, Any] = {}
-    for name in sorted(space, key=lambda n: n != "length"):  # gamma and beta have as many channels as a row has elements
-        if name not in ("gamma", "beta") or "channels" not in given:
+    for name in sorted(space, key=lambda n: n != "length"):  # what is per channel of a row has as many channels as the row elements
+        if "length" not in given or not getattr(space[name], "channels", False):
             given.setdefault("channels", _channels(source, per_channel, given.get("length")))
         given[name] = draw_parameter(source, space[name], given["channels"], bool(domain.get("float32_scales")))
     given.pop("channels", None)
@@ -134,16 +136,17 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
     for _ in range(12):
         try:
             return make_plan(d.name, dialect=d.dialect, **given)
-        except WidthError:
+        except PlanError as error:
+            if not isinstance(error, WidthError) and error.argument != "input_range":
+                if error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
+                    return None
+                del given[error.argument]
+                continue
             if given.get("input_bits", 0) <= 4 or (
                 is_range(domain.get("input_bits")) and given["input_bits"] - 3 < domain["input_bits"][0]
             ):
                 return None
             given["input_bits"] -= 3
-        except PlanError as error:
-            if error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
-                return None
-            del given[error.argument]
     return None
 
 
@@ -190,8 +193,7 @@ def directed(plan: Plan, base: Sequence[int] = (), operand: Operand | None = Non
     d = of(plan)
     operand = operand or d.operands[0]
     lo, hi = operand.range(plan)
-    points = list(d.points(plan)) if operand is d.operands[0] or d.name == "residual_add" else []
-    near = [v + step for v in (*base, *points) for step in (0, -1, 1)]
+    near = [v + step for v in (*base, *d.points(plan)) for step in (0, -1, 1)]
     return within([*(s * v for v in near for s in (1, -1)), *width_patterns(lo, hi)], lo, hi)
 
 
@@ -285,13 +287,13 @@ def _rows(source: Source, plan: Any, seed: str, base: list[int], count: int) -> 
     shuffled = values[np.argsort(raw_words(seed + "/shuffle", len(values)), kind="stable")]
     rows = np.resize(shuffled, (number, length))
     top = np.resize(within([0, hi, lo, *base, 1, -1], lo, hi), number)
-    if d.name == "i_softmax":  # distances to the maximum: the points, below maxima all over the range
+    if len(d.points(plan)):  # the points of a row are distances from its maximum: below maxima all over the range
         distances = np.resize(np.minimum(lanes(plan, seed + "/distance", number * length, base), 0), (number, length))
         part = number // 2
         rows[:part] = np.clip(top[:part, None].astype(object) + distances[:part], lo, hi).astype(np.int64)
     small = magnitudes(seed + "/small", number * length, max(lo, -300), min(hi, 300)).reshape(number, length)
     rows[number * 3 // 4 :] = small[number * 3 // 4 :]
-    kinds = _row_kinds(lo, hi, length)
+    kinds = row_kinds(lo, hi, length)
     rows[: len(kinds)] = kinds[:number]
     rows = legal_rows(plan, rows)
     if len(d.operands) == 1:
@@ -299,7 +301,7 @@ def _rows(source: Source, plan: Any, seed: str, base: list[int], count: int) -> 
     return [rows, _mask(source.integer(0, 4), seed, number, length)]
 
 
-def _row_kinds(lo: int, hi: int, length: int) -> NDArray[np.int64]:
+def row_kinds(lo: int, hi: int, length: int) -> NDArray[np.int64]:
     """Constant rows, one-hot rows of both signs, alternating, all-minimum and rising rows."""
     step = np.arange(length)
     one_hot = np.where(step == length // 2, hi, lo)
@@ -349,27 +351,47 @@ def _matrix(source: Source, seed: str, shape: tuple[int, ...], lo: int, hi: int)
     return raw_integers(seed, count, lo, hi).reshape(shape)
 
 
-def _product(source: Source, plan: Any, seed: str) -> list[Any]:
+def shares_matrix(d: Definition) -> bool:
+    """Whether a product's second operand has no batch axes: a layer's weights, the same for all rows."""
+    return not all(axes.parse(o.shape).batched for o in d.operands)
+
+
+def open_axes(plan: Plan) -> list[str]:
+    """Axes of the operands, in order, whose length the launch decides."""
     d = of(plan)
-    first, second = d.operands[0].range(plan), d.operands[1].range(plan)
-    rows = source.integer(1, 33)
-    if d.name == "linear":
-        lead = [(rows,), (2, rows), ()][source.integer(0, 2)]
-        q = _matrix(source, seed + "/q", (*lead, plan.in_features), *first)
-        weight = _matrix(source, seed + "/weight", (plan.out_features, plan.in_features), *second)
-        bias = None
-        if source.integer(0, 3):
-            bias = lanes(plan, seed + "/bias", plan.out_features, (), d.operands[2])[-plan.out_features :]
-        return [q, weight, bias]
-    lead = [(), (2,), (2, 3)][source.integer(0, 2)]
-    columns = source.integer(1, 17)
-    return [
-        _matrix(source, seed + "/a", (*lead, rows, plan.length), *first),
-        _matrix(source, seed + "/b", (*lead, plan.length, columns), *second),
-    ]
+    names = dict.fromkeys(name for o in d.operands for name in axes.inner(plan, o.shape))
+    return [name for name in names if axes.length(d, plan, name) is None]
+
+
+def sizes(plan: Plan, lead: tuple[int, ...], opened: Sequence[int] = ()) -> axes.Sizes:
+    """The lengths of a launch's axes: `lead` for the leading ones, `opened` for those that the plan leaves open."""
+    d = of(plan)
+    given = {name: axes.length(d, plan, name) for o in d.operands for name in axes.inner(plan, o.shape)}
+    free = dict(zip(open_axes(plan), opened, strict=False))
+    return axes.Sizes(lead, free | {name: length for name, length in given.items() if length is not None})
+
+
+def _product(source: Source, plan: Any, seed: str) -> list[Any]:
+    d, rows = of(plan), source.integer(1, 33)
+    lead = ([(rows,), (2, rows), ()] if shares_matrix(d) else [(), (2,), (2, 3)])[source.integer(0, 2)]
+    launch = sizes(plan, lead, [source.integer(1, 17) if i else rows for i in range(len(open_axes(plan)))])
+    operands: list[Any] = []
+    for operand in d.operands:
+        shape, name = launch.shape(plan, operand.shape), f"{seed}/{operand.name}"
+        if not operand.optional:
+            operands.append(_matrix(source, name, shape, *operand.range(plan)))
+        elif source.integer(0, 3):
+            count = math.prod(shape)
+            operands.append(lanes(plan, name, count, (), operand)[-count:].reshape(shape))
+        else:
+            operands.append(None)
+    return operands
 
 
 def _gather(source: Source, plan: Any, seed: str) -> list[Any]:
-    shape = [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)]
-    ids = raw_integers(seed + "/ids", math.prod(shape), 0, plan.num_embeddings - 1).reshape(shape)
-    return [ids, raw_integers(seed + "/table", plan.num_embeddings * plan.embedding_dim, -128, 127).reshape(plan.num_embeddings, -1)]
+    launch = sizes(plan, [(7,), (2, 5), (), (1, 33)][source.integer(0, 3)])
+    drawn = []
+    for operand in of(plan).operands:
+        shape = launch.shape(plan, operand.shape)
+        drawn.append(raw_integers(f"{seed}/{operand.name}", math.prod(shape), *operand.range(plan)).reshape(shape))
+    return drawn

@@ -1,4 +1,4 @@
-"""Mutants of the embedding."""
+"""How an embedding goes wrong: ids that are narrowed, off by one or read twice, tables read by columns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,62 @@ from typing import Any
 
 import numpy as np
 
-from ...ops.base import Plan
-from . import kernels
-from .base import Book, Formula, Run, Steps
+from ..arithmetic import raw_integers
+from ..ops.base import Definition, Plan
+from ..ops.embedding import embedding
+from . import generic, kernels
+from .bins import Bins, bins, first, ranges
+from .family import Draft, Key, family
+from .mutants import Book, Formula, Run, Steps, restates
+
+# -------------------------------------------------------------------------------------------------------------- families
+
+generic.needs("embedding", num_embeddings=5, embedding_dim=3)
+
+
+@family(
+    "embedding",
+    "tables",
+    ["one", "two", "byte", "beyond-byte", "beyond-short", "wide", "axes", "scalar", "repeated", "empty", "all-rows", "odd"],
+    ["gather"],
+    place=33,
+)
+def tables(key: Key) -> Draft:
+    """Tables of 1, 2, 256, 257 and 32 769 rows, of 1 to 768 columns; first and last row; repeated ids; a single id; none."""
+    rows, width, ids = {
+        "one": (1, 5, [0, 0]),
+        "two": (2, 3, [1, 0, 1, 1]),
+        "byte": (256, 2, [0, 127, 128, 255]),
+        "beyond-byte": (257, 4, [0, 127, 128, 255, 256, 1]),
+        "beyond-short": (32769, 1, [0, 255, 256, 32767, 32768, 1]),
+        "wide": (4, 768, [3, 0, 2]),
+        "axes": (11, 3, np.arange(24).reshape(2, 3, 4) % 11),
+        "scalar": (9, 7, 8),
+        "repeated": (6, 4, [5] * 9),
+        "empty": (4, 3, np.zeros((0, 2))),
+        "all-rows": (33, 31, np.arange(33)[::-1]),
+        "odd": (13, 17, np.arange(13) * 5 % 13),
+    }[key.name]
+    plan = key.plan(num_embeddings=rows, embedding_dim=width)
+    return plan, [np.asarray(ids, dtype=np.int64), raw_integers(key.id, rows * width, -128, 127).reshape(rows, width)], ()
+
+
+# ------------------------------------------------------------------------------------------------------------------ bins
+
+
+@bins("embedding")
+def rows(d: Definition) -> Bins:
+    return {
+        "row-first": lambda case: first(case) == 0,
+        "row-last": lambda case: first(case) == case.plan.input_range[1],
+        **ranges(first, [1, 127, 128, 255, 256, 32767, 32768], "id"),
+        "ids-scalar": lambda case: first(case).ndim == 0,
+        "ids-repeated": lambda case: len(np.unique(first(case))) < first(case).size,
+        "table-one-row": lambda case: case.plan.input_range[1] == 0,
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------- mutants
 
 
 def _rows(change: Formula) -> Formula:
@@ -41,8 +94,9 @@ def _take(s: Any) -> Any:
     return np.take(s.table, s.ids, axis=0)
 
 
-for _dialect in ("ibert", "paper"):
-    book = Book("embedding", _dialect, {"out": _take})
+@restates(embedding)
+def mutants(d: Definition) -> Book:
+    book = Book(d, {"out": _take})
     book.wrong("out", "from-1", "counts rows from 1", _rows(lambda s: s.ids - 1))
     book.wrong("out", "next-row", "takes the row behind", _rows(lambda s: s.ids + 1))
     book.wrong("out", "8-bit-ids", "takes 8 bits of an id", _rows(lambda s: s.ids & 0xFF))
@@ -72,3 +126,4 @@ for _dialect in ("ibert", "paper"):
     )
     kernels.accumulates(book)
     kernels.wrong_stride(book)
+    return book

@@ -1,0 +1,222 @@
+"""How a residual add goes wrong: rounding the sum for the addends, ties of either addend, saturation too early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..arithmetic import Signed, divide, multiply_shift_round, saturate, wrap
+from ..ops.base import Definition, arrays
+from ..ops.residual_add import residual_add
+from . import generic, kernels
+from .bins import Bins, Case, bins, first, one_of, saturation, signs, ties
+from .draw import lanes, magnitudes
+from .family import Draft, Key, domain, family, fitting, ints, shuffled, spread
+from .mutants import ROUNDINGS, Book, Formula, carriers, changed, first_channel, restates, wrap32
+from .requantize import every_shift, fraction, tiny_and_extreme
+from .requantize import shifts as shifts_of_requantize
+
+# -------------------------------------------------------------------------------------------------------------- families
+
+generic.needs("residual_add", scale_in=0.0371, scale_residual=0.0913, scale_out=0.25)
+generic.random.also("residual_add", keys=range(16))
+
+
+@generic.domain8.instead("residual_add")
+def domain8(key: Key) -> Draft:
+    scales = spread(key.d, 12, key.index, "scale_in"), spread(key.d, 12, 11 - key.index, "scale_residual")
+    plan = key.plan(scale_in=scales[0], scale_residual=scales[1], scale_out=2.0 ** -(key.index % 9), residual_bits=8, input_bits=8)
+    return plan, [domain(plan), shuffled(domain(plan), key.id)], ()
+
+
+@generic.points.instead("residual_add")
+def points(key: Key) -> Draft:
+    scales = spread(key.d, 6, key.index, "scale_in"), -spread(key.d, 6, 5 - key.index, "scale_residual")
+    given = {"scale_in": scales[0], "scale_residual": scales[1], "scale_out": 0.25, "output_bits": (22, 16, 8)[key.index % 3]}
+    plan = fitting(key, generic.WIDTHS, **given)
+    residual = lanes(plan, f"{key.id}/residual", 300, operand=key.d.operands[1])
+    return plan, [lanes(plan, key.id, 300)[:300], shuffled(residual[:300], f"{key.id}/pair")], ()
+
+
+@generic.shapes.instead("residual_add")
+def shapes(key: Key) -> Draft:
+    return generic.in_shape(key, input_bits=12, scale_in=2**-4, scale_out=0.1875, scale_residual=0.3, residual_bits=12)
+
+
+@generic.channels.instead("residual_add")
+def channels(key: Key) -> Draft:
+    scales = generic.channel_scales(key, "scale_in", signed=True)
+    other = [0.01 * (i + 1) for i in range(len(scales))] if key.index else 0.03
+    plan = fitting(key, (16, 12, 10, 8), scale_in=scales, scale_residual=other, scale_out=2**-7, residual_bits=16)
+    return generic.over_channels(key, scales, plan)
+
+
+@shifts_of_requantize.instead("residual_add")
+def shifts(key: Key) -> Draft:
+    factors, bits = every_shift(key)
+    given = {"scale_residual": factors[::-1], "residual_bits": 24, "input_bits": min(bits, 32)}
+    plan: Any = key.plan(scale_in=factors, scale_out=1.0, output_bits=32, **given)
+    q = tiny_and_extreme(plan)
+    return plan, [q, np.clip(q[::-1], *plan.residual_range)], ()
+
+
+@family("residual_add", "ties", range(6), ["tie", "saturation"], place=16)
+def residual_ties(key: Key) -> Draft:
+    """Both addends on ties: rounding each separately differs from rounding the sum."""
+    scales = ((0.5, 0.5), (0.25, 0.5), (-0.5, 0.5), (0.75, 0.25), (0.5, -0.125), (1.5, 0.0625))[key.index]
+    bits = (8, 16, 22)[key.index % 3]
+    plan = key.plan(scale_in=scales[0], scale_residual=scales[1], scale_out=1.0, output_bits=bits, residual_bits=26, input_bits=26)
+    grid = np.arange(-9, 10)
+    a, b = (x.reshape(-1) for x in np.meshgrid(grid, grid))
+    top = (1 << (bits - 1)) * 4
+    edge = ints(v for base in (top, -top, top // 2, -top // 2) for v in range(base - 4, base + 5))
+    return plan, [np.concatenate([a, edge, edge]), np.concatenate([b, np.zeros_like(edge), edge[::-1]])], ()
+
+
+@family("residual_add", "wide-sums", range(2), ["output-width", "extreme"], place=41)
+def wide_sums(key: Key) -> Draft:
+    """Operands and outputs of 32 bits at factors of full mantissas, in which the last bit of a multiplier shows."""
+    plan = key.plan(
+        scale_in=(0.7316251, -0.61803399)[key.index],
+        scale_residual=(0.3777777, 0.91234567)[key.index],
+        scale_out=1.25,
+        residual_bits=32,
+        output_bits=32,
+    )
+    q = magnitudes(key.id, 100, *plan.input_range)
+    return plan, [q, shuffled(magnitudes(f"{key.id}/residual", 100, *plan.input_range), f"{key.id}/pair")], ()
+
+
+@family("residual_add", "limits", ["least", "greatest"], ["limits"], place=45)
+def limits(key: Key) -> Draft:
+    """The fewest and the most bits of both operands."""
+    small = key.name == "least"
+    given = dict(zip(("input_bits", "residual_bits", "output_bits"), (2, 2, 2) if small else (64, 64, 32), strict=True))
+    plan = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0 if small else 2.0**32, **given)
+    return plan, [magnitudes(f"{key.id}/{o.name}", 24, *o.range(plan)) for o in key.d.operands], ()
+
+
+# ------------------------------------------------------------------------------------------------------------------ bins
+
+
+@bins("residual_add")
+def ties_and_saturation(d: Definition) -> Bins:
+    a = ties(lambda case: fraction(case, 0, "multiplier", "shift"), "tie")
+    b = ties(lambda case: fraction(case, 1, "multiplier_residual", "shift_residual"), "tie-residual")
+
+    def both(case: Case) -> Any:
+        return np.any([f(case) for f in a.values()], axis=0) & np.any([f(case) for f in b.values()], axis=0)
+
+    return {
+        **signs(first, "input"),
+        **signs(lambda case: case.operands[1], "residual"),
+        **a,
+        **b,
+        "tie-both": both,
+        **saturation(lambda case: case.steps["total"], "saturation"),
+        **one_of(lambda case: arrays(case.plan).output_bits, (8, 16, 22), "output-bits"),
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------- mutants
+
+
+def _a(s: Any, rule: str = "half_even") -> Any:
+    return multiply_shift_round(s.q, s.multiplier, s.shift, rule)
+
+
+def _b(s: Any, rule: str = "half_even") -> Any:
+    return multiply_shift_round(s.residual, s.multiplier_residual, s.shift_residual, rule)
+
+
+def _once(s: Any) -> Any:
+    """The sum of both products, rounded once."""
+    top = np.maximum(np.maximum(s.shift, s.shift_residual), 1)
+    terms = (
+        np.asarray(s.q, dtype=object) * np.asarray(s.multiplier, dtype=object),
+        np.asarray(s.residual, dtype=object) * np.asarray(s.multiplier_residual, dtype=object),
+    )
+    up = [np.asarray(1, dtype=object) << np.asarray(top - e, dtype=object) for e in (s.shift, s.shift_residual)]
+    total = terms[0] * up[0] + terms[1] * up[1]
+    whole = divide(np.asarray(total, dtype=object), np.asarray(1, dtype=object) << np.asarray(top, dtype=object), "half_even")
+    return np.clip(whole, -(1 << 62), 1 << 62).astype(np.int64)
+
+
+def _narrow(s: Any, x: Any) -> Any:
+    return saturate(x, Signed(s.output_bits))
+
+
+def _by(function: Callable[..., Any], rule: str) -> Formula:
+    return lambda s: function(s, rule)
+
+
+def _cut_factor(fields: tuple[str, str], bits: int) -> Any:
+    """A factor with its mantissa cut to `bits` bits."""
+
+    def cut(m: int) -> int:
+        places = max(abs(m).bit_length() - bits, 0)
+        return (abs(m) >> places << places) * (1 if m > 0 else -1)
+
+    return changed(fields[0], cut)
+
+
+@restates(residual_add)
+def mutants(d: Definition) -> Book:
+    book = Book(
+        d,
+        {"rounded": _a, "rounded_residual": _b, "total": lambda s: s.rounded + s.rounded_residual, "out": lambda s: _narrow(s, s.total)},
+    )
+    for used in ROUNDINGS:
+        if used != "half_even":
+            slug, words = used.replace("_", "-"), f"{used.replace('_', ' ')} ({ROUNDINGS[used]}) where half even is due"
+            book.wrong("rounded", f"rounds-{slug}", f"rounds its operand {words}", _by(_a, used))
+            book.wrong("rounded_residual", f"rounds-residual-{slug}", f"rounds the residual {words}", _by(_b, used))
+    book.wrong(
+        "rounded_residual",
+        "one-factor",
+        "rescales the residual by the operand's factor",
+        lambda s: multiply_shift_round(s.residual, s.multiplier, s.shift),
+    )
+    book.wrong("rounded_residual", "residual-as-is", "does not rescale the residual", lambda s: s.residual)
+    book.wrong("rounded", "saturates-first", "saturates the operand before it adds", lambda s: _narrow(s, _a(s)))
+    book.wrong("rounded_residual", "saturates-residual-first", "saturates the residual before it adds", lambda s: _narrow(s, _b(s)))
+    book.wrong("total", "rounds-once", "adds before it rounds", _once)
+    book.wrong("total", "subtracts", "subtracts the residual", lambda s: s.rounded - s.rounded_residual)
+    book.wrong("total", "no-residual", "forgets the residual", lambda s: s.rounded)
+    book.wrong(
+        "total",
+        "wraps-32",
+        "wraps the sum at 32 bits",
+        lambda s: wrap32(s.total if hasattr(s, "total") else s.rounded + s.rounded_residual),
+    )
+    book.wrong("out", "wraps", "wraps into the output's width where saturation is due", lambda s: wrap(s.total, Signed(s.output_bits)))
+    book.wrong(
+        "out",
+        "symmetric",
+        "saturates at one above the least integer",
+        lambda s: np.maximum(_narrow(s, s.total), 1 - (1 << (s.output_bits - 1))),
+    )
+    book.wrong(
+        "out",
+        "top-off",
+        "saturates at one below the greatest integer",
+        lambda s: np.minimum(_narrow(s, s.total), (1 << (s.output_bits - 1)) - 2),
+    )
+    book.wrong("out", "eight-bits", "saturates at 8 bits, whatever the output's width", lambda s: np.clip(s.total, -128, 127))
+    book.data("rounded", "m-24-bits", "keeps 24 bits of the operand's mantissa", _cut_factor(("multiplier", "shift"), 24))
+    book.data(
+        "rounded_residual",
+        "m-residual-24-bits",
+        "keeps 24 bits of the residual's mantissa",
+        _cut_factor(("multiplier_residual", "shift_residual"), 24),
+    )
+    book.data("rounded", "sign-lost", "loses the sign of the operand's factor", changed("multiplier", abs))
+    book.data("rounded_residual", "residual-sign-lost", "loses the sign of the residual's factor", changed("multiplier_residual", abs))
+    book.data("rounded", "one-channel", "uses the factors of channel 0 for every channel", first_channel)
+    carriers(book)
+    kernels.element(book)
+    kernels.channel_by_row(book)
+    kernels.in_place(book)
+    return book
