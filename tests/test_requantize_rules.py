@@ -179,6 +179,11 @@ def fqvit_m_n(x: int, s: float, add: int) -> int:
     return round(Fraction((m if s > 0 else -m) * x + add, 1 << n))
 
 
+def xnn_vcvt(x: int, s: float, add: int) -> int:
+    m = round(Fraction(256) * Fraction(float(fl32(s))))
+    return math.floor(Fraction(x * m + 128, 256))
+
+
 TRANSCRIBED: dict[str, Callable[[int, float, int], int]] = {
     "dyadic_half_even": dyadic(round),
     "dyadic_half_up": dyadic(half_up),
@@ -203,6 +208,7 @@ TRANSCRIBED: dict[str, Callable[[int, float, int], int]] = {
     "ita_half_up": ita_half_up,
     "truncate_low_bits": truncate_low_bits,
     "fqvit_m_n": fqvit_m_n,
+    "xnn_vcvt": xnn_vcvt,
 }
 
 DOMAIN: dict[str, tuple[int, int, bool]] = {
@@ -225,6 +231,7 @@ DOMAIN: dict[str, tuple[int, int, bool]] = {
     "ita_half_up": (-200, 8, False),
     "truncate_low_bits": (-130, 31, True),
     "fqvit_m_n": (-200, 200, True),
+    "xnn_vcvt": (-8, 7, False),
 }
 """Per rule: the real scale s lies in [2**lo, 2**hi); whether it may be negative."""
 
@@ -232,6 +239,7 @@ ADDENDS = {"pulp_floor", "pulp_half_up", "fqvit_m_n"}
 INPUT_BITS = {
     **dict.fromkeys(("dyadic_half_even", "dyadic_half_up", "dyadic_half_away", "dyadic_floor", "dyadic_trunc", "half_even_shift"), 64),
     **dict.fromkeys(("tosa_scale16", "reduced_multiplier_i64", "cmsis_requantize_s64"), 48),
+    "xnn_vcvt": 9,
 }
 WIDTH = {rule: min(INPUT_BITS.get(rule, 32), 32) for rule in TRANSCRIBED}
 """Bits of an input that every rule is tried at; 32 but for the rules of narrow inputs."""

@@ -234,6 +234,13 @@ def _fqvit(s: float) -> tuple[int, int]:
     return (m if s > 0 else -m), n
 
 
+def _vcvt(s: float) -> tuple[int, int]:
+    s = float(np.float32(s))
+    if not 2.0**-8 <= s <= 2.0**7:
+        raise ValueError("scale_in / scale_out from 2**-8 to 2**7, for a multiplier from 1 to 2**15")
+    return round(256 * s), 8
+
+
 NEAREST_31, NEAREST_15, NEAREST_8 = (f"{bits}-bit multiplier, to nearest" for bits in (31, 15, 8))
 SCALE_32 = "binary32 scale"
 _TWICE_ROUNDED = "16-bit multiplier, twice rounded"
@@ -660,6 +667,19 @@ RESCALINGS: dict[str, Rule] = _listed(
             signed=True,
             wraps=False,
             alike={"half_even_shift": "for powers of two up to 1 the multiplier of FQ-ViT is exact"},
+        ),
+        Rule(
+            name="xnn_vcvt",
+            found_in="XNNPACK's convert kernels, qs8 and qu8, which LiteRT runs by default (9 bits: uint8 less a zero point)",
+            formula="m = half_even(256 * s), s in binary32; (x*m + 128) >> 8",
+            multiplier=_multiplier("multiplier with 8 fractional bits, to nearest even", _vcvt),
+            arithmetic=HALF,
+            rounding=once("half_up"),
+            odd=False,
+            input_bits=9,
+            signed=False,
+            wraps=False,
+            alike={},
         ),
     )
 )
