@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import refsim
-from refsim import registry
+from refsim import registry, vectors
 from refsim.arithmetic import row_max
 from refsim.arithmetic.widths import Ints, Register, Signed
 from refsim.catalogue import bins, blocks, draw, example, family, generic, mutants
-from refsim.conformance import laws, score
+from refsim.conformance import laws, score, trial
 from refsim.errors import ContentError
 from refsim.ops.base import DEFINITIONS, QUESTIONS, Definition, Operand, Plan, define
 from refsim.ops.exp import ExpFacts
@@ -124,7 +124,7 @@ def alone(d: Definition, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stranger_gets_golden_vectors(stranger: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`golden generate`, `verify` and `coverage`: families of any op fill the bins of any op."""
     alone(stranger, monkeypatch)
-    made = corpus.generate(tmp_path / "golden")
+    made = vectors.generate(tmp_path / "golden")
     names = {case.id.split("/")[2] for case in made.cases(*stranger.key)}
     assert {"random", "defaults"} < names
     assert names >= ({"points", "shapes", "domain8", "constants"} if stranger.layout == "element" else {"lengths", "uniform", "kinds"})
@@ -132,14 +132,14 @@ def test_a_stranger_gets_golden_vectors(stranger: Definition, tmp_path: Path, mo
     assert counted.lanes > 1000
     assert not counted.empty
     assert list(counted.bins) == list(bins.declared(stranger))
-    assert corpus.verify(tmp_path / "golden").cases == len(made)
+    assert vectors.verify(tmp_path / "golden").cases == len(made)
 
 
 def test_a_stranger_without_its_generic_families_is_refused(stranger: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone(stranger, monkeypatch)
     monkeypatch.setattr(family, "FAMILIES", {("", "defaults"): family.FAMILIES["", "defaults"]})
     with pytest.raises(ContentError, match="no case falls into"):
-        corpus.generate(tmp_path / "golden")
+        vectors.generate(tmp_path / "golden")
 
 
 def test_a_stranger_is_drawn_made_and_explained(stranger: Definition) -> None:
@@ -160,16 +160,16 @@ def test_a_stranger_has_mutants_and_the_suite_notices_them(stranger: Definition,
     found = mutants.mutants(stranger.name)
     assert len(found) >= 12
     assert len({m.id for m in found}) == len(found)
-    for case in score.cases(*stranger.key)[:20]:
+    for case in trial.cases(*stranger.key)[:20]:
         steps = mutants.book_of(stranger).run(case.plan, *case.operands)
         assert all(np.array_equal(steps[name], due) for name, due in case.steps.items())
     survivors = [m.id for m in found if not score.fate(m, "default").killed]
     assert survivors == []
-    score.cases.cache_clear()
+    trial.cases.cache_clear()
 
 
 def test_a_stranger_has_the_checks_of_every_op(stranger: Definition) -> None:
-    assert stranger.name not in score._tests()
+    assert stranger.name not in trial._tests()
     checks = score.fate(mutants.mutants(stranger.name)[0], "quick").checks
     assert set(checks) <= {name.removeprefix("test_") for name in laws.STANDARD}
 
@@ -200,7 +200,7 @@ def test_a_third_dialect_has_all_that_the_one_has_whose_run_it_is(third: dict[tu
         assert list(counted.bins) == list(bins.declared(one)), key
         assert counted.lanes, key
         assert [m.id.split("/")[2] for m in mutants.mutants(*d.key)] == [m.id.split("/")[2] for m in mutants.mutants(*key)], key
-        tests = score._tests()[d.name].values()
+        tests = trial._tests()[d.name].values()
         assert [laws.suitable(t, d) for t in tests] == [laws.suitable(t, one) for t in tests], key
         assert refsim.run(plan, *example.example(plan)).size, key
 
@@ -214,7 +214,7 @@ def test_a_third_dialect_obeys_the_laws_and_its_mutant_does_not(op: str, third: 
             honest = dataclasses.replace(book.mutants[0], launch=book.run)
             assert not score.fate(honest, "quick").killed
             assert score.fate(book.mutants[0], "quick").killed
-    score.cases.cache_clear()
+    trial.cases.cache_clear()
 
 
 # ----------------------------------------------------------------------------------------------------- what must not go unnoticed
