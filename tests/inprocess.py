@@ -21,12 +21,8 @@ import pytest
 from rich.console import Console
 
 from refsim import cli
-from refsim.conformance import client, frames, plugin, process, results, runner, targets, worker
+from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
 from refsim.conformance.verdict import Result, show
-
-assert issubclass(process.Process, client.Worker) and issubclass(
-    results.Offline, client.Worker
-)  # of the real one, whatever stands in for it
 
 
 class Child:
@@ -48,7 +44,7 @@ class Beside(client.Worker):
     """A worker whose target answers in this process: every request and answer is packed and read as for a pipe."""
 
     def _start(self) -> targets.Description:
-        self._target: Any = targets.load(self._spec)
+        self._target: Any = loading.load(self._spec)
         self._process, self._warm = SimpleNamespace(), set()
         return targets.described({"status": "ready", **self._read(frames.packed(targets.describe(self._target), []))[0]})
 
@@ -71,7 +67,7 @@ def here(*, apart: bool = False) -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("CI", "true")
         patch.setattr(runner, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Child}))
         if not apart:
-            patch.setattr(client, "Worker", Beside)
+            patch.setattr(connect, "Worker", Beside)
         patch.setattr(sys, "path", [*sys.path])  # a target's folder is put in front
         yield patch
 

@@ -85,11 +85,12 @@ def draw_plan(d: Any, name: str) -> Any:
     while True:
         try:
             return refsim.plan(d.name, dialect=d.dialect, **given)
-        except refsim.WidthError:
-            if given.get("input_bits", 0) <= 3:
-                return None
-            given["input_bits"] -= 1
         except refsim.PlanError as error:
+            if isinstance(error, refsim.WidthError) or error.argument == "input_range":  # of too many bits, for the rule too
+                if given.get("input_bits", 0) <= 3:
+                    return None
+                given["input_bits"] -= 1
+                continue
             if d.name == "requantize" and error.argument == "scale_in":
                 return None  # a rule that does not take this scale
             if d.name != "requantize" or error.argument not in ("addend", "zero_point"):
