@@ -26,12 +26,12 @@ import refsim
 from refsim.conformance import frames, header
 from refsim.conformance.answers import Broken, Unloadable, as_handed
 from refsim.conformance.connect import connect
+from refsim.conformance.console import show
 from refsim.conformance.kinds import HARMS
 from refsim.conformance.loading import target
 from refsim.conformance.pipe import Judgement, judge, lines, report
 from refsim.conformance.runner import check
 from refsim.conformance.targets import parse
-from refsim.conformance.verdict import show
 from refsim.content import content
 from refsim.errors import UsageError
 from refsim.registry import definitions
