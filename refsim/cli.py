@@ -205,9 +205,11 @@ def check(
     Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete.
     """
     from . import registry
-    from .conformance import runner, verdict
+    from .conformance import runner
+    from .conformance.console import show
     from .conformance.kinds import EFFORTS
     from .conformance.targets import parse
+    from .conformance.verdict import Result
 
     if listing:
         _list()
@@ -219,7 +221,7 @@ def check(
     runner.legal("dialect", dialect or [], registry.dialects())
     for target in targets:
         parse(target)
-    results: list[verdict.Result] = []
+    results: list[Result] = []
     for target in targets:
         with progress(target) as told:
             result = runner.check(
@@ -235,7 +237,7 @@ def check(
                 progress=told,
             )
         results.append(result)
-        verdict.show(result, _CONSOLE)
+        show(result, _CONSOLE)
         runner.write(result, html and _numbered(html, len(results) - 1), statement and _numbered(statement, len(results) - 1))
         if result.interrupted:
             break
