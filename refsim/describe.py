@@ -34,7 +34,6 @@ def markdown() -> str:
         tables.setdefault((d.name, tuple(lines(d))), []).append(d.dialect)
     for (op, rows), dialects in tables.items():
         parts.append(f"## {op} ({', '.join(dialects)})\n\n| parameter | what it is | legal | if left out |\n| --- | --- | --- | --- |\n")
-        parts[-1] += "".join(
-            f"| `{name}` | {doc} | {text.replace('|', chr(92) + '|')} | {otherwise} |\n" for name, doc, text, otherwise in rows
-        )
+        cells = (f"`{name}` | {' | '.join(words.replace('|', chr(92) + '|') for words in rest)}" for name, *rest in rows)
+        parts[-1] += "".join(f"| {cell} |\n" for cell in cells)
     return "\n".join(parts)
