@@ -270,7 +270,7 @@ def due(plan: Any, x: int, scale_in: float) -> int:
 
 
 def scales(rule: str, lo: int, hi: int) -> list[float]:
-    """Scales of [2**lo, 2**hi): few bits (exact ties), 24 bits, 53 bits, mantissas that round up to the next power of two, or lie halfway."""
+    """Scales of [2**lo, 2**hi): few bits (exact ties), 24 and 53 bits, mantissas that round up to the next power of two or lie halfway."""
     words = raw_integers(f"scales of {rule}", 30, 0, (1 << 52) - 1).tolist()
     exponents = raw_integers(f"exponents of {rule}", 30, lo, hi - 1).tolist()
     simple = [math.ldexp(odd, k) for odd, k in zip((1, 1.5, 1.25, 1.75, 1.125, 1.375, 1.875), itertools.cycle((-3, -9, -1, -12)))]
