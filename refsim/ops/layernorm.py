@@ -30,7 +30,7 @@ from .base import (
     legal_reals,
     questions,
 )
-from .constants import WAYS, binary, floor_root, whole
+from .constants import WAYS, binary, floor_root, root_times, whole
 
 
 @questions("i_layernorm")
@@ -107,7 +107,7 @@ def _plan_ibert(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: An
     def constants(g: float, b: float) -> tuple[int, float]:
         if head["constants"] == "exact":  # beta/gamma / (sqrt(C) / 2**30); the scale is rounded once
             ratio = Fraction(b) / Fraction(g) * (1 << 30)
-            return floor_root(ratio * abs(ratio) / length), _root_times(length, Fraction(g) / (1 << 30))
+            return floor_root(ratio * abs(ratio) / length), root_times(length, Fraction(g) / (1 << 30))
         kind = binary(head["constants"])
         unit = np.sqrt(kind(length)) / kind(1 << 30)
         with np.errstate(all="ignore"):
@@ -115,13 +115,6 @@ def _plan_ibert(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: An
 
     bias, out = each(constants, gamma, beta)
     return LayerNormPlan(**head, length=length, shift=shift, gamma=gamma, beta=beta, bias=bias, output_scale=out)
-
-
-def _root_times(n: int, factor: Fraction) -> float:
-    """sqrt(n) * factor rounded once to binary64."""
-    bits = 200
-    root = Fraction(math.isqrt(n << (2 * bits)), 1 << bits)
-    return float(root * factor)
 
 
 class LayerNormPaperSteps(NamedTuple):

@@ -165,6 +165,8 @@ def points_of(plan: Any) -> Sequence[int]:
 
 
 OUTPUT = Output(signed=None)
+SIGNED_RULES = Choice(tuple(name for name, rule in RESCALINGS.items() if rule.signed))
+"""The rules that take a negative factor."""
 
 
 class RequantizeSteps(NamedTuple):
