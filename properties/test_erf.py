@@ -3,30 +3,9 @@
 import numpy as np
 
 from refsim.conformance import laws
-from refsim.conformance.laws import law, premise, require
-from refsim.conformance.subject import Subject
+from refsim.conformance.laws import facts, law, premise, require
 
 OP = "i_erf"
-
-
-def test_golden(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every golden vector."""
-    subject.golden()
-
-
-def test_differential(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
-    subject.differential()
-
-
-def test_exhaustive(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
-    subject.exhaustive()
-
-
-test_batch = law(laws.batch)
-test_repeat = law(laws.repeat)
-test_layouts = law(laws.layouts)
 
 
 def mirrored(plan, q):
@@ -48,11 +27,11 @@ def odd_ibert(evaluate, plan, operands):
     f, g = evaluate(both)
     q_b, q_c = np.asarray(plan.q_b), np.asarray(plan.q_c)
     y = np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c)
-    require(f + g == np.where(y % (1 << 14), -1, 0), q=q, f=f, g=g)
+    require(f + g == np.where(y % (1 << facts(plan).shift), -1, 0), q=q, f=f, g=g)
 
 
-test_odd_paper = law(odd_paper, dialects=("paper",))
-test_odd_ibert = law(odd_ibert, dialects=("ibert",))
+test_odd_paper = law(odd_paper, suits=lambda facts: not facts.shift)
+test_odd_ibert = law(odd_ibert, suits=lambda facts: facts.shift)
 
 
 @law

@@ -1,30 +1,8 @@
 """Conformance of the linear layer."""
 
-from refsim.conformance import laws
 from refsim.conformance.laws import law, premise, remade, require
-from refsim.conformance.subject import Subject
 
 OP = "linear"
-
-
-def test_golden(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every golden vector."""
-    subject.golden()
-
-
-def test_differential(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
-    subject.differential()
-
-
-def test_exhaustive(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
-    subject.exhaustive()
-
-
-test_batch = law(laws.batch)
-test_repeat = law(laws.repeat)
-test_layouts = law(laws.layouts)
 
 
 @law

@@ -6,43 +6,21 @@ import numpy as np
 
 from refsim.arithmetic import raw_integers
 from refsim.conformance import laws
-from refsim.conformance.laws import law, require
-from refsim.conformance.subject import Subject
+from refsim.conformance.laws import facts, law, require
 
 OP = "quantize"
 
 
-def test_golden(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every golden vector."""
-    subject.golden()
-
-
-def test_differential(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
-    subject.differential()
-
-
-def test_exhaustive(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
-    subject.exhaustive()
-
-
-test_batch = law(laws.batch)
-test_repeat = law(laws.repeat)
-test_layouts = law(laws.layouts)
-
-
 def codes(plan):
     """Least and greatest code: symmetric in paper, one less above in ibert."""
-    n = (1 << (plan.output_bits - 1)) - 1
-    return -n, n - (plan.dialect == "ibert")
+    return facts(plan).codes(plan.output_bits)
 
 
 @law
 def test_round_trip(evaluate, plan, operands):
     """quantize(k * S) = k for every code k (in ibert, whose products are of 24 bits, for |k| <= 2**20)."""
     lo, hi = codes(plan)
-    if plan.dialect == "ibert":
+    if facts(plan).reciprocal:
         lo, hi = max(lo, -(1 << 20)), min(hi, 1 << 20)
     drawn = raw_integers(repr(plan.parameters), operands[0].size, lo, hi).reshape(operands[0].shape)
     k = np.where(np.arange(len(drawn)).reshape(-1, *[1] * (drawn.ndim - 1)) % 2, drawn, np.clip(drawn % 64 - 32, lo, hi))
@@ -56,7 +34,7 @@ def test_saturates(evaluate, plan, operands):
     and 2**-20 in ibert (hi one more there: it is what the clip cuts off)."""
     (x,) = operands
     lo, hi = codes(plan)
-    beyond = (1 + (2.0**-20 if plan.dialect == "ibert" else 0)) * -lo * np.asarray(plan.scale)
+    beyond = (1 + (2.0**-20 if facts(plan).reciprocal else 0)) * -lo * np.asarray(plan.scale)
     sign = np.where(np.arange(x.size).reshape(x.shape) % 2, 1, -1)
     with np.errstate(over="ignore"):
         far = np.maximum(np.abs(x.astype(np.float64)), beyond).astype(x.dtype)
@@ -94,7 +72,7 @@ def test_half_a_step(evaluate, plan, operands):
     divisors = [Fraction(int(m)) * Fraction(2) ** int(e) for m, e in zip(*map(np.atleast_1d, (plan.mantissa, plan.exponent)), strict=True)]
     for index in np.ndindex(x.shape):
         factor = divisors[index[-1] if len(divisors) > 1 else 0]
-        real = Fraction(float(x[index])) * factor if plan.dialect == "ibert" else Fraction(float(x[index])) / factor
-        slack = abs(real) / (1 << 24) if plan.dialect == "ibert" else 0
+        real = Fraction(float(x[index])) * factor if facts(plan).reciprocal else Fraction(float(x[index])) / factor
+        slack = abs(real) / (1 << 24) if facts(plan).reciprocal else 0
         error = abs(int(out[index]) - min(max(real, lo), hi))
         assert error <= Fraction(1, 2) + slack, f"x = {float(x[index]).hex()}, out = {out[index]}"

@@ -3,31 +3,9 @@
 import numpy as np
 
 from refsim.arithmetic import raw_words
-from refsim.conformance import laws
-from refsim.conformance.laws import law, require
-from refsim.conformance.subject import Subject
+from refsim.conformance.laws import facts, law, require
 
 OP = "i_softmax"
-
-
-def test_golden(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every golden vector."""
-    subject.golden()
-
-
-def test_differential(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
-    subject.differential()
-
-
-def test_exhaustive(subject: Subject) -> None:
-    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
-    subject.exhaustive()
-
-
-test_batch = law(laws.batch)
-test_repeat = law(laws.repeat)
-test_layouts = law(laws.layouts)
 
 
 def rows(operands):
@@ -66,8 +44,9 @@ def test_sum(evaluate, plan, operands):
     count, total, k = kept.sum(axis=-1), out.sum(axis=-1), plan.output_bits
     require(out >= 0, q=q, out=out)
     require(total <= 1 << k, total=total, count=count)
-    scaled_loss = (count << (32 - k)) + (count * plan.e_max if plan.dialect == "ibert" else 0)
-    require((count == 0) | ((((1 << k) - total) << (32 - k)) < scaled_loss), total=total, count=count)
+    bits = facts(plan).reciprocal or 32
+    scaled_loss = (count << (bits - k)) + (count * plan.e_max if facts(plan).reciprocal else 0)
+    require((count == 0) | ((((1 << k) - total) << (bits - k)) < scaled_loss), total=total, count=count)
 
 
 @law
@@ -89,11 +68,10 @@ def test_order_preserving(evaluate, plan, operands):
 
 def disorder(plan):
     """By how much an output may exceed that of a greater score."""
-    if plan.dialect == "paper":
-        top, foot = plan.q_b**2 + plan.q_c, (1 - plan.q_ln2 + plan.q_b) ** 2 + plan.q_c
-        return -(-(max((top >> 1) - foot, 0) << plan.output_bits) // plan.e_max)
-    foot = (plan.x0 + 1) * (plan.x0 + 1 + plan.q_b) + plan.q_c
-    return -(-(1 << plan.output_bits) // plan.e_max) if plan.q_c > 2 * foot else 0
+    top, foot = (facts(plan).polynomial(plan, rest) for rest in (0, 1 - facts(plan).segment(plan)))
+    if facts(plan).rescaled:
+        return -(-(1 << plan.output_bits) // plan.e_max) if top > 2 * foot else 0
+    return -(-(max((top >> 1) - foot, 0) << plan.output_bits) // plan.e_max)
 
 
 @law
@@ -127,5 +105,6 @@ def test_equal_scores(evaluate, plan, operands):
     q, _ = rows(operands)
     q = np.broadcast_to(q[:, :1], q.shape)
     out, k, count = evaluate(q, None), plan.output_bits, q.shape[-1]
-    due = (1 << k) // count if plan.dialect == "paper" else (plan.e_max * ((1 << 32) // (count * plan.e_max))) >> (32 - k)
+    bits = facts(plan).reciprocal
+    due = (1 << k) // count if bits is None else (plan.e_max * ((1 << bits) // (count * plan.e_max))) >> (bits - k)
     require(out == due, q=q, out=out)

@@ -82,8 +82,11 @@ def ops(
         for o in d.operands:
             _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
         for name, parameter in registry.parameters(d).items():
-            default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
-            _CONSOLE.print(f"  parameter {name}: {default}", markup=False)
+            default = (
+                "required" if parameter.required else "may be left out" if parameter.default is None else f"default {parameter.default!r}"
+            )
+            unit = f" ({parameter.unit})" if parameter.unit else ""
+            _CONSOLE.print(f"  parameter {name}: {parameter.doc}{unit}; {parameter.text}; {default}", markup=False)
         for name, mark in base.marks(d.steps).items():
             _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()
@@ -129,15 +132,31 @@ def plan_parameters(arguments: list[str]) -> dict[str, Any]:
 def explain(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
+    graph: Annotated[
+        bool,
+        typer.Option("--graph", help="Print the recorded graph instead: every operation with its interval, its width, its lemma."),
+    ] = False,
+    svg: Annotated[Path | None, typer.Option(help="Draw the recorded graph to this file, which ends in .svg.", show_default=False)] = None,
 ) -> None:
-    """Print a plan, its certificate and a worked example.
+    """Print a plan, its certificate and a worked example; or print or draw the graph of its operation.
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --register-bits 32 --length 768 …; `refsim ops OP` lists them.
     """
-    from .explain import show_plan
+    from . import certificates, explain
 
-    show_plan(_planned(op, dialect, context.args), _CONSOLE)
+    if svg is not None:
+        explain.picture(svg)
+    plan = _planned(op, dialect, context.args)
+    if not graph and svg is None:
+        explain.show_plan(plan, _CONSOLE)
+        return
+    recorded = certificates.graph(plan)
+    if graph:
+        explain.show_graph(recorded, _CONSOLE)
+    if svg is not None:
+        explain.draw_graph(recorded, svg)
+        print(svg)
 
 
 def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
@@ -156,7 +175,7 @@ def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
 def gen(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     count: Annotated[int, typer.Option(min=0, help="Lines to write; 0: until nobody reads any more.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other operands.")] = 0,
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
@@ -172,7 +191,7 @@ def gen(
 def ver(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, as given to `refsim gen`.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     count: Annotated[int, typer.Option(min=0, help="Lines that are due; fewer are incomplete. 0: at least one.")] = 0,
     limit: Annotated[int, typer.Option(min=0, help="Failures to show; 0 shows all.")] = 20,
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,

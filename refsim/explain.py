@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from .carriers.recorded import Graph
 from .catalogue.example import example
 from .certificates import certificate
+from .drawing import declared, needed, svg
+from .errors import ContentError, UsageError
 from .ops.base import Plan
 from .registry import of, parameters
 from .verbs import trace
@@ -59,3 +64,53 @@ def show_plan(plan: Plan, console: Console) -> None:
     for name in steps._fields:
         table.add_row(name, np.array2string(np.asarray(getattr(steps, name)), **shown))
     console.print(table)
+
+
+def show_graph(recorded: Graph, console: Console) -> None:
+    """Print a graph, a line for every node."""
+    from .conformance.subject import call
+
+    stated = declared(recorded)
+    table = Table(title=call(recorded.plan), title_justify="left", header_style="bold")
+    for name in ("number", "name", "formula", "proven interval", "needs / declared", "reduction", "lemma"):
+        table.add_column(name, justify="right" if name in ("number", "proven interval") else "left", overflow="fold")
+    for node in recorded.nodes:
+        name = recorded.label(node) if node.operation == "input" else ", ".join(node.names)
+        interval = "" if node.interval is None else f"[{node.interval[0]}, {node.interval[1]}]"
+        bits = " / ".join(filter(None, (needed(node), stated.get(node.index))))
+        lemma = "" if node.lemma is None else node.lemma.name
+        formula = recorded.formula(node).removesuffix(f" by {lemma}")
+        table.add_row(*map(escape, (f"#{node.index}", name, formula, interval, bits, "yes" * node.reduces, lemma)))
+    console.print(table)
+    for lemma in dict.fromkeys(node.lemma for node in recorded.nodes if node.lemma is not None):
+        console.print(f"{lemma.name}: {lemma.statement}", markup=False)
+
+
+def picture(path: Path) -> Path:
+    """The file that a picture shall be written to.
+
+    Raises
+    ------
+    UsageError
+        Its name has another ending than ``.svg``.
+    """
+    if path.suffix != ".svg":
+        raise UsageError(f"--svg {path}: the picture is an SVG; name a file that ends in .svg")
+    return path
+
+
+def draw_graph(recorded: Graph, path: Path) -> None:
+    """Write the picture of a graph, whole or not at all; a file that is there is replaced.
+
+    Raises
+    ------
+    ContentError
+        `path` can't be written.
+    """
+    from .conformance.runner import place
+    from .conformance.subject import call
+
+    try:
+        place(svg(recorded, call(recorded.plan)).encode(), path)
+    except OSError as error:
+        raise ContentError(f"{path} cannot be written: {error.strerror}") from error

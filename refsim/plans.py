@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .certificates import certificate, require_fit
 from .errors import PlanError, WidthError
-from .ops.base import Definition, Plan, Scales, legal_choice, legal_integer
-from .ops.constants import WAYS
+from .ops.base import Definition, Plan
+from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
 from .registry import definition, parameters
 
 _HEAD = ("constants", "register_bits", "input_bits", "input_range")
@@ -60,19 +60,27 @@ def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:
         if name not in legal:
             raise PlanError(f"{op} parameter", name, "one of " + ", ".join(legal))
     given = {name: freeze(value) for name, value in given.items()}
-    for name, parameter in legal.items():
-        if parameter.default is inspect.Parameter.empty and name not in given:
-            raise PlanError(name, None, f"required by {op}")
-    own = {k: v for k, v in given.items() if k not in _HEAD}
     head = {
         "op": op,
         "dialect": dialect,
         "parameters": tuple(sorted((k, v) for k, v in given.items() if v is not None)),
-        "constants": legal_choice("constants", given.get("constants", "exact"), WAYS),
-        "register_bits": legal_choice("register_bits", given.get("register_bits", 64), (64, 32)),
+        "constants": CONSTANTS.checked(given),
+        "register_bits": REGISTER_BITS.checked(given),
         "input_range": _input_range(d, given),
     }
-    return d.make(head, **own)
+    make, own = _maker(d, given)
+    return make(head, **{p.name: p.checked(given) for p in own if p.name not in _HEAD})
+
+
+def _maker(d: Definition, given: dict[str, Any]) -> tuple[Callable[..., Plan], list[Parameter]]:
+    """What makes the plan, and the parameters that it takes: the real ones, or the given integers and the rest."""
+    integers = [] if d.given is None else [name for name in d.given.names if name in given]
+    if d.given is None or not integers:
+        return d.make, list(d.parameters)
+    for name in d.given.replaces:
+        if given.get(name) is not None:
+            raise PlanError(name, given[name], f"not given beside {', '.join(integers)}, which stand for it")
+    return d.given.make, [*(p for p in d.parameters if p.name not in d.given.replaces), *d.given.parameters]
 
 
 def freeze(value: Any) -> Any:
@@ -85,17 +93,13 @@ def freeze(value: Any) -> Any:
 def _input_range(d: Definition, given: dict[str, Any]) -> tuple[int, int]:
     if d.input is None:
         return 0, 0
-    widest = d.input.bounds(d.input.legal[1])
-    pair = given.get("input_range")
-    if pair is not None:
-        if given.get("input_bits") is not None:
-            raise PlanError("input_range", pair, "given without input_bits")
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise PlanError("input_range", pair, "a pair (lo, hi) of integers")
-        lo = legal_integer("input_range[0]", pair[0], *widest)
-        return lo, legal_integer("input_range[1]", pair[1], lo, widest[1])
-    bits = given.get("input_bits")
-    return d.input.bounds(legal_integer("input_bits", d.input.default if bits is None else bits, *d.input.legal))
+    pair = d.input.range.checked(given)
+    if pair is None:
+        return d.input.bounds(d.input.legal(d.input.default if given.get(d.input.name) is None else given[d.input.name]))
+    if given.get(d.input.name) is not None:
+        raise PlanError("input_range", pair, f"given without {d.input.name}")
+    lo, hi = pair
+    return lo, hi
 
 
 def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
@@ -116,7 +120,7 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
         if found is not None:
             advice.append(f"the smallest scale that fits is about {found:.4g}")
     if d.input is not None:
-        bits = range(*d.input.legal)
+        bits = range(*d.input.widths)
         fitting = bisect_right(bits, False, key=lambda b: not works(input_bits=b, input_range=None))  # what fits, fits a narrower input
         if fitting:
             advice.append(f"input_bits up to {bits[fitting - 1]} fit")

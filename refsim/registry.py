@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from . import ops  # noqa: F401  (importing the package defines every op)
 from .errors import PlanError
-from .ops.base import DEFINITIONS, Definition, Input, Plan
+from .ops.base import DEFINITIONS, Definition, Plan
+from .ops.parameters import Given, InputBits, Parameter
 
 
 def definitions() -> Iterator[Definition]:
@@ -42,22 +41,16 @@ def of(plan: Plan) -> Definition:
     return DEFINITIONS[plan.op, plan.dialect]
 
 
-def parameters(d: Definition) -> dict[str, inspect.Parameter]:
-    """The parameters a plan of `d` takes, by name, in the order of ``refsim explain``."""
-    return dict(_parameters(d.make, d.input, d.constants, d.registers))
+def parameters(d: Definition) -> dict[str, Parameter]:
+    """The parameters that a plan of `d` takes, by name: those that it is made from, and the integers that may stand for some of them."""
+    return dict(_parameters(d.parameters, d.given))
 
 
-@cache  # reading signatures and annotations takes longer than a small launch
-def _parameters(make: Any, given: Input | None, constants: bool, registers: bool) -> dict[str, inspect.Parameter]:
-    own = dict(list(inspect.signature(make).parameters.items())[1:])
-    common = {
-        "input_bits": given is not None,
-        "input_range": given is not None,
-        "constants": constants,
-        "register_bits": registers,
-    }
-    defaults = {"input_bits": given.default if given else None, "input_range": None, "constants": "exact", "register_bits": 64}
-    for name, present in common.items():
-        if present:
-            own[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name])
-    return own
+@cache  # it takes longer than a small launch
+def _parameters(own: tuple[Parameter, ...], given: Given | None) -> dict[str, Parameter]:
+    found: dict[str, Parameter] = {}
+    for parameter in own:
+        found[parameter.name] = parameter
+        if isinstance(parameter, InputBits):
+            found["input_range"] = parameter.range
+    return found | {p.name: p for p in (given.parameters if given else ())}

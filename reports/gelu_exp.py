@@ -74,7 +74,7 @@ def _approximations(out: Path) -> Iterator[Path]:
     # name, function, real function, interval, colour, what the paper prints: largest error, RMS
     functions: list[tuple[str, Any, Any, tuple[float, float], str, str, str]] = [
         ("i-GELU, paper", reference.poly_gelu, gelu, (-4, 4), BLUE, "0.018", "0.0082"),
-        ("i-GELU, code (√2 as 1.4142)", reference.REAL["i_gelu", "ibert"], gelu, (-4, 4), RED, "", ""),
+        ("i-GELU, code (√2 as 1.4142)", reference.real("i_gelu", "ibert"), gelu, (-4, 4), RED, "", ""),
         ("i-GELU, best a and b", best_gelu, gelu, (-4, 4), GREEN, "", ""),
         ("x·σ(1.702x)", reference.sigmoid_gelu, gelu, (-4, 4), ORANGE, "0.020", ""),
         ("h-GELU", reference.h_gelu, gelu, (-4, 4), PURPLE, "0.068", ""),
@@ -251,7 +251,7 @@ def _scales(out: Path) -> Iterator[Path]:
             narrow = np.array([m.fits_int32 for m in found])
             axis.plot(sweep, sup, color=colour, linewidth=1.3)
             axis.plot(sweep, np.where(narrow, sup, np.nan), color=colour, linewidth=3.6, solid_capstyle="butt")
-            limit = reference.supremum(reference.REAL[op, dialect], reference.EXACT[op], *INTERVAL[op]).sup
+            limit = reference.supremum(reference.real(op, dialect), reference.EXACT[op], *INTERVAL[op]).sup
             axis.axhline(limit, color=colour, linestyle=":", linewidth=1.5, zorder=1)
         axis.set(title=title, xscale="log", yscale="log", xlabel="input scale S", xlim=(lo, hi))
         axis.yaxis.set_minor_locator(NullLocator())

@@ -12,9 +12,9 @@ import pytest
 import refsim
 from refsim.analysis import error, reference
 from refsim.analysis.error import measure, samples, worst
-from refsim.analysis.reference import LN2, REAL, code_exp, exp, gelu, h_gelu, poly_erf, poly_exp, poly_gelu, rms, sigmoid_gelu, supremum
+from refsim.analysis.reference import LN2, code_exp, exp, gelu, h_gelu, poly_erf, poly_exp, poly_gelu, real, rms, sigmoid_gelu, supremum
 
-CODE_GELU = REAL["i_gelu", "ibert"]
+CODE_GELU = real("i_gelu", "ibert")
 BEST_GELU = partial(poly_gelu, a=-0.257508, b=-1.830621)
 BEST_EXP = partial(poly_exp, a=0.3579966, b=1.3490626, c=0.3472189)
 

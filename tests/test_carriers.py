@@ -30,7 +30,8 @@ from refsim.arithmetic.widths import Signed, saturate, wrap
 from refsim.carriers import tiles
 from refsim.carriers.intervals import Interval
 from refsim.carriers.tiles import TILE, decompose
-from refsim.ops.base import Choice, Scales, Whole, arrays
+from refsim.ops.base import arrays
+from refsim.ops.parameters import Choice, Scales, Whole
 
 DEFINITIONS = list(refsim.definitions())
 every_op = pytest.mark.parametrize("d", DEFINITIONS, ids=lambda d: f"{d.name}-{d.dialect}")

@@ -234,7 +234,7 @@ def test_parameters_have_the_names_of_the_whole() -> None:
         with pytest.raises(PlanError) as caught:
             refsim.plan("attention", **{"scale_out": 0.1, "scale": 0.1, **given})
         assert caught.value.argument == name
-    with pytest.raises(PlanError, match="required by attention"):
+    with pytest.raises(PlanError, match="scores_length = None"):
         refsim.plan("attention", scale_out=0.1)
     with pytest.raises(PlanError, match="length"):
         refsim.plan("attention", scores_length=4, scale_out=0.1, length=4)

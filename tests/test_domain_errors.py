@@ -11,7 +11,7 @@ import pytest
 
 import refsim
 from refsim.carriers import tiles
-from refsim.ops.base import Choice, Scales
+from refsim.ops.parameters import Choice, Scales
 from refsim.plans import unproven
 from refsim.registry import parameters
 
@@ -476,7 +476,7 @@ def test_integers_out_of_range(d: Any) -> None:
 
 @pytest.mark.parametrize("d", [d for d in DEFINITIONS if d.input is not None], ids=lambda d: f"{d.name}-{d.dialect}")
 def test_input_ranges(d: Any) -> None:
-    lo, hi = d.input.bounds(d.input.legal[1])
+    lo, hi = d.input.bounds(d.input.widths[1])
     for pair, argument in (
         ((lo - 1, 0), "input_range[0]"),
         ((0, hi + 1), "input_range[1]"),

@@ -233,6 +233,8 @@ INPUT_BITS = {
     **dict.fromkeys(("dyadic_half_even", "dyadic_half_up", "dyadic_half_away", "dyadic_floor", "dyadic_trunc", "half_even_shift"), 64),
     **dict.fromkeys(("tosa_scale16", "reduced_multiplier_i64", "cmsis_requantize_s64"), 48),
 }
+WIDTH = {rule: min(INPUT_BITS.get(rule, 32), 32) for rule in TRANSCRIBED}
+"""Bits of an input that every rule is tried at; 32 but for the rules of narrow inputs."""
 every_rule = pytest.mark.parametrize("rule", list(TRANSCRIBED))
 both = pytest.mark.parametrize("dialect", ["ibert", "paper"])
 
@@ -317,7 +319,7 @@ def test_last_rounding(rule: str) -> None:
     same = set(ROUNDINGS)
     for s in scales(rule, max(DOMAIN[rule][0], -20), min(DOMAIN[rule][1], 7))[:30]:
         m, shift = facts.multiplier.make(s)
-        for x in inputs(rule, s, 24, 8):
+        for x in inputs(rule, s, min(WIDTH[rule], 24), 8):
             if facts.arithmetic.wrapping is None or -(1 << 31) <= facts.arithmetic.wrapping(x, m, shift, 0) < 1 << 31:
                 given = facts.rescale(np.array([x]), m, shift, 0).item()
                 same = {r for r in same if multiply_shift_round(*map(int, last(x, m, shift, 0)), r) == given}
@@ -345,7 +347,7 @@ def test_rule(rule: str, dialect: str) -> None:
     for i, s in enumerate(scales(rule, lo, hi)):
         s = -s if signed and i % 3 == 1 else s
         widest = INPUT_BITS.get(rule, 32)
-        for bits in {widest, 32} if i % 4 == 0 and abs(s) < 2**-2 else {min(widest, 32)}:
+        for bits in {widest, WIDTH[rule]} if i % 4 == 0 and abs(s) < 2**-2 else {WIDTH[rule]}:
             plan = refsim.plan("requantize", dialect=dialect, rule=rule, scale_in=s, scale_out=1.0, input_bits=bits)
             check(plan, inputs(rule, abs(s), bits, 8))
 
@@ -368,9 +370,17 @@ def test_rule_with_zero_point_and_every_kind_of_output(rule: str, dialect: str) 
         for s in scales(f"{rule} {bits}", max(lo, -20), min(hi, 8))[i::8]:
             s = 2.0 ** -(i + 1) if rule == "half_even_shift" else s
             plan = refsim.plan(
-                "requantize", dialect=dialect, rule=rule, scale_in=s, scale_out=1.0, output_bits=bits, output_signed=signed, zero_point=zero
+                "requantize",
+                dialect=dialect,
+                rule=rule,
+                scale_in=s,
+                scale_out=1.0,
+                input_bits=WIDTH[rule],
+                output_bits=bits,
+                output_signed=signed,
+                zero_point=zero,
             )
-            check(plan, inputs(rule, s, 32, bits))
+            check(plan, inputs(rule, s, WIDTH[rule], bits))
 
 
 @every_rule
@@ -381,9 +391,10 @@ def test_rule_between_two_scales(rule: str, dialect: str) -> None:
         scale_in = scale_out / 64 if rule == "half_even_shift" else 0.00317
         if rule == "half_even_shift" and dialect == "ibert":
             scale_in = float(fl32(scale_out)) / 64
-        plan = refsim.plan("requantize", dialect=dialect, rule=rule, scale_in=scale_in, scale_out=scale_out)
+        given = {"rule": rule, "scale_in": scale_in, "scale_out": scale_out, "input_bits": WIDTH[rule]}
+        plan = refsim.plan("requantize", dialect=dialect, **given)
         s = factor(scale_in, scale_out, dialect)
-        check(plan, inputs(rule, s, 32, 8))
+        check(plan, inputs(rule, s, WIDTH[rule], 8))
 
 
 @pytest.mark.parametrize("rule", sorted(ADDENDS))
@@ -392,8 +403,9 @@ def test_addend(rule: str, dialect: str) -> None:
     """Small addends, and those that drive pulp's 32-bit sum around."""
     for s in (2.0**-9, 0.0037, 0.3, 1.0, 200.0, 3 * 2.0**-12):
         for addend in (1, -1, 127, -1000, (1 << 31) - 1, -(1 << 31)):
-            plan = refsim.plan("requantize", dialect=dialect, rule=rule, scale_in=s, scale_out=1.0, addend=addend)
-            check(plan, inputs(rule, s, 32, 8, addend))
+            given = {"rule": rule, "scale_in": s, "scale_out": 1.0, "input_bits": WIDTH[rule]}
+            plan = refsim.plan("requantize", dialect=dialect, addend=addend, **given)
+            check(plan, inputs(rule, s, WIDTH[rule], 8, addend))
 
 
 @every_rule
@@ -401,17 +413,19 @@ def test_addend(rule: str, dialect: str) -> None:
 def test_rule_per_channel(rule: str, dialect: str) -> None:
     lo, hi, signed = DOMAIN[rule]
     chosen = [-s if signed and i % 2 else s for i, s in enumerate(scales(f"{rule} per channel", max(lo, -45), min(hi, 8)))]
-    plan = refsim.plan("requantize", dialect=dialect, rule=rule, scale_in=chosen, scale_out=1.0)
-    rows = raw_integers(f"rows of {rule}", 40 * len(chosen), -(1 << 31), (1 << 31) - 1).reshape(40, -1)
+    top = 1 << (WIDTH[rule] - 1)
+    given: dict[str, Any] = {"dialect": dialect, "rule": rule, "scale_out": 1.0, "input_bits": WIDTH[rule]}
+    plan = refsim.plan("requantize", scale_in=chosen, **given)
+    rows = raw_integers(f"rows of {rule}", 40 * len(chosen), -top, top - 1).reshape(40, -1)
     rows >>= np.arange(40)[:, None] % 31
     for row in range(0, 40, 2):
         for c, s in enumerate(chosen):
             near = round((row // 2 - 10 + Fraction(1, 2)) / Fraction(s))
-            rows[row, c] = near if abs(near) < 1 << 31 else row
+            rows[row, c] = near if abs(near) < top else row
     expected = [[due(plan, int(x), s) for x, s in zip(row, chosen, strict=True)] for row in rows]
     assert refsim.run(plan, rows).tolist() == expected
     assert refsim.run(plan, rows.astype(object)).tolist() == expected
-    alone = [refsim.plan("requantize", dialect=dialect, rule=rule, scale_in=s, scale_out=1.0) for s in chosen]
+    alone = [refsim.plan("requantize", scale_in=s, **given) for s in chosen]
     assert (plan.multiplier, plan.shift) == (tuple(p.multiplier for p in alone), tuple(p.shift for p in alone))
 
 
@@ -491,19 +505,20 @@ def test_every_other_pair_of_rules_has_a_witness() -> None:
     """For each pair some input of 32 bits and a scale legal for both at which they give different bytes."""
     powers = [2.0**-k for k in (1, 2, 3, 7, 9, 12, 20, 23)]
     common = [*powers, 0.75, 0.3, 0.0037, 1 - 2.0**-17, 3 * 2.0**-9, 1 / 3, 3.5, 5 * 2.0**-14, 2.0**-20 * 1.7]
-    xs = {s: inputs("witness", s, 32, 8) for s in common}
-    results: dict[str, dict[float, list[int]]] = {}
+    results: dict[str, dict[tuple[float, int], list[int]]] = {}
     for rule in TRANSCRIBED:
-        usable = powers if rule == "half_even_shift" else common
+        lo, hi, _ = DOMAIN[rule]
         results[rule] = {}
-        for s in usable:
-            narrow, wide = (
-                refsim.plan("requantize", dialect="paper", rule=rule, scale_in=s, scale_out=1.0, output_bits=b) for b in (8, 32)
-            )
-            results[rule][s] = [*refsim.run(narrow, xs[s]).tolist(), *refsim.run(wide, xs[s]).tolist()]
+        for s in powers if rule == "half_even_shift" else common:
+            if not 2.0**lo <= s < 2.0**hi:
+                continue
+            given = {"dialect": "paper", "rule": rule, "scale_in": s, "scale_out": 1.0, "input_bits": WIDTH[rule]}
+            narrow, wide = (refsim.plan("requantize", output_bits=b, **given) for b in (8, 32))
+            xs = inputs("witness", s, WIDTH[rule], 8)
+            results[rule] |= {(s, x): pair for x, *pair in zip(xs, *(refsim.run(p, xs).tolist() for p in (narrow, wide)), strict=True)}
     same = {
         frozenset((a, b))
         for a, b in itertools.combinations(TRANSCRIBED, 2)
-        if all(results[a][s] == results[b][s] for s in results[a].keys() & results[b].keys())
+        if all(results[a][at] == results[b][at] for at in results[a].keys() & results[b].keys())
     }
     assert same == NEVER_DIFFER

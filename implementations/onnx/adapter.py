@@ -14,8 +14,8 @@ except ImportError as error:
     raise ImportError("the target `onnx` needs the packages onnx and onnxruntime: pip install 'refsim[onnx]'") from error
 import numpy as np
 
-from refsim.export.onnx_graphs import BUILDERS, inner_axes, model
-from refsim.registry import of
+from refsim.export.onnx_graphs import has_graph, inner_axes, model
+from refsim.registry import definitions, of
 
 Run = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -40,6 +40,10 @@ def _reference(plan: Any, without: tuple[str, ...]) -> Run:
     return run
 
 
+OPS = tuple(dict.fromkeys(d.name for d in definitions() if has_graph(d)))
+"""What there is a graph for."""
+
+
 class Target:
     """The ops, run by one of the two engines."""
 
@@ -47,7 +51,7 @@ class Target:
 
     def __init__(self, prepare: Callable[[Any, tuple[str, ...]], Run]) -> None:
         self._prepare = prepare
-        for op in {op for op, _ in BUILDERS}:
+        for op in OPS:
             setattr(self, op, self._launch)
 
     def _launch(self, *arguments: Any) -> dict[str, Any]:
@@ -72,5 +76,5 @@ class Target:
 reference = Target(_reference)
 _target = Target(_onnxruntime)
 DIALECTS = _target.DIALECTS
-globals().update({op: getattr(_target, op) for op in {op for op, _ in BUILDERS}})
+globals().update({op: getattr(_target, op) for op in OPS})
 __all__ = ["DIALECTS", "reference"]

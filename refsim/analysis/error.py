@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import plans, registry, verbs
 from ..errors import DomainError, PlanError, WidthError
 from ..ops.base import Plan
-from .reference import EXACT, REAL, Reals
+from .reference import EXACT, Reals, real
 
 BLOCK = 1 << 17
 """Inputs evaluated at a time: fine scales have millions in a short interval."""
@@ -142,12 +142,12 @@ def measure(
         # Only a plan checks its scale, and only the scale says which inputs the final plan is for.
         legal = _scale(plans.unproven(op, dialect, given))
         assert d.input is not None  # every op with a reference reads integers
-        lo, hi = _integers(legal, interval, d.input.bounds(d.input.legal[1]))
+        lo, hi = _integers(legal, interval, d.input.bounds(d.input.widths[1]))
         plan = plans.plan(op, dialect=dialect, input_range=(lo, hi), **given)
     error, arithmetic = _Tally(), _Tally()
     for x, value in _values(plan, lo, hi):
         error.add(x, value - EXACT[op](x))
-        arithmetic.add(x, value - REAL[op, dialect](x))
+        arithmetic.add(x, value - real(op, dialect)(x))
     return Measurement(plan, (lo, hi), error.result(), arithmetic.result(), _fits_int32(plan, lo, hi))
 
 

@@ -15,6 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ops.erf import i_erf_ibert, i_erf_paper
+from ..ops.exp import i_exp_ibert, i_exp_paper
+from ..ops.gelu import i_gelu_ibert, i_gelu_paper
+from ..registry import definition
+
 Reals: TypeAlias = NDArray[np.float64]
 Function: TypeAlias = Callable[[Reals], Reals]
 
@@ -83,15 +88,20 @@ def h_gelu(x: Reals) -> Reals:
 EXACT: dict[str, Function] = {"i_erf": erf, "i_gelu": gelu, "i_exp": exp}
 """Op to the function it stands for."""
 
-REAL: dict[tuple[str, str], Function] = {
-    ("i_erf", "paper"): poly_erf,
-    ("i_erf", "ibert"): poly_erf,
-    ("i_gelu", "paper"): poly_gelu,
-    ("i_gelu", "ibert"): partial(poly_gelu, root2=1.4142),
-    ("i_exp", "paper"): poly_exp,
-    ("i_exp", "ibert"): code_exp,
+REAL: dict[Any, Function] = {
+    i_erf_paper: poly_erf,
+    i_erf_ibert: poly_erf,
+    i_gelu_paper: poly_gelu,
+    i_gelu_ibert: partial(poly_gelu, root2=1.4142),
+    i_exp_paper: poly_exp,
+    i_exp_ibert: code_exp,
 }
-"""Op and dialect to what the op would be at an infinitely fine scale."""
+"""A definition's run to what the op would be at an infinitely fine scale."""
+
+
+def real(op: str, dialect: str) -> Function:
+    """What the op would be at an infinitely fine scale."""
+    return REAL[definition(op, dialect).run]
 
 
 # ---------------------------------------------------------------------------------------------------------------- distance

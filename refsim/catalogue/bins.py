@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ops.base import Definition, Plan, Scales
-from ..ops.constants import WAYS
+from ..ops.base import Definition, Plan
+from ..ops.parameters import WAYS, Scales
 from ..registry import of, parameters
 
 

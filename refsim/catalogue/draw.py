@@ -19,7 +19,8 @@ from ..arithmetic import raw_integers, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
 from ..ops import axes
-from ..ops.base import Choice, Definition, Operand, Plan, Reals, Scales, Whole, arrays
+from ..ops.base import Definition, Operand, Plan, arrays
+from ..ops.parameters import Choice, Reals, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 
@@ -89,7 +90,7 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
         if name not in legal:
             continue
         if name == "input_bits" and d.input is not None and name not in space:
-            space[name] = Whole(*d.input.legal)
+            space[name] = Whole(*d.input.widths)
         declared = space.get(name)
         if is_range(allowed):
             lo, hi = allowed
@@ -118,7 +119,7 @@ def is_range(allowed: Any) -> bool:
 def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = None) -> Plan | None:
     """A valid plan of `d` within `domain`; None where the choices made led to none.
 
-    An optional parameter that the others make illegal is left out; an input too wide for the intermediates is narrowed.
+    An optional parameter that the others make illegal is left out; an input too wide for them or for the intermediates is narrowed.
     """
     domain = domain or {}
     space = restricted(d, domain)
@@ -135,16 +136,17 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
     for _ in range(12):
         try:
             return make_plan(d.name, dialect=d.dialect, **given)
-        except WidthError:
+        except PlanError as error:
+            if not isinstance(error, WidthError) and error.argument != "input_range":
+                if error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
+                    return None
+                del given[error.argument]
+                continue
             if given.get("input_bits", 0) <= 4 or (
                 is_range(domain.get("input_bits")) and given["input_bits"] - 3 < domain["input_bits"][0]
             ):
                 return None
             given["input_bits"] -= 3
-        except PlanError as error:
-            if error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
-                return None
-            del given[error.argument]
     return None
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..ops.base import Definition, Plan, arrays
-from ..ops.constants import WAYS, floor_root
+from ..ops.constants import floor_root
 from ..ops.erf import SHIFT, A, B, i_erf_ibert, i_erf_paper
+from ..ops.parameters import WAYS
 from . import example, generic, kernels
 from .bins import Bins, Case, bins, first, signs
 from .family import Draft, Key, cut, family, fitting, ints, spread

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..arithmetic import raw_words
 from ..errors import PlanError
-from ..ops.base import Definition, Plan, Scales
+from ..ops.base import Definition, Plan
+from ..ops.parameters import Scales
 from ..plans import plan as make_plan
 from ..registry import definition
 from .draw import Words, within

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers
 from ..certificates import widths
 from ..errors import PlanError
-from ..ops.base import Choice, Definition, Plan, Reals, Scales, Whole, arrays
-from ..ops.constants import WAYS
+from ..ops.base import Definition, Plan, arrays
+from ..ops.parameters import WAYS, Choice, Reals, Scales, Whole
 from ..registry import of, parameters
 from . import kernels
 from .draw import Words, draw_operands, draw_plan, floats, lanes, legal_rows, magnitudes, row_kinds, shares_matrix, sizes
@@ -118,7 +118,8 @@ def _bits(d: Definition, bits: int) -> dict[str, int]:
 @generic("random", range(12), ["random"], place=1, suits=lambda d: True)
 def random(key: Key) -> Draft:
     """Plans drawn from the op's declared space, operands directed at what goes wrong with them."""
-    limits = {"length": (1, 64)} if key.d.layout == "row" else {}
+    limits: dict[str, Any] = {"length": (1, 64)} if key.d.layout == "row" else {}
+    limits |= {name: s.values[: s.settled] for name, s in key.d.space.items() if isinstance(s, Choice) and s.settled is not None}
     for attempt in range(100):
         source = Words(f"{key.id}/{attempt}")
         plan = draw_plan(source, key.d, limits)

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..arithmetic import divide, i_sqrt
 from ..ops.base import Definition, arrays
-from ..ops.constants import WAYS, floor_root
+from ..ops.constants import floor_root
 from ..ops.layernorm import i_layernorm_ibert, i_layernorm_paper
+from ..ops.parameters import WAYS
 from . import generic, kernels
 from .bins import ROW_EDGES, Bins, Case, bins, channels_of, exact, first, ranges, signs, ties
 from .draw import magnitudes, row_kinds

@@ -32,6 +32,7 @@ Steps: TypeAlias = dict[str, Any]
 Formula: TypeAlias = Callable[[Any], Any]
 """An intermediate from a namespace of the plan's fields, the operands and the intermediates before it."""
 Run: TypeAlias = Callable[..., Steps]
+Due: TypeAlias = Callable[[Any], str] | None
 Launch: TypeAlias = Callable[..., Steps]
 """``launch(run, plan, *operands)`` with `run` the op without a mistake."""
 
@@ -55,6 +56,8 @@ class Mutant:
         "", or the proof that no input tells it from the op.
     remembers : bool
         Whether its answer depends on the launches before.
+    due : callable or None
+        Plan to what the op does instead, in words, where `mistake` cannot say it: a rounding that the plan chooses.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Mutant:
     mistake: str
     equivalent: str = ""
     remembers: bool = False
+    due: Callable[[Any], str] | None = field(default=None, repr=False, compare=False)
     launch: Callable[..., Steps] = field(default=lambda *_: {}, repr=False, compare=False)
 
     def trace(self, plan: Plan, *operands: Any) -> Steps:
@@ -121,14 +125,16 @@ class Book:
             setattr(s, name, steps[name])
         return steps
 
-    def _add(self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False) -> None:
+    def _add(
+        self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False, due: Due = None
+    ) -> None:
         op, dialect = self.definition.key
-        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, launch))
+        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, due, launch))
 
-    def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "") -> None:
+    def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "", due: Due = None) -> None:
         """A mutant with another formula for one intermediate."""
         formulas = {**self.formulas, step: formula}
-        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands))
+        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands), due=due)
 
     def carried(self, slug: str, mistake: str, hold: Formula) -> None:
         """A mutant that passes every intermediate through `hold`."""

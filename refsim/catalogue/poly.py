@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.base import Definition, Plan
-from ..ops.constants import WAYS
+from ..ops.parameters import WAYS
 from ..ops.poly import i_poly
 from . import example, generic, kernels
 from .bins import Bins, bins, first, signs

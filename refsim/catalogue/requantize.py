@@ -53,6 +53,12 @@ def channels(key: Key) -> Draft:
     return generic.over_channels(key, scales, fitting(key, (16, 12, 10, 8), scale_in=scales, scale_out=2**-5))
 
 
+def _reached(rule: str, factor: float) -> float:
+    """The factor, or what the nearest power of two makes of it that the rule takes."""
+    steps = (side * k for k in range(64) for side in (1, -1))
+    return next(f for f in (math.ldexp(factor, k) for k in steps) if RESCALINGS[rule].legal(f))
+
+
 def _rule_keys(d: Definition) -> list[str]:
     return [f"{rule}.{kind}" for rule in RESCALINGS for kind in ("ties", "any", "wide")]
 
@@ -73,6 +79,7 @@ def rules(key: Key) -> Draft:
         given["input_bits"] = facts.input_bits
     if facts.multiplier.powers_of_two:
         factors = [math.ldexp(0.5, math.frexp(f)[1]) for f in factors]
+    factors = [_reached(rule, f) for f in factors]
     if facts.signed:
         factors = [f if i % 2 else -f for i, f in enumerate(factors)]
     given["scale_in"] = factors
@@ -406,7 +413,7 @@ def rounding(rule: str) -> Formula:
 
 def due(plan: Any) -> str:
     """How the op of `plan` rounds, in words."""
-    return RESCALINGS[plan.rule].rounding.due if plan.op == "requantize" else "half even"
+    return RESCALINGS[plan.rule].rounding.due
 
 
 def _is_dyadic(plan: Any) -> bool:
@@ -489,7 +496,8 @@ def _other(plan: Any) -> Definition:
 def mutants(d: Definition) -> Book:
     book = Book(d, {"rounded": ruled, "out": _out})
     for used in ROUNDINGS:
-        book.wrong("rounded", f"rounds-{used.replace('_', '-')}", f"rounds {used.replace('_', ' ')} ({ROUNDINGS[used]})", rounding(used))
+        slug, words = used.replace("_", "-"), f"rounds {used.replace('_', ' ')} ({ROUNDINGS[used]})"
+        book.wrong("rounded", f"rounds-{slug}", words, rounding(used), due=due)
     book.wrong("rounded", "rounds-twice", "rounds to 31 places first, then what is left of the shift", _dyadic(_twice))
     book.wrong("rounded", "binary64-product", "forms z*M in binary64", _dyadic(_binary64))
     book.wrong(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right
 from ..ops.base import Definition, Plan
-from ..ops.constants import WAYS, dyadic
+from ..ops.constants import dyadic
 from ..ops.exp import CONST
+from ..ops.parameters import WAYS
 from ..ops.softmax import i_softmax_ibert, i_softmax_paper
 from ..registry import of
 from . import example, exp, generic, kernels

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import ROUNDINGS
 from ..catalogue.kernels import POISON
 from ..catalogue.mutants import Mutant, mutants
-from ..catalogue.requantize import due
 from ..ops.base import Plan
 from ..registry import of
 
@@ -100,8 +98,7 @@ def _told(found: list[Mutant], plan: Plan) -> str:
 
 
 def _words(m: Mutant, plan: Plan) -> str:
-    rounds = m.op == "requantize" and m.id.split("/rounds-")[-1].replace("-", "_") in ROUNDINGS
-    return in_step(m, f" where {due(plan)} is due" if rounds else "")
+    return in_step(m, f" where {m.due(plan)} is due" if m.due is not None else "")
 
 
 def in_step(m: Mutant, instead: str = "") -> str:

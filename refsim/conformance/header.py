@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..ops.base import Channels, Definition, Operand, Plan, Scale
+from ..ops.base import Definition, Operand, Plan
+from ..ops.parameters import Channels, Scale
 from ..ops.rescalings import RESCALINGS
 from ..registry import definitions
 

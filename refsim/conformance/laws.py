@@ -3,19 +3,20 @@
 A law is a function `check(evaluate, plan, operands)` with the formula as its docstring: it asserts something of what
 `evaluate(*operands)` returns, the int64 array (float64 for `dequantize`) that the implementation under test answers with.
 `evaluate(*operands, plan=other)` launches it under another plan of the same op, `layout=` with operands that lie in memory otherwise.
-No tolerances: where the arithmetic itself breaks a law, its formula says by how much.
+No tolerances: where the arithmetic itself breaks a law, its formula says by how much. What a law must know of a dialect it asks
+`facts(plan)`, the answers of the definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..arithmetic import raw_integers
 from ..errors import RefsimError
-from ..ops.base import Plan
+from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
 from ..registry import of
 
@@ -26,15 +27,25 @@ class Vacuous(Exception):
     """The law says nothing of this plan or of these operands."""
 
 
-def law(check: Check, dialects: Sequence[str] | None = None) -> Any:
-    """The test of a law, for every dialect or only for some; the law itself is its attribute `check`."""
+def law(check: Check, suits: Callable[[Any], bool] = lambda facts: True) -> Any:
+    """The test of a law, of every definition or only of those whose facts it `suits`; the law itself is its attribute `check`."""
 
     def test(subject: Any) -> None:
         subject.law(check)
 
     named: Any = test  # not functools.wraps: pytest reads the signature, and it is the one of `test`
-    named.check, named.dialects, named.__doc__ = check, dialects, check.__doc__
+    named.check, named.suits, named.__doc__ = check, suits, check.__doc__
     return named
+
+
+def suitable(test: Any, d: Definition) -> bool:
+    """Whether a test speaks of a definition."""
+    return not hasattr(test, "suits") or bool(test.suits(d.facts))
+
+
+def facts(plan: Plan) -> Any:
+    """What the definition of a plan answers to the questions of its op."""
+    return of(plan).facts
 
 
 def premise(condition: Any) -> None:
@@ -134,3 +145,32 @@ def part(plan: Plan, flat: list[Any], which: slice) -> list[Any]:
     """Some of the batch: operands without a batch axis stay whole."""
     alone = plan.op in ("linear", "embedding") or (plan.op == "matmul" and flat[0].ndim == 2)  # a single product is cut into rows
     return [x if x is None or (alone and i) else x[which] for i, x in enumerate(flat)]
+
+
+# ---------------------------------------------------------------------------------------------- the checks of every op
+
+
+def golden(subject: Any) -> None:
+    """out = refsim.run(plan, *operands) for every golden vector."""
+    subject.golden()
+
+
+def differential(subject: Any) -> None:
+    """out = refsim.run(plan, *operands) for every plan, shape and operand that the search finds."""
+    subject.differential()
+
+
+def exhaustive(subject: Any) -> None:
+    """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
+    subject.exhaustive()
+
+
+STANDARD: dict[str, Any] = {
+    "test_golden": golden,
+    "test_differential": differential,
+    "test_exhaustive": exhaustive,
+    "test_batch": law(batch),
+    "test_repeat": law(repeat),
+    "test_layouts": law(layouts),
+}
+"""By name of the test, the checks that every op has, in order; the laws of its own stand behind them, in a file under properties/."""

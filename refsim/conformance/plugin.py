@@ -71,22 +71,48 @@ def _ours(path: Any) -> bool:
     return Path(path).resolve().is_relative_to(content("properties").resolve())
 
 
+class Laws(pytest.Module):
+    """A file of laws of an op, with the checks that every op has in front of them."""
+
+    def collect(self) -> list[Any]:
+        from refsim.conformance.laws import STANDARD
+
+        for name, test in STANDARD.items():
+            setattr(self.obj, name, test)
+        order = list(STANDARD)
+        found: list[Any] = list(super().collect())
+        return sorted(found, key=lambda item: order.index(item.originalname) if item.originalname in order else len(order))
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    return Laws.from_parent(parent, path=module_path) if _ours(module_path) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "subject" not in metafunc.fixturenames or not _ours(metafunc.definition.path):
         return
-    op = metafunc.module.OP
+    from refsim.conformance.laws import suitable
+    from refsim.registry import definitions
+
+    op = getattr(metafunc.module, "OP", None)  # the file without one has the standard checks of every op: see below
     wanted, selected = metafunc.config.getoption("--refsim-op"), metafunc.config.getoption("--refsim-dialect")
-    chosen = [] if wanted and op not in wanted else [d for d in suite(metafunc.config).claims(op) if not selected or d in selected]
-    only = getattr(metafunc.function, "dialects", None)
-    chosen = [d for d in chosen if only is None or d in only]
-    marks = {d: [pytest.mark.refsim(op=op, dialect=d), getattr(pytest.mark, op), getattr(pytest.mark, d)] for d in chosen}
-    metafunc.parametrize("subject", [pytest.param((op, d), id=f"{op}-{d}", marks=marks[d]) for d in chosen], indirect=True)
+    chosen = [
+        d
+        for d in definitions()
+        if op in (None, d.name) and (not wanted or d.name in wanted) and (not selected or d.dialect in selected)
+        if d.dialect in suite(metafunc.config).claims(d.name) and suitable(metafunc.function, d)
+    ]
+    marks = {d.key: [pytest.mark.refsim(op=d.name, dialect=d.dialect), *(getattr(pytest.mark, word) for word in d.key)] for d in chosen}
+    metafunc.parametrize("subject", [pytest.param(key, id="-".join(key), marks=marks[key]) for key in marks], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the target does not claim, instead of reporting it as skipped."""
-    ours = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and _ours(item.path)]
+    ours: list[Any] = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and _ours(item.path)]
     empty = [item for item in ours if not hasattr(item, "callspec") or "NOTSET" in item.callspec.id]
+    lawful = {item.module.OP for item in ours if hasattr(item.module, "OP")}
+    spare = [item for item in ours if item not in empty and not hasattr(item.module, "OP")]
+    empty += [item for item in spare if item.callspec.params["subject"][0] in lawful]
     made = _SUITE.get("suite")
     if made is not None and made.worker.vectors is not None:  # results answer to golden vectors only
         empty += [item for item in ours if item not in empty and getattr(item, "originalname", "") != "test_golden"]

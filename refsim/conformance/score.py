@@ -30,8 +30,9 @@ from .. import __version__
 from ..catalogue.mutants import LEVELS, Mutant, mutant, mutants
 from ..content import content
 from ..ops.base import Plan
+from ..registry import definition
 from .client import Answer
-from .laws import Check, Vacuous
+from .laws import STANDARD, Check, Vacuous, suitable
 from .subject import EFFORTS, Abandoned, Mismatch, Subject, Suite, corpus
 from .targets import Description, Spec, covers
 from .worker import laid_out
@@ -212,7 +213,9 @@ def _tests() -> dict[str, dict[str, Any]]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        found[module.OP] = {name.removeprefix("test_"): f for name, f in vars(module).items() if name.startswith("test_")}
+        if hasattr(module, "OP"):
+            own = {name: f for name, f in vars(module).items() if name.startswith("test_")}
+            found[module.OP] = {name.removeprefix("test_"): f for name, f in {**STANDARD, **own}.items()}
     return found
 
 
@@ -224,10 +227,9 @@ def fate(m: Mutant, effort: str, seed: int = 0) -> Fate:
     """What becomes of one mutant: each check in turn, from a fresh start."""
     facts = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent)
     start = time.monotonic()
-    names = _tests()[m.op]
+    names = _tests().get(m.op) or {name.removeprefix("test_"): f for name, f in STANDARD.items()}
     for name, test in names.items():
-        only = getattr(test, "dialects", None)
-        if (only is not None and m.dialect not in only) or (effort == VECTORS and name != "golden"):
+        if not suitable(test, definition(m.op, m.dialect)) or (effort == VECTORS and name != "golden"):
             continue
         if name == "exhaustive" and effort != "exhaustive":
             continue

@@ -23,7 +23,7 @@ def onnx(
     context: typer.Context,
     op: Annotated[str, typer.Option(help="Name of the op, see `refsim ops`.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     without: Annotated[list[str] | None, typer.Option(help="Optional operand that the graph shall not take: mask, bias.")] = None,
     intermediates: Annotated[bool, typer.Option("--intermediates", help="Make the op's named intermediates outputs too.")] = False,
 ) -> None:
@@ -52,11 +52,11 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
     try:
         from onnx import checker
 
-        from .onnx_graphs import BUILDERS, model
+        from .onnx_graphs import has_graph, model
     except ImportError as error:
         raise UsageError("refsim export onnx needs the package onnx: pip install 'refsim[onnx]'") from error
     d = registry.of(plan)
-    if d.key not in BUILDERS:
+    if not has_graph(d):
         raise UsageError(f"there is no graph for {d.name} of dialect {d.dialect}")
     optional = [o.name for o in d.operands if o.optional]
     for name in without:

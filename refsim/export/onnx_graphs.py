@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from .. import __version__
+from .. import __version__, ops
 from ..certificates import certificate
 from ..ops import rescalings
-from ..ops.base import Operand, Plan
+from ..ops.base import Definition, Operand, Plan
 from ..ops.rescalings import RESCALINGS, Arithmetic
 from ..registry import of
 from ..vectors.form import operand_dtype, scalar, step_dtypes
@@ -340,26 +340,36 @@ def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
 # ------------------------------------------------------------------------------------------------------------------------- models
 
 
-BUILDERS: dict[tuple[str, str], Callable[..., Steps]] = {
-    **{
-        (f.__name__, dialect): f
-        for f in (i_poly, i_sqrt, linear, matmul, embedding, dequantize, requantize, residual_add)
-        for dialect in ("ibert", "paper")
-    },
-    ("quantize", "ibert"): quantize_ibert,
-    ("quantize", "paper"): quantize_paper,
-    ("i_erf", "ibert"): i_erf_ibert,
-    ("i_erf", "paper"): i_erf_paper,
-    ("i_gelu", "ibert"): i_gelu_ibert,
-    ("i_gelu", "paper"): i_gelu_paper,
-    ("i_exp", "ibert"): i_exp_ibert,
-    ("i_exp", "paper"): i_exp_paper,
-    ("i_softmax", "ibert"): i_softmax_ibert,
-    ("i_softmax", "paper"): i_softmax_paper,
-    ("i_layernorm", "ibert"): i_layernorm_ibert,
-    ("i_layernorm", "paper"): i_layernorm_paper,
+BUILDERS: dict[Any, Callable[..., Steps]] = {
+    ops.poly.i_poly: i_poly,
+    ops.sqrt.run: i_sqrt,
+    ops.linear.linear: linear,
+    ops.matmul.matmul: matmul,
+    ops.embedding.embedding: embedding,
+    ops.dequantize.dequantize: dequantize,
+    ops.requantize.requantize: requantize,
+    ops.residual_add.residual_add: residual_add,
+    ops.quantize.quantize_ibert: quantize_ibert,
+    ops.quantize.quantize_paper: quantize_paper,
+    ops.erf.i_erf_ibert: i_erf_ibert,
+    ops.erf.i_erf_paper: i_erf_paper,
+    ops.gelu.i_gelu_ibert: i_gelu_ibert,
+    ops.gelu.i_gelu_paper: i_gelu_paper,
+    ops.exp.i_exp_ibert: i_exp_ibert,
+    ops.exp.i_exp_paper: i_exp_paper,
+    ops.softmax.i_softmax_ibert: i_softmax_ibert,
+    ops.softmax.i_softmax_paper: i_softmax_paper,
+    ops.layernorm.i_layernorm_ibert: i_layernorm_ibert,
+    ops.layernorm.i_layernorm_paper: i_layernorm_paper,
 }
-"""What there is a graph for."""
+"""A definition's run to the graph of it."""
+
+
+def has_graph(d: Definition) -> bool:
+    """Whether there is a graph of a definition."""
+    return d.run in BUILDERS
+
+
 _OF_A_ROW = ("mean", "sum_squares", "V", "sigma", "f", "total")
 _CARRIED = ("linear", "matmul", "embedding")  # their operands are cast where they are used
 
@@ -403,7 +413,7 @@ def model(plan: Plan, without: tuple[str, ...] = (), intermediates: bool = False
     present = [o for o in d.operands if o.name not in without]
     inputs = [helper.make_tensor_value_info(o.name, _type(operand_dtype(plan, o)), axes(plan, o)) for o in present]
     tensors = [None if o.name in without else _carried(plan, o, graph) for o in d.operands]
-    steps = BUILDERS[d.key](plan, *tensors)
+    steps = BUILDERS[d.run](plan, *tensors)
     dtypes = step_dtypes(d, plan)
     outputs = []
     for name, tensor in steps.items() if intermediates else [("out", steps["out"])]:
@@ -444,4 +454,4 @@ def value_types(made: Any) -> Iterator[tuple[str, int]]:
         yield constant_.name, constant_.data_type
 
 
-__all__ = ["BUILDERS", "IR", "OPSET", "inner_axes", "model", "value_types"]
+__all__ = ["BUILDERS", "IR", "OPSET", "has_graph", "inner_axes", "model", "value_types"]

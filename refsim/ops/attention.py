@@ -10,11 +10,12 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints
-from .base import Inner, Of, Plan, Scales
+from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .constants import root_times
 from .matmul import MatmulPlan, MatmulSteps, matmul
-from .requantize import OUTPUT, RequantizePlan, RequantizeSteps, requantize
+from .parameters import Scales
+from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
 from .softmax import SoftmaxPaperPlan, SoftmaxPaperSteps, SoftmaxPlan, SoftmaxSteps, i_softmax_ibert, i_softmax_paper
 
 
@@ -83,7 +84,7 @@ PARTS = {
         op="requantize",
         after="context",
         wired={"scale_in": lambda plans: plans.context.output_scale},
-        space={"scale_out": Scales(2**-7, 2**-2)},
+        space={"rule": LAST_RULES, "scale_out": Scales(2**-7, 2**-2)},
     ),
 }
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from operator import attrgetter
 from types import SimpleNamespace, UnionType
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from ..arithmetic.widths import Real
-from ..errors import PlanError
-
-Channels: TypeAlias = int | tuple[int, ...]
-"""An integer of the plan: one, or one per channel (last axis)."""
-Scale: TypeAlias = float | tuple[float, ...]
-"""A real scale of the plan: one, or one per channel (last axis)."""
+from ..arithmetic import widths
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Parameter, Scale, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,57 +119,6 @@ class Operand:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """How ``input_bits`` is read and what is legal; `sign` is "signed", "unsigned" or "nonpositive"."""
-
-    default: int
-    legal: tuple[int, int] = (2, 32)
-    sign: str = "signed"
-
-    def bounds(self, bits: int) -> tuple[int, int]:
-        if self.sign == "unsigned":
-            return 0, (1 << bits) - 1
-        return -(1 << (bits - 1)), 0 if self.sign == "nonpositive" else (1 << (bits - 1)) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Space of a real scale: log-uniform in [lo, hi] and, as often, a small odd number times a power of two (which makes ties)."""
-
-    lo: float
-    hi: float
-    channels: bool = False
-    signed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reals:
-    """Space of a real parameter that is no scale: uniform in [lo, hi]."""
-
-    lo: float
-    hi: float
-    channels: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """Space of an integer parameter: [lo, hi]."""
-
-    lo: int
-    hi: int
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Space of a parameter with few values."""
-
-    values: tuple[Any, ...]
-
-
-Space: TypeAlias = Mapping[str, Scales | Reals | Whole | Choice]
-
-
 def _no_points(plan: Any) -> Sequence[int]:
     return ()
 
@@ -220,16 +163,12 @@ class Definition:
         Axes of the result, as those of an operand; those of the first operand where it is not given.
     layout : {"element", "row", "product", "gather"}
         What a launch may be cut along: single elements, whole rows, or leading axes only.
-    input : Input or None
-        How the first operand's range is given; None where the parameters decide it.
-    space : mapping
-        Parameters worth drawing, as data: golden vectors and Hypothesis draw plans from it.
+    parameters : tuple of Parameter
+        What a plan is made from, in the order in which golden vectors and searches draw it.
+    given : Given or None
+        How a plan is made from given integers; None where it cannot be.
     points : callable
         Plan to inputs of special interest (clip sides, segment edges, ties).
-    constants : bool
-        Whether the plan's integers come from real scales, in one of the three ways.
-    registers : bool
-        Whether its plans say how wide a register is.
     narrow : bool
         Whether some plan fits 32-bit registers; a dialect whose products are wider by construction has none.
     rows : callable
@@ -251,11 +190,9 @@ class Definition:
     layout: str
     source: str
     out: str = ""
-    input: Input | None = None
-    space: Space = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+    given: Given | None = None
     points: Callable[[Any], Sequence[int]] = _no_points
-    constants: bool = True
-    registers: bool = True
     narrow: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
@@ -270,13 +207,33 @@ class Definition:
             raise TypeError(f"{self.name} ({self.dialect}) must be defined with facts={asked.__name__}({unanswered})")
 
     @property
+    def input(self) -> InputBits | None:
+        """How the first operand's range is given; None where the other parameters decide it."""
+        return next((p for p in self.parameters if isinstance(p, InputBits)), None)
+
+    @property
+    def space(self) -> Space:
+        """What is worth drawing of each parameter: golden vectors and searches draw plans from it."""
+        return {p.name: p.space for p in self.parameters if p.space is not None}
+
+    @property
+    def constants(self) -> bool:
+        """Whether the plan's integers come from real scales, in one of three ways."""
+        return CONSTANTS in self.parameters
+
+    @property
+    def registers(self) -> bool:
+        """Whether its plans say how wide a register is."""
+        return REGISTER_BITS in self.parameters
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.name, self.dialect
 
     @property
     def real(self) -> bool:
         """Whether the result is a real number: the last intermediate says so."""
-        return isinstance(marks(self.steps)["out"].width, Real)
+        return isinstance(marks(self.steps)["out"].width, widths.Real)
 
     @property
     def step_names(self) -> tuple[str, ...]:
@@ -335,7 +292,7 @@ class Mark:
 
     def resolve(self, plan: Any) -> Any:
         """The width under `plan`; None for a real number."""
-        return None if isinstance(self.width, Real) else self.width.resolve(attrgetter(self.plan)(plan) if self.plan else plan)
+        return None if isinstance(self.width, widths.Real) else self.width.resolve(attrgetter(self.plan)(plan) if self.plan else plan)
 
 
 @cache
@@ -383,57 +340,6 @@ def define(name: str, dialect: str, **facts: Any) -> Callable[[Callable[..., Any
         return run
 
     return register
-
-
-# ------------------------------------------------------------------------------------------------------- legal parameters
-
-
-def legal_integer(argument: str, value: Any, lo: int, hi: int) -> int:
-    """`value` as an int of [lo, hi]; anything else is a PlanError."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not lo <= value <= hi:
-        raise PlanError(argument, value, f"an integer from {lo} to {hi}")
-    return int(value)
-
-
-def legal_choice(argument: str, value: Any, choices: Sequence[Any]) -> Any:
-    """`value` if it is one of `choices`; anything else is a PlanError."""
-    if isinstance(value, (bool, float)) or value not in choices:
-        raise PlanError(argument, value, "one of " + ", ".join(map(str, choices)))
-    return value
-
-
-def legal_real(argument: str, value: Any, legal: str, accept: Callable[[float], bool]) -> float:
-    """`value` as a finite float that `accept` takes; anything else is a PlanError that says `legal`."""
-    if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise PlanError(argument, value, legal)
-    try:
-        real = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise PlanError(argument, value, legal) from None
-    if not math.isfinite(real) or not accept(real):
-        raise PlanError(argument, value, legal)
-    return real
-
-
-def legal_reals(argument: str, value: Any, legal: str, accept: Callable[[float], bool]) -> Scale:
-    """One float, or a tuple of them for a 1-D sequence (one per channel)."""
-    if isinstance(value, (list, tuple)):
-        if not value or any(isinstance(v, (list, tuple)) for v in value):
-            raise PlanError(argument, value, "one number, or one per channel (1-D, at least one)")
-        return tuple(legal_real(f"{argument}[{i}]", v, legal, accept) for i, v in enumerate(value))
-    return legal_real(argument, value, legal, accept)
-
-
-def legal_scale(argument: str, value: Any, *, channels: bool = False, signed: bool = False) -> Scale:
-    """A scale: positive (or, where `signed`, not zero) and of the magnitude of a normal binary32 number."""
-    text = ("a number with" if signed else "a positive number with") + " 2**-126 <= |scale| <= 2**126"
-    if channels:
-        text += ", or one per channel"
-
-    def accept(x: float) -> bool:
-        return 2.0**-126 <= (abs(x) if signed else x) <= 2.0**126
-
-    return legal_reals(argument, value, text, accept) if channels else legal_real(argument, value, text, accept)
 
 
 def each(function: Callable[..., tuple[Any, ...]], *values: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ parts share has the part's own in front.
 
 from __future__ import annotations
 
-import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -15,12 +15,13 @@ from typing import Any
 
 from ..errors import PlanError, WidthError
 from .base import DEFINITIONS, Definition, Operand, Plan, define
+from .parameters import CONSTANTS, REGISTER_BITS, Drawn, InputBits, Parameter
 
 Wire = Callable[[Any], Any]
 """A parameter from the plans before, a namespace with a plan per part."""
 
-_HEAD = {"constants": "exact", "register_bits": 64}
-"""What the whole hands on to its parts, and what it is where nobody says otherwise."""
+_COMMON = (CONSTANTS, REGISTER_BITS)
+"""What the whole hands on to all of its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,16 @@ class Part:
     after: str = ""
     wired: Mapping[str, Wire] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    space: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Drawn] = field(default_factory=dict)
+
+    def parameters(self, dialect: str) -> tuple[Parameter, ...]:
+        """The parameters of its own that are left to the whole."""
+        kept = []
+        for p in DEFINITIONS[self.op, dialect].parameters:
+            if p.name in self.wired or p in _COMMON or (self.after and isinstance(p, InputBits)):
+                continue
+            kept.append(replace(p, default=self.defaults.get(p.name, p.default), space=self.space.get(p.name, p.space)))
+        return tuple(kept)
 
 
 Parts = Mapping[str, Part]
@@ -64,76 +74,65 @@ def proves(function: Callable[[Plan], tuple[int, int]]) -> Callable[[Plan], tupl
 
 
 def names_of(parts: Parts, dialect: str) -> dict[str, dict[str, str]]:
-    """Per part, the name in the whole of each of its parameters that is not wired."""
-    own = {name: [n for n in _signature(part, dialect) if n not in part.wired] for name, part in parts.items()}
-    every = [n for names in own.values() for n in names]
-    return {name: {n: n if every.count(n) == 1 else f"{name}_{n}" for n in names} for name, names in own.items()}
+    """Per part, the name in the whole of each parameter that it leaves to it."""
+    own = {name: [p.name for p in part.parameters(dialect)] for name, part in parts.items()}
+    count = Counter(n for names in own.values() for n in names)
+    return {name: {n: n if count[n] == 1 else f"{name}_{n}" for n in names} for name, names in own.items()}
 
 
-def _signature(part: Part, dialect: str) -> dict[str, inspect.Parameter]:
-    own = list(inspect.signature(DEFINITIONS[part.op, dialect].make).parameters.items())[1:]
-    return {n: p.replace(default=part.defaults.get(n, p.default)) for n, p in own}
+def parameters_of(parts: Parts, dialect: str) -> tuple[Parameter, ...]:
+    """The parameters of the whole: what its parts leave to it, and what all of them share."""
+    found: list[Parameter] = []
+    for name, part in parts.items():
+        called = names_of(parts, dialect)[name]
+        found += (
+            p if called[p.name] == p.name else replace(p, name=called[p.name], doc=f"{name}: {p.doc}") for p in part.parameters(dialect)
+        )
+    taken = [p for part in parts.values() for p in DEFINITIONS[part.op, dialect].parameters]
+    return (*found, *(p for p in _COMMON if p in taken))
 
 
 def composed(kind: Callable[..., Plan], parts: Parts, dialect: str) -> Callable[..., Any]:
-    """What makes plans of `kind` from the parameters of all parts."""
+    """What makes plans of `kind` from the parameters of the whole."""
     names = names_of(parts, dialect)
-    signatures = {name: _signature(part, dialect) for name, part in parts.items()}
 
     def make(head: dict[str, Any], **given: Any) -> Any:
         made: dict[str, Plan] = {}
         for name, part in parts.items():
-            called = names[name]
-            own = {n: given.get(w, signatures[name][n].default) for n, w in called.items()}
+            reach = _reach(head, part, made) if part.after else head["input_range"]
+            own = {n: given[called] for n, called in names[name].items() if called in given}
             own |= {n: wire(SimpleNamespace(**made)) for n, wire in part.wired.items()}
-            reach = head["input_range"]
-            if part.after:
-                try:
-                    reach = _Proof.of(made[part.after])
-                except WidthError as error:
-                    raise WidthError(
-                        f"{head['op']} ({dialect})", f"{part.after}.{error.intermediate}", error.interval, error.needed, error.declared
-                    ) from None
             try:
                 made[name] = _part(DEFINITIONS[part.op, dialect], head, reach, own)
             except PlanError as error:
-                argument, bracket, rest = error.argument.partition("[")
-                if type(error) is not PlanError or called.get(argument, argument) == argument:
+                called, bracket, rest = error.argument.partition("[")
+                if type(error) is not PlanError:
                     raise
-                raise PlanError(called[argument] + bracket + rest, error.value, error.legal) from None
+                raise PlanError(names[name].get(called, called) + bracket + rest, error.value, error.legal) from None
         return kind(**{**head, "input_range": next(iter(made.values())).input_range}, **made)
 
-    head = inspect.Parameter("head", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    own = [p.replace(name=names[name][n], kind=p.KEYWORD_ONLY) for name in parts for n, p in signatures[name].items() if n in names[name]]
-    make.__signature__ = inspect.Signature([head, *own])  # type: ignore[attr-defined]
     make.__annotations__["return"] = kind
     return make
 
 
+def _reach(head: Mapping[str, Any], part: Part, made: Mapping[str, Plan]) -> tuple[int, int]:
+    """What is proven of the result of the part before."""
+    try:
+        return _Proof.of(made[part.after])
+    except WidthError as e:
+        whole, step = f"{head['op']} ({head['dialect']})", f"{part.after}.{e.intermediate}"
+        raise WidthError(whole, step, e.interval, e.needed, e.declared) from None
+
+
 def _part(d: Definition, head: Mapping[str, Any], reach: tuple[int, int], given: Mapping[str, Any]) -> Plan:
     """The plan of one part, the same as the op's own from the same parameters."""
-    taken = {"constants": d.constants, "register_bits": d.registers}
-    own = {name: head[name] for name, takes in taken.items() if takes}
-    usual = {**_HEAD, **{n: p.default for n, p in inspect.signature(d.make).parameters.items()}}
-    parameters = {k: v for k, v in {**given, **own}.items() if v != usual[k]}
+    common = {p.name: head[p.name] if p in d.parameters else p.default for p in _COMMON}
+    own = {p.name: p.checked(given) for p in d.parameters if p not in _COMMON and not isinstance(p, InputBits)}
+    usual = {p.name: p.default for p in (*d.parameters, *_COMMON)}
+    listed = {k: v for k, v in {**own, **common}.items() if v != usual[k]}
     if d.input is not None:
-        parameters["input_range"] = reach
-    listed = tuple(sorted((k, v) for k, v in parameters.items() if v is not None))
-    return d.make({**_HEAD, **own, "op": d.name, "dialect": d.dialect, "parameters": listed, "input_range": reach}, **given)
-
-
-def space_of(parts: Parts, dialect: str) -> dict[str, Any]:
-    """The space that plans of the whole are drawn from: that of its parts."""
-    names, found = names_of(parts, dialect), dict[str, Any]()
-    for name, part in parts.items():
-        d = DEFINITIONS[part.op, dialect]
-        drawn = {**d.space, **part.space}
-        found |= {names[name][n]: space for n, space in drawn.items() if n in names[name]}
-        if not part.after and "input_bits" in drawn:
-            found["input_bits"] = drawn["input_bits"]
-        if d.constants and "constants" in drawn:
-            found["constants"] = drawn["constants"]
-    return found
+        listed["input_range"] = reach
+    return d.make({"op": d.name, "dialect": d.dialect, "parameters": tuple(sorted(listed.items())), "input_range": reach, **common}, **own)
 
 
 def operand_of(op: str, dialect: str, operand: str, part: str, **changed: Any) -> Operand:
@@ -142,14 +141,14 @@ def operand_of(op: str, dialect: str, operand: str, part: str, **changed: Any) -
     return replace(own, **{"range": lambda plan: own.range(getattr(plan, part)), **changed})
 
 
-def define_composite(name: str, dialect: str, kind: type[Plan], parts: Parts, **facts: Any) -> Callable[..., Any]:
+def define_composite(name: str, dialect: str, kind: Callable[..., Plan], parts: Parts, **facts: Any) -> Callable[..., Any]:
     """Register the decorated run as an op made of `parts`; `facts` as for `define`, as far as the parts do not say them."""
-    inner = [DEFINITIONS[part.op, dialect] for part in parts.values()]
-    said = {
-        "input": next((d.input for d, part in zip(inner, parts.values(), strict=True) if not part.after), None),
-        "space": space_of(parts, dialect),
-        "constants": any(d.constants for d in inner),
-        "registers": any(d.registers for d in inner),
-        "narrow": all(d.narrow for d in inner),
-    }
-    return define(name, dialect, make=composed(kind, parts, dialect), parts={n: part.op for n, part in parts.items()}, **{**said, **facts})
+    return define(
+        name,
+        dialect,
+        make=composed(kind, parts, dialect),
+        parameters=parameters_of(parts, dialect),
+        narrow=all(DEFINITIONS[part.op, dialect].narrow for part in parts.values()),
+        parts={n: part.op for n, part in parts.items()},
+        **facts,
+    )

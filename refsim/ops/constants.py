@@ -16,8 +16,6 @@ import numpy as np
 
 from ..errors import PlanError
 
-WAYS = ("exact", "float32", "float64")
-
 
 def decimal(text: str) -> Fraction:
     """A printed decimal as the rational it denotes."""

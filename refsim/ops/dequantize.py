@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints, Real
-from .base import Input, Operand, Plan, Scale, Scales, Whole, define, legal_scale
+from .base import Operand, Plan, define
+from .parameters import InputBits, RealScale, Scale, Scales, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,8 @@ class DequantizePlan(Plan):
     scale: Scale
 
 
-def _plan(head: dict[str, Any], *, scale: Any) -> DequantizePlan:
-    return DequantizePlan(**head, scale=legal_scale("scale", scale, channels=True, signed=True))
+def _plan(head: dict[str, Any], *, scale: Scale) -> DequantizePlan:
+    return DequantizePlan(**head, scale=scale)
 
 
 class DequantizeSteps(NamedTuple):
@@ -40,9 +41,15 @@ for _dialect, _source in (
         steps=DequantizeSteps,
         operands=(Operand("q"),),
         layout="element",
-        input=Input(32, (2, 53)),
-        space={"scale": Scales(2**-20, 2**3, channels=True, signed=True), "input_bits": Whole(2, 53)},
-        constants=False,
-        registers=False,
+        parameters=(
+            RealScale(
+                name="scale",
+                doc="scale of the input",
+                channels=True,
+                signed=True,
+                space=Scales(2**-20, 2**3, channels=True, signed=True),
+            ),
+            InputBits(default=32, widths=(2, 53), space=Whole(2, 53)),
+        ),
         source=_source,
     )(dequantize)

@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Signed
-from .base import Operand, Plan, Whole, define, legal_integer, legal_scale
+from .base import Operand, Plan, define
+from .parameters import Integer, RealScale, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,9 @@ class EmbeddingPlan(Plan):
     output_scale: float
 
 
-def _plan(head: dict[str, Any], *, num_embeddings: Any, embedding_dim: Any, scale: Any = 1.0) -> EmbeddingPlan:
-    rows, dim = legal_integer("num_embeddings", num_embeddings, 1, 1 << 24), legal_integer("embedding_dim", embedding_dim, 1, 1 << 16)
-    scale = legal_scale("scale", scale)
-    head = {**head, "input_range": (0, rows - 1)}
-    return EmbeddingPlan(**head, num_embeddings=rows, embedding_dim=dim, scale=scale, output_scale=scale)
+def _plan(head: dict[str, Any], *, num_embeddings: int, embedding_dim: int, scale: float) -> EmbeddingPlan:
+    head = {**head, "input_range": (0, num_embeddings - 1)}
+    return EmbeddingPlan(**head, num_embeddings=num_embeddings, embedding_dim=embedding_dim, scale=scale, output_scale=scale)
 
 
 class EmbeddingSteps(NamedTuple):
@@ -49,8 +48,10 @@ for _dialect, _source in (
         operands=(Operand("ids", "..."), Operand("table", "num_embeddings embedding_dim", range=lambda plan: (-128, 127))),
         out="... embedding_dim",
         layout="gather",
-        space={"num_embeddings": Whole(1, 40), "embedding_dim": Whole(1, 17)},
-        constants=False,
-        registers=False,
+        parameters=(
+            Integer(name="num_embeddings", doc="rows of the table", unit="rows", lo=1, hi=1 << 24, space=Whole(1, 40)),
+            Integer(name="embedding_dim", doc="elements of a row", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 17)),
+            RealScale(name="scale", doc="scale of the table", default=1.0),
+        ),
         source=_source,
     )(embedding)

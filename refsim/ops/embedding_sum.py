@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints, Output
-from .base import Inner, Of, Plan, Scales
+from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .embedding import EmbeddingPlan, EmbeddingSteps, embedding
+from .parameters import Scales
 from .residual_add import ResidualAddPlan, ResidualAddSteps, residual_add
 
 

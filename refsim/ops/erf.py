@@ -11,8 +11,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Channels, Choice, Facts, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale, questions
-from .constants import WAYS, binary, decimal, floor_root, over, whole
+from .base import Facts, Operand, Plan, define, each, questions
+from .constants import binary, decimal, floor_root, over, whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, InputBits, Parameter, RealScale, Scale, Scales, Whole
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
@@ -75,12 +76,17 @@ def _constants(scale: float, way: str, shift: int) -> tuple[int, int, float]:
 
 
 def _plan(shift: int) -> Any:
-    def make(head: dict[str, Any], *, scale: Any) -> ErfPlan:
-        scale = legal_scale("scale", scale, channels=True)
+    def make(head: dict[str, Any], *, scale: Scale) -> ErfPlan:
         q_b, q_c, out = each(lambda s: _constants(s, head["constants"], shift), scale)
         return ErfPlan(**head, scale=scale, q_b=q_b, q_c=q_c, output_scale=out)
 
     return make
+
+
+def parameters(largest: float) -> tuple[Parameter, ...]:
+    """The parameters of i-erf and of i-GELU; `largest` is the largest scale worth drawing."""
+    scale = RealScale(name="scale", doc="scale of the input", channels=True, space=Scales(2**-14, largest, channels=True))
+    return scale, InputBits(default=32, space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
 def clip_points(plan: Any) -> Sequence[int]:
@@ -118,8 +124,7 @@ class ErfSteps(NamedTuple):
     steps=ErfPaperSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-2, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-2),
     points=clip_points,
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
     source="paper, Algorithm 2, I-ERF",
@@ -137,8 +142,7 @@ def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
     steps=ErfSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-7, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-7),
     points=clip_points,
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",

@@ -13,8 +13,9 @@ import numpy as np
 from ..arithmetic import shift_right
 from ..arithmetic.widths import Ints, Register
 from ..errors import PlanError
-from .base import Choice, Facts, Input, Operand, Plan, Scales, Whole, define, legal_scale, questions
-from .constants import WAYS, binary, decimal, floor_ln2_over, over, whole
+from .base import Facts, Operand, Plan, define, questions
+from .constants import binary, decimal, floor_ln2_over, over, whole
+from .parameters import CONSTANTS, REGISTER_BITS, InputBits, Parameter, RealScale, Scales, Whole
 
 CONST = 30
 """Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
@@ -85,16 +86,19 @@ def code_constants(scale: float, way: str) -> tuple[int, int, int, float]:
     return constants
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any) -> ExpPaperPlan:
-    scale = legal_scale("scale", scale)
+def _plan_paper(head: dict[str, Any], *, scale: float) -> ExpPaperPlan:
     q_ln2, q_b, q_c, out = paper_constants(scale, head["constants"])
     return ExpPaperPlan(**head, scale=scale, q_ln2=q_ln2, q_b=q_b, q_c=q_c, output_scale=out)
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any) -> ExpPlan:
-    scale = legal_scale("scale", scale)
+def _plan_ibert(head: dict[str, Any], *, scale: float) -> ExpPlan:
     x0, q_b, q_c, out = code_constants(scale, head["constants"])
     return ExpPlan(**head, scale=scale, x0=x0, q_b=q_b, q_c=q_c, output_scale=out / 2.0**CONST)
+
+
+def _parameters(smallest: float, largest: float) -> tuple[Parameter, ...]:
+    scale = RealScale(name="scale", doc="scale of the input", space=Scales(smallest, largest))
+    return scale, InputBits(default=32, sign="nonpositive", space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
 @questions("i_exp")
@@ -173,8 +177,7 @@ class ExpSteps(NamedTuple):
     steps=ExpPaperSteps,
     operands=(Operand("q", "..."),),
     layout="element",
-    input=Input(32, sign="nonpositive"),
-    space={"scale": Scales(2**-20, 0.69), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=_parameters(2**-20, 0.69),
     points=segment_points(paper_segment),
     facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
     source="paper, Algorithm 3, I-EXP",
@@ -202,8 +205,7 @@ def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     steps=ExpSteps,
     operands=(Operand("q", "..."),),
     layout="element",
-    input=Input(32, sign="nonpositive"),
-    space={"scale": Scales(2**-14, 1.6), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=_parameters(2**-14, 1.6),
     points=segment_points(code_segment),
     facts=ExpFacts(segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST),
     narrow=False,

@@ -10,9 +10,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_scale, questions
-from .constants import WAYS, binary, decimal
-from .erf import SHIFT, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper
+from .base import Operand, Plan, define, each, questions
+from .constants import binary, decimal
+from .erf import SHIFT, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
+from .parameters import Channels, Scale
 
 ROOT2 = decimal("1.4142")
 """The released code's square root of two."""
@@ -46,8 +47,7 @@ def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction)
 
 
 def _plan(shift: int, root2: float, half: Fraction) -> Any:
-    def make(head: dict[str, Any], *, scale: Any) -> GeluPlan:
-        scale = legal_scale("scale", scale, channels=True)
+    def make(head: dict[str, Any], *, scale: Scale) -> GeluPlan:
         q_b, q_c, q_1, out = each(lambda s: _constants(s, head["constants"], shift, root2, half), scale)
         return GeluPlan(**head, scale=scale, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=out)
 
@@ -74,8 +74,7 @@ class GeluSteps(NamedTuple):
     steps=GeluPaperSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-2, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-2),
     points=clip_points,
     facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
     source="paper, Algorithm 2, I-GELU",
@@ -93,8 +92,7 @@ def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
     steps=GeluSteps,
     operands=(Operand("q"),),
     layout="element",
-    input=Input(32),
-    space={"scale": Scales(2**-14, 2**-7, channels=True), "input_bits": Whole(2, 32), "constants": Choice(WAYS)},
+    parameters=parameters(2**-7),
     points=clip_points,
     facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",

@@ -11,7 +11,7 @@ from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .erf import clip_points
 from .gelu import GeluPaperSteps, GeluPlan, GeluSteps, i_gelu_ibert, i_gelu_paper
-from .requantize import OUTPUT, SIGNED_RULES, RequantizePlan, RequantizeSteps, requantize
+from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def _run(i_gelu: Callable[..., Any], steps: Any) -> Callable[..., Any]:
 PARTS = {
     "gelu": Part(op="i_gelu"),
     "requantize": Part(
-        op="requantize", after="gelu", wired={"scale_in": lambda plans: plans.gelu.output_scale}, space={"rule": SIGNED_RULES}
+        op="requantize", after="gelu", wired={"scale_in": lambda plans: plans.gelu.output_scale}, space={"rule": LAST_RULES}
     ),
 }
 

@@ -13,24 +13,9 @@ from ..arithmetic import divide, i_sqrt, known, row_sum
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
-from .base import (
-    Channels,
-    Choice,
-    Facts,
-    Input,
-    Operand,
-    Plan,
-    Reals,
-    Scale,
-    Scales,
-    Whole,
-    define,
-    each,
-    legal_integer,
-    legal_reals,
-    questions,
-)
-from .constants import WAYS, binary, floor_root, root_times, whole
+from .base import Facts, Operand, Plan, define, each, questions
+from .constants import binary, floor_root, root_times, whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
 
 
 @questions("i_layernorm")
@@ -75,20 +60,16 @@ class LayerNormPlan(Plan):
     output_scale: Scale
 
 
-def _affine(length: Any, gamma: Any, beta: Any) -> tuple[int, Scale, Scale]:
-    length = legal_integer("length", length, 1, 1 << 20)
-    bound = "with 2**-40 <= |gamma| <= 2**40"
-    gamma = legal_reals("gamma", gamma, f"a number {bound} (it divides beta), or one per channel", lambda x: 2.0**-40 <= abs(x) <= 2.0**40)
-    beta = legal_reals("beta", beta, "a number with |beta| <= 2**40, or one per channel", lambda x: abs(x) <= 2.0**40)
-    for name, value in (("gamma", gamma), ("beta", beta)):
+def _per_channel(length: int, **values: Scale) -> None:
+    """Refuse values per channel of another number than a row has elements."""
+    for name, value in values.items():
         if isinstance(value, tuple) and len(value) != length:
             raise PlanError(name, f"{len(value)} values", f"one number, or one per channel: {length}")
-    return length, gamma, beta
 
 
-def _plan_paper(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: Any = 0.0, fraction_bits: Any = 8) -> LayerNormPaperPlan:
-    length, gamma, beta = _affine(length, gamma, beta)
-    k = legal_integer("fraction_bits", fraction_bits, 0, 30)
+def _plan_paper(head: dict[str, Any], *, length: int, gamma: Scale, beta: Scale, fraction_bits: int) -> LayerNormPaperPlan:
+    _per_channel(length, gamma=gamma, beta=beta)
+    k = fraction_bits
 
     def constants(g: float, b: float) -> tuple[int, float]:
         if head["constants"] == "exact":
@@ -100,9 +81,8 @@ def _plan_paper(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: An
     return LayerNormPaperPlan(**head, length=length, fraction_bits=k, gamma=gamma, beta=beta, bias=bias, output_scale=out)
 
 
-def _plan_ibert(head: dict[str, Any], *, length: Any, gamma: Any = 1.0, beta: Any = 0.0, shift: Any = 0) -> LayerNormPlan:
-    length, gamma, beta = _affine(length, gamma, beta)
-    shift = legal_integer("shift", shift, 0, 31)
+def _plan_ibert(head: dict[str, Any], *, length: int, gamma: Scale, beta: Scale, shift: int) -> LayerNormPlan:
+    _per_channel(length, gamma=gamma, beta=beta)
 
     def constants(g: float, b: float) -> tuple[int, float]:
         if head["constants"] == "exact":  # beta/gamma / (sqrt(C) / 2**30); the scale is rounded once
@@ -144,7 +124,22 @@ def _mean(p: Any, q: Ints) -> Ints:
     return known(divide(row_sum(q, p.length, p.length), p.length, "half_even"), lo, hi, MEAN_WITHIN)
 
 
-_LENGTHS = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
+def _parameters() -> tuple[Parameter, ...]:
+    """What both dialects have."""
+    lengths = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
+    return (
+        Integer(name="length", doc="elements C of a row", unit="elements", lo=1, hi=1 << 20, space=lengths),
+        Real(
+            name="gamma",
+            doc="factor of the normalised row; it divides beta, and its sign goes into the output's scale",
+            default=1.0,
+            least=-40,
+            greatest=40,
+            channels=True,
+            space=Scales(2**-6, 2**3, channels=True, signed=True),
+        ),
+        Real(name="beta", doc="what is added behind gamma", default=0.0, greatest=40, channels=True, space=Reals(-4.0, 4.0, channels=True)),
+    )
 
 
 @define(
@@ -154,15 +149,13 @@ _LENGTHS = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
     steps=LayerNormPaperSteps,
     operands=(Operand("q", "... length"),),
     layout="row",
-    input=Input(22, (2, 28)),
-    space={
-        "length": _LENGTHS,
-        "gamma": Scales(2**-6, 2**3, channels=True, signed=True),
-        "beta": Reals(-4.0, 4.0, channels=True),
-        "fraction_bits": Whole(0, 16),
-        "input_bits": Whole(2, 24),
-        "constants": Choice(WAYS),
-    },
+    parameters=(
+        *_parameters(),
+        Integer(name="fraction_bits", doc="fractional bits k of the quotient", default=8, unit="bits", lo=0, hi=30, space=Whole(0, 16)),
+        InputBits(default=22, widths=(2, 28), space=Whole(2, 24)),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
@@ -186,15 +179,13 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
     steps=LayerNormSteps,
     operands=(Operand("q", "... length"),),
     layout="row",
-    input=Input(22, (2, 28)),
-    space={
-        "length": _LENGTHS,
-        "gamma": Scales(2**-6, 2**3, channels=True, signed=True),
-        "beta": Reals(-4.0, 4.0, channels=True),
-        "shift": Whole(0, 8),
-        "input_bits": Whole(2, 24),
-        "constants": Choice(WAYS),
-    },
+    parameters=(
+        *_parameters(),
+        Integer(name="shift", doc="places s by which y is shifted before squaring", default=0, unit="bits", lo=0, hi=31, space=Whole(0, 8)),
+        InputBits(default=22, widths=(2, 28), space=Whole(2, 24)),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=False, squares="V"),
     narrow=False,

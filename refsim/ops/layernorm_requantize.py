@@ -10,7 +10,7 @@ from ..arithmetic.widths import Ints
 from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .layernorm import LayerNormPaperPlan, LayerNormPaperSteps, LayerNormPlan, LayerNormSteps, i_layernorm_ibert, i_layernorm_paper
-from .requantize import OUTPUT, SIGNED_RULES, RequantizePlan, RequantizeSteps, requantize
+from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def _run(i_layernorm: Callable[..., Any], steps: Any) -> Callable[..., Any]:
 PARTS = {
     "layernorm": Part(op="i_layernorm"),
     "requantize": Part(
-        op="requantize", after="layernorm", wired={"scale_in": lambda plans: plans.layernorm.output_scale}, space={"rule": SIGNED_RULES}
+        op="requantize", after="layernorm", wired={"scale_in": lambda plans: plans.layernorm.output_scale}, space={"rule": LAST_RULES}
     ),
 }
 

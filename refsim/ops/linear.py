@@ -11,7 +11,8 @@ import numpy as np
 from ..arithmetic import matmul
 from ..arithmetic.widths import Ints, Signed
 from ..errors import PlanError
-from .base import Input, Operand, Plan, Scale, Whole, define, each, legal_integer, legal_scale
+from .base import Operand, Plan, define, each
+from .parameters import InputBits, Integer, RealScale, Scale, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,8 @@ def _weight_range(plan: Any) -> tuple[int, int]:
     return Signed(plan.weight_bits).lo, Signed(plan.weight_bits).hi
 
 
-def _plan(
-    head: dict[str, Any], *, in_features: Any, out_features: Any, weight_bits: Any = 8, scale: Any = 1.0, weight_scale: Any = 1.0
-) -> LinearPlan:
-    k, n = legal_integer("in_features", in_features, 1, 1 << 16), legal_integer("out_features", out_features, 1, 1 << 20)
-    weight_bits = legal_integer("weight_bits", weight_bits, 2, 8)
-    scale, weight_scale = legal_scale("scale", scale), legal_scale("weight_scale", weight_scale, channels=True)
+def _plan(head: dict[str, Any], *, in_features: int, out_features: int, weight_bits: int, scale: float, weight_scale: Scale) -> LinearPlan:
+    k, n = in_features, out_features
     if isinstance(weight_scale, tuple) and len(weight_scale) != n:
         raise PlanError("weight_scale", f"{len(weight_scale)} values", f"one number, or one per output channel: {n}")
     weight = Signed(weight_bits)
@@ -89,9 +86,13 @@ for _dialect, _where in (
         ),
         out="... out_features",
         layout="product",
-        input=Input(8, (2, 9)),
-        space={"in_features": Whole(1, 40), "out_features": Whole(1, 9), "input_bits": Whole(2, 9), "weight_bits": Whole(2, 8)},
-        constants=False,
-        registers=False,
+        parameters=(
+            Integer(name="in_features", doc="elements K of an input vector", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
+            Integer(name="out_features", doc="output channels", unit="channels", lo=1, hi=1 << 20, space=Whole(1, 9)),
+            InputBits(default=8, widths=(2, 9), space=Whole(2, 9)),
+            Integer(name="weight_bits", doc="width of a weight", default=8, unit="bits", lo=2, hi=8, space=Whole(2, 8)),
+            RealScale(name="scale", doc="scale of the input", default=1.0),
+            RealScale(name="weight_scale", doc="scale of the weights", default=1.0, channels=True),
+        ),
         source=_where,
     )(linear)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints
-from .base import Inner, Of, Plan, Scales
+from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .linear import LinearPlan, LinearSteps, linear
-from .requantize import OUTPUT, RequantizePlan, RequantizeSteps, points_of, requantize
+from .parameters import Scales
+from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, points_of, requantize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,9 @@ def linear_requantize(p: Any, q: Ints, weight: Ints, bias: Ints = None) -> Linea
 
 PARTS = {
     "linear": Part(op="linear", space={"scale": Scales(2**-8, 2**-3), "weight_scale": Scales(2**-10, 2**-5, channels=True)}),
-    "requantize": Part(op="requantize", after="linear", wired={"scale_in": lambda plans: plans.linear.output_scale}),
+    "requantize": Part(
+        op="requantize", after="linear", wired={"scale_in": lambda plans: plans.linear.output_scale}, space={"rule": LAST_RULES}
+    ),
 }
 
 for _dialect, _source in (

@@ -7,9 +7,9 @@ from typing import Annotated, Any, NamedTuple
 
 from .. import arithmetic
 from ..arithmetic.widths import Ints, Signed
-from ..errors import PlanError
-from .base import Input, Operand, Plan, Whole, define, legal_integer, legal_scale
+from .base import Operand, Plan, define
 from .linear import largest_product, product_scale
+from .parameters import InputBits, Integer, Pair, RealScale, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +23,9 @@ class MatmulPlan(Plan):
     output_scale: float
 
 
-def _plan(head: dict[str, Any], *, length: Any, b_bits: Any = 8, b_range: Any = None, scale: Any = 1.0, scale_b: Any = 1.0) -> MatmulPlan:
-    length = legal_integer("length", length, 1, 1 << 16)
+def _plan(head: dict[str, Any], *, length: int, b_bits: int, b_range: tuple[int, int] | None, scale: float, scale_b: float) -> MatmulPlan:
     if b_range is None:
-        width = Signed(legal_integer("b_bits", b_bits, 2, 9))
-        b_range = width.lo, width.hi
-    elif not isinstance(b_range, (tuple, list)) or len(b_range) != 2:
-        raise PlanError("b_range", b_range, "a pair (lo, hi) of integers")
-    else:
-        lo = legal_integer("b_range[0]", b_range[0], -256, 256)
-        b_range = lo, legal_integer("b_range[1]", b_range[1], lo, 256)
-    scale, scale_b = legal_scale("scale", scale), legal_scale("scale_b", scale_b)
+        b_range = Signed(b_bits).lo, Signed(b_bits).hi
     return MatmulPlan(**head, length=length, b_range=b_range, scale=scale, scale_b=scale_b, output_scale=product_scale(scale, scale_b)[0])
 
 
@@ -58,9 +50,13 @@ for _dialect, _where in (
         operands=(Operand("a", "... M length"), Operand("b", "... length N", range=lambda plan: plan.b_range)),
         out="... M N",
         layout="product",
-        input=Input(8, (2, 10)),
-        space={"length": Whole(1, 40), "input_bits": Whole(2, 10), "b_bits": Whole(2, 9)},
-        constants=False,
-        registers=False,
+        parameters=(
+            Integer(name="length", doc="the inner dimension K", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
+            InputBits(default=8, widths=(2, 10), space=Whole(2, 10)),
+            Integer(name="b_bits", doc="width of the second operand", default=8, unit="bits", lo=2, hi=9, space=Whole(2, 9)),
+            Pair(name="b_range", doc="least and greatest value of the second operand, in place of b_bits", default=None, lo=-256, hi=256),
+            RealScale(name="scale", doc="scale of the first operand", default=1.0),
+            RealScale(name="scale_b", doc="scale of the second operand", default=1.0),
+        ),
         source=_where,
     )(matmul)

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Channels, Choice, Facts, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_real, legal_scale, questions
-from .constants import WAYS, binary, over, whole
+from .base import Facts, Operand, Plan, define, each, questions
+from .constants import binary, over, whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Real, RealScale, Scale, Scales, Whole
 
 
 @questions("i_poly")
@@ -56,11 +57,7 @@ def _constants(scale: float, a: float, b: float, c: float, way: str) -> tuple[in
         )
 
 
-def _plan(head: dict[str, Any], *, scale: Any, a: Any = -0.2888, b: Any = -1.769, c: Any = 1.0) -> PolyPlan:
-    scale = legal_scale("scale", scale, channels=True)
-    a = legal_real("a", a, "a number with 2**-20 <= |a| <= 2**20", lambda x: 2.0**-20 <= abs(x) <= 2.0**20)
-    b = legal_real("b", b, "a number with |b| <= 2**20", lambda x: abs(x) <= 2.0**20)
-    c = legal_real("c", c, "a number with |c| <= 2**20", lambda x: abs(x) <= 2.0**20)
+def _plan(head: dict[str, Any], *, scale: Scale, a: float, b: float, c: float) -> PolyPlan:
     q_b, q_c, out = each(lambda s: _constants(s, a, b, c, head["constants"]), scale)
     return PolyPlan(**head, scale=scale, a=a, b=b, c=c, q_b=q_b, q_c=q_c, output_scale=out)
 
@@ -87,14 +84,15 @@ for _dialect, _source, _narrow_scales in (
         steps=PolySteps,
         operands=(Operand("q"),),
         layout="element",
-        input=Input(16, (2, 32)),
-        space={
-            "scale": Scales(2**-12, 2**-2, channels=True),
-            "input_bits": Whole(2, 26),
-            "a": Choice((-0.2888, 0.3585, 0.35815147)),
-            "b": Choice((-1.769, 1.353)),
-            "constants": Choice(WAYS),
-        },
+        parameters=(
+            RealScale(name="scale", doc="scale of the input", channels=True, space=Scales(2**-12, 2**-2, channels=True)),
+            InputBits(default=16, space=Whole(2, 26)),
+            Real(name="a", doc="coefficient of the square", default=-0.2888, least=-20, space=Choice((-0.2888, 0.3585, 0.35815147))),
+            Real(name="b", doc="what is added before squaring", default=-1.769, space=Choice((-1.769, 1.353))),
+            Real(name="c", doc="what is added to the square", default=1.0),
+            CONSTANTS,
+            REGISTER_BITS,
+        ),
         points=lambda plan: [-b for b in (plan.q_b if isinstance(plan.q_b, tuple) else (plan.q_b,))],
         facts=PolyFacts(narrow_scales=_narrow_scales),
         source=_source,

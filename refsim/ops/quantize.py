@@ -14,7 +14,8 @@ import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
 from ..arithmetic.widths import Ints, Output, Signed
-from .base import Channels, Facts, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale, questions
+from .base import Facts, Operand, Plan, define, each, questions
+from .parameters import Channels, Integer, RealScale, Scale, Scales, Whole
 
 
 @questions("quantize")
@@ -54,16 +55,20 @@ def _reciprocal(scale: float) -> tuple[int, int]:
     return _parts(float(np.float32(1) / np.float32(scale)), 24)
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
-    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+def _plan_paper(head: dict[str, Any], *, scale: Scale, output_bits: int) -> QuantizePlan:
     m, e = each(lambda s: _parts(s, 53), scale)
     return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any, output_bits: Any = 8) -> QuantizePlan:
-    scale, output_bits = legal_scale("scale", scale, channels=True), legal_integer("output_bits", output_bits, 2, 32)
+def _plan_ibert(head: dict[str, Any], *, scale: Scale, output_bits: int) -> QuantizePlan:
     m, e = each(_reciprocal, scale)
     return QuantizePlan(**head, scale=scale, output_bits=output_bits, mantissa=m, exponent=e, output_scale=scale)
+
+
+_PARAMETERS = (
+    RealScale(name="scale", doc="step of the output", channels=True, space=Scales(2**-12, 2**3, channels=True)),
+    Integer(name="output_bits", doc="width of the output", default=8, unit="bits", lo=2, hi=32, space=Whole(2, 32)),
+)
 
 
 class QuantizePaperSteps(NamedTuple):
@@ -83,9 +88,7 @@ class QuantizeSteps(NamedTuple):
     steps=QuantizePaperSteps,
     operands=(Operand("x", kind="float64"),),
     layout="element",
-    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
-    constants=False,
-    registers=False,
+    parameters=_PARAMETERS,
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
     source="paper, equation 1",
 )
@@ -103,9 +106,7 @@ def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
     steps=QuantizeSteps,
     operands=(Operand("x", kind="float32"),),
     layout="element",
-    space={"scale": Scales(2**-12, 2**3, channels=True), "output_bits": Whole(2, 32)},
-    constants=False,
-    registers=False,
+    parameters=_PARAMETERS,
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )

@@ -16,24 +16,9 @@ import numpy as np
 from ..arithmetic import saturate, wrap
 from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
-from .base import (
-    Channels,
-    Choice,
-    Facts,
-    Input,
-    Operand,
-    Plan,
-    Scale,
-    Scales,
-    Whole,
-    define,
-    each,
-    legal_choice,
-    legal_integer,
-    legal_scale,
-    questions,
-)
+from .base import Facts, Operand, Plan, define, each, questions
 from .constants import dyadic
+from .parameters import Channels, Choice, InputBits, Integer, OneOf, RealScale, Scale, Scales, Truth, Whole, legal_integer, legal_scale
 from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Rule
 
 
@@ -108,19 +93,16 @@ def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
     def make(
         head: dict[str, Any],
         *,
-        scale_in: Any,
-        scale_out: Any,
-        rule: Any = FIXED_POINT_MUL,
-        output_bits: Any = 8,
-        output_signed: Any = True,
-        zero_point: Any = 0,
-        addend: Any = 0,
+        scale_in: Scale,
+        scale_out: float,
+        rule: str,
+        output_bits: int,
+        output_signed: bool,
+        zero_point: int,
+        addend: int,
     ) -> RequantizePlan:
-        chosen = RESCALINGS[legal_choice("rule", rule, tuple(RESCALINGS))]
+        chosen = RESCALINGS[rule]
         scale_in = legal_scale("scale_in", scale_in, channels=True, signed=chosen.signed)
-        scale_out, output_bits = legal_scale("scale_out", scale_out), legal_integer("output_bits", output_bits, 2, 32)
-        if not isinstance(output_signed, bool):
-            raise PlanError("output_signed", output_signed, "True or False")
         width = Signed(output_bits) if output_signed else Unsigned(output_bits)
         zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
         addend = legal_integer("addend", addend, *((INT32.lo, INT32.hi) if chosen.arithmetic.addend else (0, 0)))
@@ -165,8 +147,8 @@ def points_of(plan: Any) -> Sequence[int]:
 
 
 OUTPUT = Output(signed=None)
-SIGNED_RULES = Choice(tuple(name for name, rule in RESCALINGS.items() if rule.signed))
-"""The rules that take a negative factor."""
+LAST_RULES = Choice((FIXED_POINT_MUL, FIXED_POINT_MUL, "dyadic_half_up", "gemmlowp_double", "float_scale"))
+"""The rules drawn where a requantisation is the last part of another op; all take a negative factor."""
 
 
 class RequantizeSteps(NamedTuple):
@@ -194,19 +176,47 @@ for _dialect, _factors, _source in (
         steps=RequantizeSteps,
         operands=(Operand("q"),),
         layout="element",
-        input=Input(32, (2, 64)),
-        space={
-            "rule": Choice(tuple(RESCALINGS)),
-            "scale_in": Scales(2**-18, 1.0, channels=True),
-            "scale_out": Scales(2**-5, 2.0),
-            "input_bits": Whole(2, 32),
-            "output_bits": Choice((8, 8, 8, 2, 4, 16, 22, 32)),
-            "zero_point": Choice((0, 0, 0, 1, -1)),
-            "output_signed": Choice((True, True, False)),
-            "addend": Choice((0, 3, -5)),
-        },
+        parameters=(
+            OneOf(
+                name="rule",
+                doc="how it multiplies and rounds",
+                default=FIXED_POINT_MUL,
+                values=tuple(RESCALINGS),
+                space=Choice(tuple(RESCALINGS), settled=23),
+            ),
+            RealScale(name="scale_in", doc="scale of the input", channels=True, signed=True, space=Scales(2**-18, 1.0, channels=True)),
+            RealScale(name="scale_out", doc="scale of the output", space=Scales(2**-5, 2.0)),
+            InputBits(default=32, widths=(2, 64), space=Whole(2, 32)),
+            Integer(
+                name="output_bits",
+                doc="width of the output",
+                default=8,
+                unit="bits",
+                lo=2,
+                hi=32,
+                space=Choice((8, 8, 8, 2, 4, 16, 22, 32)),
+            ),
+            Integer(
+                name="zero_point",
+                doc="what is added before the saturation; an integer of the output",
+                default=0,
+                unit="LSB",
+                lo=-(1 << 31),
+                hi=(1 << 32) - 1,
+                narrowed=True,
+                space=Choice((0, 0, 0, 1, -1)),
+            ),
+            Truth(name="output_signed", doc="whether the output has negative values", default=True, space=Choice((True, True, False))),
+            Integer(
+                name="addend",
+                doc="what the rule adds before its shift, if it adds anything",
+                default=0,
+                lo=INT32.lo,
+                hi=INT32.hi,
+                narrowed=True,
+                space=Choice((0, 3, -5)),
+            ),
+        ),
         points=points_of,
-        constants=False,
-        registers=False,
         source=_source,
     )(requantize)

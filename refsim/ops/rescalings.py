@@ -451,9 +451,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "dyadic_half_up": "the same formula and multiplier wherever single_rounding has a shift",
-            },
+            alike={"dyadic_half_up": "the same formula and multiplier wherever single_rounding has a shift"},
         ),
         Rule(
             name="tosa_double_round",
@@ -466,9 +464,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=False,
             wraps=False,
-            alike={
-                "gemmlowp_double": "they differ only where x << left leaves 32 bits",
-            },
+            alike={"gemmlowp_double": "they differ only where x << left leaves 32 bits"},
         ),
         Rule(
             name="tosa_scale16",
@@ -494,9 +490,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "dyadic_half_away": "they differ for negative scales only",
-            },
+            alike={"dyadic_half_away": "they differ for negative scales only"},
         ),
         Rule(
             name="reduced_multiplier_i64",
@@ -522,9 +516,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=48,
             signed=False,
             wraps=False,
-            alike={
-                "reduced_multiplier_i64": "they differ only where the rescaled value leaves 31 bits",
-            },
+            alike={"reduced_multiplier_i64": "they differ only where the rescaled value leaves 31 bits"},
         ),
         Rule(
             name="neon_sqrdmulh_srshl",
@@ -576,9 +568,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "xnn_fp32": "clamping to integers before or after rounding to an integer is the same",
-            },
+            alike={"xnn_fp32": "clamping to integers before or after rounding to an integer is the same"},
         ),
         Rule(
             name="onnx_quantize_linear",
@@ -604,9 +594,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=64,
             signed=False,
             wraps=False,
-            alike={
-                "dyadic_half_even": "half_even_shift exists for powers of two only, where both round x / 2**k once",
-            },
+            alike={"dyadic_half_even": "half_even_shift exists for powers of two only, where both round x / 2**k once"},
         ),
         Rule(
             name="pulp_floor",
@@ -658,9 +646,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=True,
-            alike={
-                "dyadic_floor": "they differ only where the output saturates or wraps",
-            },
+            alike={"dyadic_floor": "they differ only where the output saturates or wraps"},
         ),
         Rule(
             name="fqvit_m_n",
@@ -673,9 +659,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             input_bits=32,
             signed=True,
             wraps=False,
-            alike={
-                "half_even_shift": "for powers of two up to 1 the multiplier of FQ-ViT is exact",
-            },
+            alike={"half_even_shift": "for powers of two up to 1 the multiplier of FQ-ViT is exact"},
         ),
     )
 )

@@ -9,7 +9,8 @@ from typing import Annotated, Any, NamedTuple
 from ..arithmetic import multiply_shift_round, saturate
 from ..arithmetic.widths import Ints, Output, Signed
 from ..errors import PlanError
-from .base import Channels, Choice, Input, Operand, Plan, Scale, Scales, Whole, define, each, legal_integer, legal_scale
+from .base import Operand, Plan, define, each
+from .parameters import Channels, Choice, InputBits, Integer, RealScale, Scale, Scales, Whole
 from .requantize import IBERT, PAPER, Factors, points_of
 from .rescalings import FIXED_POINT_MUL
 
@@ -32,16 +33,13 @@ class ResidualAddPlan(Plan):
 
 def _plan_residual(factors: Factors) -> Callable[..., ResidualAddPlan]:
     def make(
-        head: dict[str, Any], *, scale_in: Any, scale_residual: Any, scale_out: Any, residual_bits: Any = 32, output_bits: Any = 22
+        head: dict[str, Any], *, scale_in: Scale, scale_residual: Scale, scale_out: float, residual_bits: int, output_bits: int
     ) -> ResidualAddPlan:
-        scale_in = legal_scale("scale_in", scale_in, channels=True, signed=True)
-        scale_residual = legal_scale("scale_residual", scale_residual, channels=True, signed=True)
         if isinstance(scale_in, tuple) and isinstance(scale_residual, tuple) and len(scale_in) != len(scale_residual):
             raise PlanError(
                 "scale_residual", f"{len(scale_residual)} values", f"one number, or one per channel of scale_in: {len(scale_in)}"
             )
-        scale_out, output_bits = legal_scale("scale_out", scale_out), legal_integer("output_bits", output_bits, 2, 32)
-        residual = Signed(legal_integer("residual_bits", residual_bits, 2, 64))
+        residual = Signed(residual_bits)
         m, e = each(lambda s: factors.of("scale_in", FIXED_POINT_MUL, s, scale_out), scale_in)
         m_r, e_r = each(lambda s: factors.of("scale_residual", FIXED_POINT_MUL, s, scale_out), scale_residual)
         return ResidualAddPlan(
@@ -86,17 +84,20 @@ for _dialect, _factors, _source in (
         steps=ResidualAddSteps,
         operands=(Operand("q", "... C"), Operand("residual", "... C", range=lambda plan: plan.residual_range)),
         layout="element",
-        input=Input(32, (2, 64)),
-        space={
-            "scale_in": Scales(2**-18, 1.0, channels=True, signed=True),
-            "scale_residual": Scales(2**-10, 1.0, channels=True, signed=True),
-            "scale_out": Scales(2**-9, 2.0),
-            "input_bits": Whole(2, 32),
-            "residual_bits": Choice((8, 16, 22, 32)),
-            "output_bits": Choice((22, 16, 8)),
-        },
+        parameters=(
+            RealScale(name="scale_in", doc="scale of q", channels=True, signed=True, space=Scales(2**-18, 1.0, channels=True, signed=True)),
+            RealScale(
+                name="scale_residual",
+                doc="scale of the residual",
+                channels=True,
+                signed=True,
+                space=Scales(2**-10, 1.0, channels=True, signed=True),
+            ),
+            RealScale(name="scale_out", doc="scale of the output", space=Scales(2**-9, 2.0)),
+            InputBits(default=32, widths=(2, 64), space=Whole(2, 32)),
+            Integer(name="residual_bits", doc="width of the residual", default=32, unit="bits", lo=2, hi=64, space=Choice((8, 16, 22, 32))),
+            Integer(name="output_bits", doc="width of the output", default=22, unit="bits", lo=2, hi=32, space=Choice((22, 16, 8))),
+        ),
         points=points_of,
-        constants=False,
-        registers=False,
         source=_source,
     )(residual_add)

@@ -14,8 +14,8 @@ from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from ..lemmas import EXP_MAXIMUM
-from .base import Choice, Input, Operand, Plan, Scales, Whole, define, legal_integer, legal_scale, questions
-from .constants import WAYS, binary, dyadic
+from .base import Operand, Plan, define, questions
+from .constants import binary, dyadic
 from .exp import (
     CONST,
     ExpFacts,
@@ -29,6 +29,7 @@ from .exp import (
     segment_points,
     segments_ibert,
 )
+from .parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,7 @@ class SoftmaxPlan(Plan):
     output_scale: float
 
 
-def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8) -> SoftmaxPaperPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits: int) -> SoftmaxPaperPlan:
     q_ln2, q_b, q_c, _ = paper_constants(scale, head["constants"])
     return SoftmaxPaperPlan(
         **head,
@@ -79,13 +78,11 @@ def _plan_paper(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
     )
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_bits: Any = 8, x_max: Any = None) -> SoftmaxPlan:
-    scale = legal_scale("scale", scale)
-    length, output_bits = legal_integer("length", length, 1, 1 << 20), legal_integer("output_bits", output_bits, 1, 16)
+def _plan_ibert(head: dict[str, Any], *, scale: float, length: int, output_bits: int, x_max: int | None) -> SoftmaxPlan:
     x0, q_b, q_c, _ = code_constants(scale, head["constants"])
     if q_c > 1 << 31:
         raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least 3.606e-05); here q_c = {q_c}")
-    x_max = q_c << CONST if x_max is None else legal_integer("x_max", x_max, 1, 1 << 62)
+    x_max = q_c << CONST if x_max is None else x_max
     if head["constants"] == "exact":
         s16 = np.float32(_nearest_float32(Fraction(x_max, 32767)))
     else:
@@ -108,6 +105,32 @@ def _plan_ibert(head: dict[str, Any], *, scale: Any, length: Any = 4096, output_
         E=e,
         e_max=e_max,
         output_scale=2.0**-output_bits,
+    )
+
+
+def _parameters(largest: float) -> tuple[Parameter, ...]:
+    """What both dialects have; `largest` is the largest scale worth drawing."""
+    return (
+        RealScale(name="scale", doc="scale of the scores", space=Scales(2**-14, largest)),
+        InputBits(default=32, space=Whole(2, 32)),
+        Integer(
+            name="length",
+            doc="the longest row",
+            default=4096,
+            unit="elements",
+            lo=1,
+            hi=1 << 20,
+            space=Choice((1, 2, 3, 17, 64, 300)),
+        ),
+        Integer(
+            name="output_bits",
+            doc="fractional bits k of the output",
+            default=8,
+            unit="bits",
+            lo=1,
+            hi=16,
+            space=Choice((8, 8, 8, 7, 15)),
+        ),
     )
 
 
@@ -197,14 +220,7 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     steps=SoftmaxPaperSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 0.69),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
+    parameters=(*_parameters(0.69), CONSTANTS, REGISTER_BITS),
     points=_points(paper_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
@@ -229,14 +245,18 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     steps=SoftmaxSteps,
     operands=_OPERANDS,
     layout="row",
-    input=Input(32),
-    space={
-        "scale": Scales(2**-14, 1.6),
-        "input_bits": Whole(2, 32),
-        "length": Choice((1, 2, 3, 17, 64, 300)),
-        "output_bits": Choice((8, 8, 8, 7, 15)),
-        "constants": Choice(WAYS),
-    },
+    parameters=(
+        *_parameters(1.6),
+        Integer(
+            name="x_max",
+            doc="greatest i-exp that the 16 bits are made for; that of the row's maximum if left out",
+            default=None,
+            lo=1,
+            hi=1 << 62,
+        ),
+        CONSTANTS,
+        REGISTER_BITS,
+    ),
     points=_points(code_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(

@@ -9,7 +9,8 @@ from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic import i_sqrt
 from ..arithmetic.widths import Ints, Register
-from .base import Input, Operand, Plan, Whole, define
+from .base import Operand, Plan, define
+from .parameters import REGISTER_BITS, InputBits, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,7 @@ for _dialect, _source in (
         steps=SqrtSteps,
         operands=(Operand("n", "..."),),
         layout="element",
-        input=Input(32, (1, 62), "unsigned"),
-        space={"input_bits": Whole(1, 62)},
+        parameters=(InputBits(default=32, widths=(1, 62), sign="unsigned", space=Whole(1, 62)), REGISTER_BITS),
         points=_points,
-        constants=False,
         source=_source,
     )(run)

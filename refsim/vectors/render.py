@@ -166,7 +166,7 @@ def parameter(plan: Plan, name: str) -> Any:
     """What a plan was made from, defaults and the width of its input range included."""
     d = definition(plan.op, plan.dialect)
     if name == "input_bits" and d.input is not None:
-        fitting = (bits for bits in range(d.input.legal[0], d.input.legal[1] + 1) if d.input.bounds(bits) == plan.input_range)
+        fitting = (bits for bits in range(d.input.widths[0], d.input.widths[1] + 1) if d.input.bounds(bits) == plan.input_range)
         return next(fitting, None)
     if name == "input_range":
         return plan.input_range

@@ -167,7 +167,9 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     if space is None:
         return
     rule = domain["rule"]
-    bits = [b for b in (32, 48) if b <= RESCALINGS[rule].input_bits]
+    most = RESCALINGS[rule].input_bits
+    bits = [b for b in (32, 48) if b <= most] or [most]
+    narrow = sorted({facts.input_bits for facts in RESCALINGS.values() if facts.input_bits < bits[0]})  # where those rules have plans
     scales = [(s, 1.0) for s in _RATIOS] + [(s * 0.75, 0.75) for s in _RATIOS[:4]]
     if "scale_in" in domain or "scale_out" in domain:
         scales = list(product(_listed(domain.get("scale_in"), _RATIOS), _listed(domain.get("scale_out"), (1.0, 0.75))))
@@ -175,7 +177,7 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     plans: dict[Plan, None] = {}
     for n, (scale_in, scale_out) in enumerate(scales):
         for output_bits, output_signed, zero_point in shapes[: 5 if n < 3 else 2]:
-            for input_bits in _clamped(bits, domain.get("input_bits"))[: 2 if n < 5 else 1]:
+            for input_bits in [*_clamped(bits, domain.get("input_bits"))[: 2 if n < 5 else 1], *_clamped(narrow, domain.get("input_bits"))]:
                 given = {"rule": rule, "scale_in": scale_in, "scale_out": scale_out, "input_bits": input_bits}
                 given |= {"output_bits": _allowed(output_bits, domain.get("output_bits")), "output_signed": output_signed}
                 given |= {"zero_point": _allowed(zero_point, domain.get("zero_point"))}
