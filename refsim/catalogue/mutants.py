@@ -19,7 +19,8 @@ from ..arithmetic import rounding
 from ..carriers.tiles import decompose
 from ..carriers.words import bit_length
 from ..errors import PlanError, UsageError
-from ..ops.base import Definition, Plan, arrays
+from ..ops import axes
+from ..ops.base import Definition, Operand, Plan, arrays
 from ..plans import unproven
 from ..registry import definitions
 
@@ -110,10 +111,9 @@ class Book:
 
     def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
         s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
-        first = np.asarray(operands[0])
         for operand, x in zip(self.definition.operands, [*operands, None][: len(self.definition.operands)], strict=True):
             if x is not None and operand.kind == "bool":
-                x = np.broadcast_to(x, first.shape)
+                x = np.broadcast_to(x, _masked(self.definition, plan, operands, operand))
             elif x is not None and operand.kind == "int":
                 x = np.asarray(x).astype(np.int64)
             elif x is not None:
@@ -157,6 +157,12 @@ class Book:
     def remembering(self, slug: str, mistake: str, launch: Any, step: str = "out") -> None:
         """A mutant whose launch depends on the one before: ``launch(run, former, plan, operands)``, `former` None at first."""
         self._add("kernel", step, slug, mistake, "", _Remembering(self.run, launch), remembers=True)
+
+
+def _masked(d: Definition, plan: Plan, operands: tuple[Any, ...], mask: Operand) -> tuple[int, ...]:
+    """The shape of what a mask covers."""
+    padded = [*operands, *[None] * (len(d.operands) - len(operands))]
+    return axes.unify(d, plan, [None if x is None else np.shape(x) for x in padded]).shape(plan, mask.shape)
 
 
 def _held(formula: Formula, hold: Formula) -> Formula:

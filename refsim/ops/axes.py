@@ -130,10 +130,10 @@ def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:
 
 
 def work(d: Definition, plan: Plan, operands: Sequence[Any]) -> int:
-    """Elements of the result, times the length of what each of them sums over: what a launch costs, about."""
+    """Elements of the result, times the lengths of what each of them sums over: what a launch costs, at most."""
     sizes = unify(d, plan, [None if x is None else np.shape(x) for x in operands])
     kept = set(inner(plan, d.out))
     cost = max(int(np.prod(sizes.shape(plan, d.out), dtype=object)), 1)
-    for axis in set(inner(plan, d.operands[0].shape)) - kept:
+    for axis in {axis for o in d.operands if parse(o.shape).batched for axis in inner(plan, o.shape)} - kept:
         cost *= max(sizes.named[axis], 1)
     return cost

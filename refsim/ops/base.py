@@ -47,6 +47,16 @@ class Plan:
         common = {f.name for f in dataclasses.fields(Plan)}
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in common}
 
+    def numbers(self) -> dict[str, Any]:
+        """The same, with those of the plans that it holds in place of these: dotted, the input range among them."""
+        found: dict[str, Any] = {}
+        for name, value in self.integers().items():
+            if isinstance(value, Plan):
+                found |= {f"{name}.{n}": v for n, v in {"input_range": value.input_range, **value.numbers()}.items()}
+            else:
+                found[name] = value
+        return found
+
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""

@@ -28,7 +28,8 @@ from ..catalogue.bins import Histogram
 from ..catalogue.family import TAGS, families
 from ..content import content
 from ..errors import ContentError, PlanError, RefsimError, WidthError
-from ..ops.base import DEFINITIONS, Definition, Plan
+from ..ops import axes
+from ..ops.base import DEFINITIONS, Definition, Plan, intermediate
 from . import form, schema
 from .form import Malformed
 
@@ -326,7 +327,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "constants": plan.constants,
         "register_bits": plan.register_bits,
         "input_range": form.scalar(plan.input_range),
-        "integers": {name: form.scalar(value) for name, value in plan.integers().items()},
+        "integers": {name: plan_record(v) if isinstance(v, Plan) else form.scalar(v) for name, v in plan.integers().items()},
     }
 
 
@@ -345,7 +346,7 @@ def case_of(id: str, tags: tuple[str, ...], plan: Plan, operands: list[Any]) -> 
         if narrow is not None and not np.array_equal(narrow, wide):
             raise ContentError(f"{id}: {operand.name} does not fit {narrow.dtype}")
     dtypes = form.step_dtypes(d, plan)
-    return Case(id, tags, plan, kept, {name: getattr(steps, name).astype(dtype) for name, dtype in dtypes.items()})
+    return Case(id, tags, plan, kept, {name: intermediate(steps, name).astype(dtype) for name, dtype in dtypes.items()})
 
 
 def encode(case: Case) -> tuple[bytes, tuple[str, bytes] | None]:
@@ -588,16 +589,10 @@ def _bounded(case: Case) -> None:
     """Refuse operands that do not go together, or that make more work than a golden case is worth: a product grows with its square."""
     d = registry.of(case.plan)
     try:
-        first, *others = domain.check_operands(case.plan, tuple(case.operands))
+        operands = domain.check_operands(case.plan, tuple(case.operands))
     except RefsimError as error:
         raise Malformed(f"{error!s:.300}") from None
-    shape, work = first.shape, max(first.size, 1)
-    if d.name == "linear":
-        shape, work = (*first.shape[:-1], len(others[0])), work * len(others[0])
-    elif d.name == "matmul":
-        shape, work = (*first.shape[:-1], others[0].shape[-1]), work * others[0].shape[-1]
-    elif d.layout == "gather":
-        shape, work = (*first.shape, others[0].shape[-1]), work * others[0].shape[-1]
+    shape, work = axes.result_shape(d, case.plan, operands), axes.work(d, case.plan, operands)
     if case.out.shape != shape:
         raise Malformed(f"out has shape {case.out.shape}, not {shape}")
     if work > MAX_WORK:
@@ -616,7 +611,7 @@ def _recompute(case: Case) -> int:
         except RefsimError as error:
             raise Malformed(str(error)) from None
         for name, written in case.steps.items():
-            found = np.asarray(getattr(steps, name))
+            found = np.asarray(intermediate(steps, name))
             if found.shape != written.shape:
                 raise Malformed(f"{name} has shape {written.shape}, recomputed ({carrier}) {found.shape}")
             found = found.astype(written.dtype if written.dtype.kind == "f" else np.int64)
