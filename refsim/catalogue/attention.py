@@ -11,9 +11,11 @@ import numpy as np
 from ..arithmetic import raw_integers
 from ..ops.base import Definition
 from ..ops.constants import root_times
+from ..ops.rescalings import RESCALINGS
 from . import generic, kernels
 from .bins import Bins, Case, bins, ranges
 from .composite import ENDS, Whole, after, bins_of, runs
+from .draw import Words, draw_plan
 from .family import Draft, Key, family
 from .linear import by_columns
 from .linear_requantize import OF_ACCUMULATORS
@@ -23,16 +25,32 @@ from .mutants import Book, restates
 
 OP = "attention"
 generic.needs(OP, scores_length=5, scale=2.0**-4, scores_scale_b=2.0**-4, scale_out=2.0**-3)
-generic.random.also(OP, keys=range(2))
+
+
+@generic.random.instead(OP, keys=range(3))
+def random(key: Key) -> Draft:
+    for attempt in range(100):
+        source = Words(f"{key.id}/{attempt}")
+        plan: Any = draw_plan(source, key.d)
+        if plan is not None:
+            sizes = [source.integer(1, 3), source.integer(1, min(5, plan.softmax.length)), source.integer(1, 4)]
+            return plan, operands(key, plan, (2,), *sizes, None), ()
+    raise AssertionError(f"{key.id}: no plan in 100 attempts")
+
+
+def operands(key: Key, plan: Any, lead: tuple[int, ...], m: int, l: int, n: int, mask: Any) -> list[Any]:
+    """Raw words in the range of each operand, for m queries, l keys and n values."""
+    shapes = {"q": (*lead, m, plan.d), "k": (*lead, l, plan.d), "v": (*lead, l, n)}
+    ranges = [o.range(plan) for o in key.d.operands]
+    drawn = (raw_integers(f"{key.id}/{name}", math.prod(s), *r).reshape(s) for (name, s), r in zip(shapes.items(), ranges, strict=False))
+    return [*drawn, mask]
 
 
 def launch(key: Key, lead: tuple[int, ...], m: int, l: int, n: int, mask: Any = None, **given: Any) -> Draft:
-    """Raw words in the range of each operand, with queries that single out a key now and then."""
-    plan: Any = key.plan(**{"scale": 0.03, "scores_scale_b": 0.02, "context_scale_b": 0.05, "scale_out": 0.03, "scores_length": 8, **given})
-    shapes = {"q": (*lead, m, plan.d), "k": (*lead, l, plan.d), "v": (*lead, l, n)}
-    drawn = {o.name: o.range(plan) for o in key.d.operands[:3]}
-    q, k, v = (raw_integers(f"{key.id}/{name}", math.prod(shape), *drawn[name]).reshape(shape) for name, shape in shapes.items())
-    return plan, [q, k, v, mask], ()
+    """A case of raw words; `given` are parameters other than the usual ones."""
+    usual = {"scale": 0.03, "scores_scale_b": 0.02, "context_scale_b": 0.05, "scale_out": 0.03, "scores_length": 8}
+    plan = key.plan(**{**usual, **given})
+    return plan, operands(key, plan, lead, m, l, n, mask), ()
 
 
 _SHAPES = {
@@ -41,8 +59,9 @@ _SHAPES = {
     "query": ((2,), 1, 7, 3),
     "heads": ((2, 3), 3, 4, 2),
     "square": ((2,), 4, 4, 8),
-    "odd": ((), 5, 17, 3),
-    "wide": ((), 2, 3, 33),
+    "odd": ((), 2, 5, 3),
+    "keys": ((), 1, 40, 2),
+    "wide": ((), 1, 2, 260),
     "empty": ((0, 2), 2, 3, 4),
     "none": ((2,), 0, 3, 4),
 }
@@ -51,7 +70,7 @@ _SHAPES = {
 @family(OP, "shapes", list(_SHAPES), ["batch"])
 def shapes(key: Key) -> Draft:
     """One query, key and value; one query; batch and heads; as many queries as keys, and as many values as elements of a key; none."""
-    return launch(key, *_SHAPES[key.name], softmax_length=64)
+    return launch(key, *_SHAPES[key.name], softmax_length=64, **({"scores_length": 19} if key.name == "odd" else {}))
 
 
 _MASKS = ["causal", "padding", "rows", "heads", "one-kept", "none-kept", "scalar-row"]
@@ -75,26 +94,83 @@ def masks(key: Key) -> Draft:
 
 
 _FINE: dict[str, dict[str, Any]] = {
-    "flat": {"scale": 2.0**-9, "scores_scale_b": 2.0**-4},
-    "steep": {"scale": 0.25, "scores_scale_b": 0.25},
-    "middle": {"scale": 2.0**-6, "scores_scale_b": 2.0**-4},
-    "bits": {"softmax_output_bits": 15, "scale": 2.0**-5, "scores_scale_b": 2.0**-5},
+    "flat": {"scale": 2.0**-7, "scores_scale_b": 2.0**-5},
+    "unsigned": {"context_b_range": (0, 255), "scores_b_range": (-7, 250), "scale": 0.25},
+    "ten-bits": {"input_bits": 10, "scale": 0.01},
     "narrow": {"requantize_output_bits": 4, "output_signed": False, "zero_point": 8, "scale_out": 0.5},
-    "float32": {"constants": "float32", "scale": 0.0123, "scores_scale_b": 0.0457},
-    "float64": {"constants": "float64", "scale": 0.0123, "scores_scale_b": 0.0457},
-    "unsigned": {"context_b_range": (0, 255), "scores_b_range": (-7, 250)},
     "far": {"scale_out": 2.0**50},
-    "eighth": {"context_scale_b": 0.5, "scale_out": 2.0**-6},
+    "ties": {"context_scale_b": 0.5, "scale_out": 2.0**-6, "requantize_output_bits": 16},
+    "least": {"scale": 2.0**-7},
+}
+_RULES = ["dyadic_half_up", "dyadic_half_away", "dyadic_floor", "dyadic_trunc", "pulp_floor", "gemmlowp_double"]
+
+
+@family(OP, "contexts", [*_FINE, *_RULES], ["extreme", "tie", "requantize-rule"])
+def contexts(key: Key) -> Draft:
+    """The context in as many bits as show every unit of it and of the factor, on ties, by other rules; ranges that are not symmetric."""
+    given = dict(_FINE.get(key.name, _FINE["ties"]))
+    if key.name in _RULES:
+        given |= {"rule": key.name, "addend": -77 if RESCALINGS[key.name].arithmetic.addend else 0}
+    if "scale_out" not in given:
+        given |= {"scale_out": 0.05 * 2.0**-22 * 0.73, "requantize_output_bits": 32}
+    plan, (q, k, v, mask), tags = launch(key, (), 4, 6, 5, **given, softmax_length=16)
+    if key.name == "least":
+        v = np.where(v < 0, plan.context.b_range[0], plan.context.b_range[1])  # type: ignore[attr-defined]
+    return plan, [q, k, v, mask], tags
+
+
+_WEIGHTS: dict[str, tuple[float, dict[str, Any]]] = {
+    # i-softmax's scale, and what else
+    "2**-2": (2.0**-2, {}),
+    "2**-5": (2.0**-5, {}),
+    "odd": (0.0371, {}),
+    "fine": (0.0013, {"softmax_output_bits": 16}),
+    "finest": (2.0**-13, {"softmax_output_bits": 16}),
+    "float32": (0.0173, {"constants": "float32"}),
+    "float64": (0.0173, {"constants": "float64"}),
+    "16-bits": (0.011, {"softmax_output_bits": 16}),
+    "left": (0.0371, {"softmax_output_bits": 8, "scale_out": 2.0**-40}),
+    "least-x-max": (0.25, {"x_max": 1 << 12}),
+    "middle-x-max": (0.0371, {"x_max": 1 << 30}),
+    "great-x-max": (0.0371, {"x_max": 1 << 55}),
+    "registers": (0.02, {"softmax_output_bits": 8, "register_bits": 32}),
 }
 
 
-@family(OP, "fine", list(_FINE), ["extreme", "tie"])
-def fine(key: Key) -> Draft:
-    """Flat and steep distributions; the context in as many bits as show every unit of it; other constants; ranges that are not symmetric."""
-    given = dict(_FINE[key.name])
-    if "scale_out" not in given:
-        given |= {"scale_out": 0.05 * 2.0**-8 * 0.73, "requantize_output_bits": 32}
-    return launch(key, (), 5, 9, 4, **given, softmax_length=16)
+def _weights_keys(d: Definition) -> list[str]:
+    names = {p.name for p in d.parameters}
+    suits = {
+        name
+        for name, (_, given) in _WEIGHTS.items()
+        if ("x_max" not in given or "x_max" in names) and ("register_bits" not in given or d.narrow)
+    }
+    return [name.replace("*", "") for name in _WEIGHTS if name in suits]
+
+
+@family(OP, "weights", _weights_keys, ["segment", "constants", "x-max"])
+def weights(key: Key) -> Draft:
+    """Values of the unit matrix, so that the result is i-softmax's: scores from 0 down to 65 segments of ln 2, at many scales."""
+    scale, given = next(entry for name, entry in _WEIGHTS.items() if name.replace("*", "") == key.name)
+    fixed = {"scores_length": 4, "scale": 2.0 * scale, "scores_scale_b": 1.0, "context_scale_b": 1.0, "requantize_output_bits": 32}
+    plan: Any = key.plan(**{**fixed, "softmax_length": 16, "softmax_output_bits": 15, "scale_out": 2.0**-18, **given})
+    # Keys of two digits: a query of (127, 1, ...) makes any score of 14 bits, a smaller one a part of it.
+    segments = (0, 0.1, 0.99, 1.01, 1.5, 2.01, 3.5, 5.01, 10.5, 29.01, 30.01, 31.5, 33.5, 65.01)
+    below = np.minimum([math.ceil(z * 0.693148 / scale) for z in segments], 16000)
+    k = np.stack([-(below // 127), -(below % 127), raw_integers(f"{key.id}/k", 14, -3, 3), np.zeros(14, dtype=np.int64)], axis=-1)
+    q = np.array([[127, 1, 0, 0], [127, 1, 1, 5], [37, 1, 3, 0], [0, 1, 1, 0], [-1, 0, 2, 0]])
+    return plan, [q, k, np.eye(14, dtype=np.int64), None], ()
+
+
+@family(OP, "long", ["1101"], ["long-product"])
+def long(key: Key) -> Draft:
+    """Keys of 1101 elements: scores that binary32 does not hold, of which the difference lies behind the first 1024 elements."""
+    plan: Any = key.plan(
+        scores_length=1101, scale=3.15, scores_scale_b=3.15, softmax_length=4, scale_out=2.0**-8, requantize_output_bits=32
+    )
+    q = np.full((1, 1101), 127)
+    k = np.full((2, 1101), 127)
+    q[0, -1], k[1, -1] = 3, 126
+    return plan, [q, k, np.array([[100, -128], [-50, 3]]), None], ()
 
 
 # ------------------------------------------------------------------------------------------------------------------ bins
@@ -149,6 +225,13 @@ def _scale(function: Any) -> Any:
     return lambda plan: {"scale": float(function(Fraction(plan.scores.output_scale), plan.scores.length))}
 
 
+OF_WEIGHTS = {
+    "binary32": "Weights sum to 2**k at most, and k to 16: with values of up to 256 the context is one of the integers up to 2**24.",
+    "symmetric-left": "A weight is never negative.",
+}
+"""Mutants of matmul that nothing tells from it on i-softmax's result."""
+
+
 @restates(*runs(OP))
 def mutants(d: Definition) -> Book:
     book = Whole(
@@ -161,9 +244,20 @@ def mutants(d: Definition) -> Book:
         },
     )
     book.lift("scores")
-    book.lift("softmax")
-    book.lift("context")
-    book.lift("requantize", proven=OF_ACCUMULATORS)
+    book.lift(
+        "softmax",
+        solved=[
+            "e16-half-up",
+            "e16-half-down",
+            "binary32-constants",
+            "m-truncated",
+            "m-one-less",
+            "polynomial-wraps-32",
+            "carried-in-binary32",
+        ],
+    )
+    book.lift("context", proven=OF_WEIGHTS, solved=["first-block"])
+    book.lift("requantize", proven={**OF_ACCUMULATORS, "one-channel": "There is one factor."}, solved=["binary64-product"])
     book.fed(
         "scores", "keys-as-they-lie", "reads the keys' memory as if they were transposed already", lambda s: (s.q, by_columns(_keys(s)))
     )

@@ -22,7 +22,7 @@ from ..plans import unproven
 from ..registry import definitions
 from .bins import BINS, Bins, Case
 from .family import Draft, Family, Key, families, family
-from .mutants import Book, Run, Steps, book_of
+from .mutants import Book, Run, Steps, book_of, mutants
 
 Feed: TypeAlias = Callable[[Any], Sequence[Any]]
 """The operands of a part from a namespace of the plan, the operands of the whole, and the steps of each part before it."""
@@ -73,7 +73,8 @@ class Whole(Book):
         """
         proven = proven or {}
         own = [m for m in book_of(self.parts[part]).mutants if m.level != "kernel"]
-        if unknown := {*proven, *solved} - {m.id.rpartition("/")[2] for m in own}:
+        every = {m.id.rpartition("/")[2] for m in mutants(self.parts[part].name)}  # of whatever dialect
+        if unknown := {*proven, *solved} - every:
             raise ValueError(f"{part} of {self.definition.name} has no mutants {', '.join(sorted(unknown))}")
         for m in own:
             slug = m.id.rpartition("/")[2]
