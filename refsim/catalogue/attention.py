@@ -38,19 +38,19 @@ def random(key: Key) -> Draft:
     raise AssertionError(f"{key.id}: no plan in 100 attempts")
 
 
-def operands(key: Key, plan: Any, lead: tuple[int, ...], m: int, l: int, n: int, mask: Any) -> list[Any]:
-    """Raw words in the range of each operand, for m queries, l keys and n values."""
-    shapes = {"q": (*lead, m, plan.d), "k": (*lead, l, plan.d), "v": (*lead, l, n)}
+def operands(key: Key, plan: Any, lead: tuple[int, ...], m: int, keys: int, n: int, mask: Any) -> list[Any]:
+    """Raw words in the range of each operand, for m queries, as many keys, and n values."""
+    shapes = {"q": (*lead, m, plan.d), "k": (*lead, keys, plan.d), "v": (*lead, keys, n)}
     ranges = [o.range(plan) for o in key.d.operands]
     drawn = (raw_integers(f"{key.id}/{name}", math.prod(s), *r).reshape(s) for (name, s), r in zip(shapes.items(), ranges, strict=False))
     return [*drawn, mask]
 
 
-def launch(key: Key, lead: tuple[int, ...], m: int, l: int, n: int, mask: Any = None, **given: Any) -> Draft:
+def launch(key: Key, lead: tuple[int, ...], m: int, keys: int, n: int, mask: Any = None, **given: Any) -> Draft:
     """A case of raw words; `given` are parameters other than the usual ones."""
     usual = {"scale": 0.03, "scores_scale_b": 0.02, "context_scale_b": 0.05, "scale_out": 0.03, "scores_length": 8}
     plan = key.plan(**{**usual, **given})
-    return plan, operands(key, plan, lead, m, l, n, mask), ()
+    return plan, operands(key, plan, lead, m, keys, n, mask), ()
 
 
 _SHAPES = {
@@ -78,19 +78,19 @@ _MASKS = ["causal", "padding", "rows", "heads", "one-kept", "none-kept", "scalar
 
 @family(OP, "masks", _MASKS, ["mask", "fully-masked"])
 def masks(key: Key) -> Draft:
-    """A causal mask, one of each sentence's own length, one for all queries, one of every query and head; rows that keep one key, or none."""
-    lead, m, l, n = (2, 2), 3, 5, 3
+    """A causal mask, one of each sentence's own length, one for all queries, of every query and head; rows that keep one key, or none."""
+    lead, m, keys, n = (2, 2), 3, 5, 3
     mask = {
-        "causal": np.tril(np.ones((m, l), dtype=bool)),
-        "padding": (np.arange(l) < np.array([3, 5])[:, None]).reshape(2, 1, 1, l),
+        "causal": np.tril(np.ones((m, keys), dtype=bool)),
+        "padding": (np.arange(keys) < np.array([3, 5])[:, None]).reshape(2, 1, 1, keys),
         "rows": np.array([True, False, True, True, False])[None],
-        "heads": raw_integers(f"{key.id}/mask", 4 * m * l, 0, 1).reshape(2, 2, m, l) > 0,
-        "one-kept": (np.arange(l) == np.arange(m)[:, None] * 2),
-        "none-kept": np.arange(m)[:, None].repeat(l, 1) != 1,
+        "heads": raw_integers(f"{key.id}/mask", 4 * m * keys, 0, 1).reshape(2, 2, m, keys) > 0,
+        "one-kept": (np.arange(keys) == np.arange(m)[:, None] * 2),
+        "none-kept": np.arange(m)[:, None].repeat(keys, 1) != 1,
         "scalar-row": np.ones((1, 1), dtype=bool),
     }[key.name]
     given = {"zero_point": 3} if key.name == "none-kept" else {}
-    return launch(key, lead, m, l, n, mask, softmax_length=16, **given)
+    return launch(key, lead, m, keys, n, mask, softmax_length=16, **given)
 
 
 _FINE: dict[str, dict[str, Any]] = {
@@ -230,6 +230,8 @@ OF_WEIGHTS = {
     "symmetric-left": "A weight is never negative.",
 }
 """Mutants of matmul that nothing tells from it on i-softmax's result."""
+SOLVED = ("e16-half-up", "e16-half-down", "binary32-constants", "m-truncated", "m-one-less", "polynomial-wraps-32", "carried-in-binary32")
+"""Mutants of i-softmax that only rows solved for tell from it."""
 
 
 @restates(*runs(OP))
