@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
     from .certificates import graph as graph
-    from .conformance.targets import target as target
+    from .conformance.loading import target as target
     from .errors import ContentError as ContentError
     from .errors import DomainError as DomainError
     from .errors import PlanError as PlanError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "target": "conformance.targets",
+    "target": "conformance.loading",
     **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     "Plan": "ops.base",
     **dict.fromkeys(("Certificate", "certificate", "graph"), "certificates"),

@@ -13,7 +13,7 @@ from .certificates import certificate, require_fit
 from .errors import PlanError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
-from .registry import definition, parameters
+from .registry import definition, of, parameters
 
 _HEAD = ("constants", "register_bits", "input_bits", "input_range")
 
@@ -102,6 +102,13 @@ def _input_range(d: Definition, given: dict[str, Any]) -> tuple[int, int]:
     return lo, hi
 
 
+def call(plan: Plan) -> str:
+    """The plan as the call that makes it, without parameters at their defaults."""
+    legal = parameters(of(plan))
+    given = "".join(f", {name}={value!r}" for name, value in plan.parameters if value != legal[name].default)
+    return f'refsim.plan("{plan.op}", dialect="{plan.dialect}"{given})'
+
+
 def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
     """What would mend a plan that does not fit: the smallest scale, the widest input, wider registers; searched, not guessed."""
     advice = []
@@ -133,7 +140,7 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
     if given.get("register_bits") == 32:
         if works(register_bits=64):
             advice.append("register_bits=64 fits")
-        if not advice[:-1]:
+        if scale is not None and not advice[:-1]:
             advice.append(
                 f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction"
             )

@@ -81,7 +81,7 @@ class Whole(Book):
             if slug in solved:
                 continue
             words = part.replace("_", " ")
-            due = None if m.due is None else (lambda plan, m=m: m.due(getattr(plan, part)))  # type: ignore[misc]
+            due = None if m.due is None else (lambda plan, m=m: m.due(getattr(plan, part)))
             launch = lambda plan, *operands, m=m: self._chain(plan, operands, runs={part: m.trace})  # noqa: E731
             name, mistake = f"{part.replace('_', '-')}-{slug}", f"{m.mistake} ({words})"
             self._add(m.level, f"{part}.{m.step}", name, mistake, proven.get(slug, m.equivalent), launch, due=due)
@@ -142,7 +142,7 @@ def borrow(op: str, part: str, chosen: Mapping[str, Sequence[Any] | None], given
     def drawn(d: Definition) -> dict[str, tuple[Family, str]]:
         own = {f.name: f for f in families(inner(d)) if f.name in chosen}
         wanted = {name: None if names is None else list(map(str, names)) for name, names in chosen.items()}
-        keys = {name: [k for k in f.keys(inner(d)) if wanted[name] is None or k in wanted[name]] for name, f in own.items()}
+        keys = {name: [k for k in f.keys(inner(d)) if k in (wanted[name] or [k])] for name, f in own.items()}
         return {f"{name}.{key}": (own[name], key) for name in own for key in keys[name]}
 
     def make(key: Key) -> Draft:

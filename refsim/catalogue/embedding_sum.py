@@ -41,14 +41,13 @@ def drawn(key: Key, plan: Any, lead: tuple[int, ...], ids: Any = None) -> list[A
     return [*every, *tables]
 
 
-@family(OP, "tables", ["one", "byte", "short", "wide", "axes", "scalar", "empty", "tail", "model"], ["gather", "batch"])
+@family(OP, "tables", ["one", "byte", "wide", "axes", "scalar", "empty", "tail", "model"], ["gather", "batch"])
 def tables(key: Key) -> Draft:
-    """Tables of one row, of more rows than a byte and than 16 bits count; rows of 260 columns; a single id, four axes, none; the scales of
+    """Tables of one row, of more rows than a byte counts; rows of 260 columns; a single id, four axes, none; the scales of
     a model."""
     rows, width, lead = {
         "one": ((1, 1, 1), 5, (2,)),
         "byte": ((257, 257, 257), 2, (9,)),
-        "short": ((32769, 1, 3), 1, (5,)),
         "wide": ((4, 2, 3), 260, (1,)),
         "axes": ((11, 3, 7), 3, (2, 1, 3)),
         "scalar": ((9, 2, 4), 7, ()),
@@ -63,12 +62,7 @@ def tables(key: Key) -> Draft:
     if key.name == "byte":
         each = np.array([0, 127, 128, 255, 256, 1, 2, 200, 13])
         ids = [each, each[::-1], np.roll(each, 2)]
-    if key.name == "short":
-        ids = [np.array([0, 255, 256, 32767, 32768]), np.zeros(5, dtype=np.int64), np.arange(5) % 3]
-    operands = drawn(key, plan, lead, ids)
-    if key.name == "short":
-        operands[3][[1, 32768], 0] = -20, 77
-    return plan, operands, ()
+    return plan, drawn(key, plan, lead, ids), ()
 
 
 _SUMS: dict[str, dict[str, Any]] = {
@@ -93,7 +87,7 @@ def sums(key: Key) -> Draft:
     given |= {f"{part}_scale": scale for part, scale in zip(PARTS, how["scales"], strict=True)}
     for part, scale, bits in zip(("add_token_type", "add_position"), how["sums"], how.get("bits", (16, 16)), strict=True):
         given |= {f"{part}_scale_out": scale, f"{part}_output_bits": bits}
-    plan: Any = key.plan(**given, embedding_dim=9)
+    plan: Any = key.plan(**given, embedding_dim=7)
     ids, values = [np.arange(11) * step % n for step, n in ((1, 13), (1, 5), (3, 7))], drawn(key, plan, (11,))[3:]
     if key.name.startswith("ties"):  # one small integer beside another
         values = [table % 16 - 8 for table in values]
@@ -121,7 +115,7 @@ def rows(d: Definition) -> Bins:
 
     ends = ["row-first", "row-last", "id-255", "id-256-32766", "ids-repeated", "table-one-row"]
     return {
-        **bins_of(d, "word", table("word"), [*ends, "id-32768-up", "ids-scalar"]),
+        **bins_of(d, "word", table("word"), [*ends, "ids-scalar"]),
         **bins_of(d, "token_type", table("token_type"), ["row-first", "row-last", "ids-repeated", "table-one-row"]),
         **bins_of(d, "position", table("position"), [n for n in ends if n != "id-256-32766"]),
         **add("add_token_type", "word", "token_type"),
@@ -160,7 +154,7 @@ def mutants(d: Definition) -> Book:
         },
     )
     for part in PARTS:
-        book.lift(part, solved=[] if part == "word" else ["signed-16-bit-ids"])
+        book.lift(part, solved=["signed-16-bit-ids"])
     for part in ("add_token_type", "add_position"):
         book.lift(part, proven=PER_TENSOR)
     position, kind = _ids("word", "position"), _ids("position", "token_type")

@@ -25,10 +25,11 @@ generic.needs(OP, scale=2.0**-9, scale_out=0.02)
 generic.random.also(OP, keys=range(2))
 generic.shapes.also(OP, keys=["empty", "one", "tail", "axes"])
 generic.points.also(OP, keys=range(1))
+generic.registers.also(OP, keys=lambda d: range(1) if d.narrow else [])
 borrow(
     OP,
     "gelu",
-    {"clip": None, "shift-edges": None, "constants": range(3), "channels": [0], "width-edge": ["finest-64"], "registers": [0]},
+    {"clip": None, "shift-edges": None, "channels": [0], "width-edge": ["finest-64"]},
     finest,
 )
 
@@ -42,11 +43,12 @@ def layers(key: Key) -> Draft:
     given: dict[str, Any] = {"scale": 2.0**-9 * 1.1, "scale_out": 0.02, "input_bits": 14}
     if key.name == "channels":
         given["scale"] = tuple(2.0**-10 * (1 + i * 7 % 9 / 5) for i in range(9))
-    given |= {
+    other: dict[str, dict[str, Any]] = {
         "unsigned": {"output_signed": False, "zero_point": 10},
         "narrow": {"output_bits": 4, "zero_point": -1},
         "left": {"scale": 2.0, "input_bits": 4, "output_bits": 32},
-    }.get(key.name, {})
+    }
+    given |= other.get(key.name, {})
     if key.name in ("far", "left"):
         gelu: Any = make_plan("i_gelu", dialect=key.dialect, scale=given["scale"])
         given["scale_out"] = math.ldexp(abs(gelu.output_scale), 40 if key.name == "far" else -32)
@@ -110,7 +112,7 @@ def lanes_of(d: Definition) -> Bins:
 @restates(*runs(OP))
 def mutants(d: Definition) -> Book:
     book = Whole(d, {"gelu": lambda s: (s.q,), "requantize": lambda s: (s.gelu.out,)})
-    book.lift("gelu")
+    book.lift("gelu", solved=["binary32-square"])
     book.lift("requantize", solved=["binary64-product"])
     book.fed("requantize", "input-itself", "requantises the input, without i-GELU", lambda s: (s.q,))
     book.fed("requantize", "erf-itself", "requantises i-erf, without the product with the input", lambda s: (s.gelu.q_erf,))

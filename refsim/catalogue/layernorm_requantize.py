@@ -26,10 +26,11 @@ generic.random.also(OP, keys=range(2))
 generic.lengths.also(OP, keys=(1, 33))
 generic.uniform.also(OP, keys=(3,))
 generic.kinds.also(OP, keys=())
+generic.registers.also(OP, keys=lambda d: range(1) if d.narrow else [])
 borrow(
     OP,
     "layernorm",
-    {"affine": range(2), "bias-ways": None, "means": [2, 4], "sigma": None, "roots": None, "registers": [0]},
+    {"affine": range(1), "bias-ways": None, "means": [2, 4], "sigma": None, "roots": None},
     finest,
 )
 
@@ -54,12 +55,13 @@ def layers(key: Key) -> Draft:
         "input_bits": 16,
         "scale_out": 0.02,
     }
-    given |= {
+    other: dict[str, dict[str, Any]] = {
         "unsigned": {"output_signed": False, "zero_point": 100},
         "narrow": {"output_bits": 4, "zero_point": -1, "scale_out": 0.3},
         "far": {"scale_out": 2.0**40},
         "wide": {"output_bits": 16, "scale_out": 2.0**-12},
-    }.get(key.name, {})
+    }
+    given |= other.get(key.name, {})
     plan = key.plan(**given)
     rows = [*row_kinds(-900, 900, length), *magnitudes(key.id, 2 * length, -9000, 9000).reshape(2, length)]
     return plan, row_operands(plan, rows), ()

@@ -29,10 +29,10 @@ def layers(key: Key) -> Draft:
     k, n, lead = {
         "one": (1, 1, (1,)),
         "vector": (64, 9, ()),
-        "batch": (17, 5, (2, 3, 2)),
-        "channels": (12, 33, (6,)),
-        "decades": (9, 6, (8,)),
-        "long": (1040, 3, (2,)),
+        "batch": (17, 5, (2, 1, 2)),
+        "channels": (12, 33, (2,)),
+        "decades": (9, 6, (3,)),
+        "long": (300, 3, (2,)),
         "empty": (8, 4, (0, 3)),
         "no-bias": (33, 7, (5,)),
     }[key.name]

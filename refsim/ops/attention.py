@@ -34,7 +34,7 @@ class AttentionPlan(Plan):
         return self.scores.length
 
     @property
-    def output_scale(self) -> float:
+    def output_scale(self) -> float | None:
         return self.requantize.output_scale
 
 

@@ -28,7 +28,7 @@ class EmbeddingSumPlan(Plan):
         return self.word.embedding_dim
 
     @property
-    def output_scale(self) -> float:
+    def output_scale(self) -> float | None:
         return self.add_position.output_scale
 
 

@@ -22,7 +22,7 @@ class GeluRequantizePlan(Plan):
     requantize: RequantizePlan
 
     @property
-    def output_scale(self) -> float:
+    def output_scale(self) -> float | None:
         return self.requantize.output_scale
 
 

@@ -25,7 +25,7 @@ class LayerNormRequantizePlan(Plan):
         return self.layernorm.length
 
     @property
-    def output_scale(self) -> float:
+    def output_scale(self) -> float | None:
         return self.requantize.output_scale
 
 

@@ -29,7 +29,7 @@ class LinearRequantizePlan(Plan):
         return self.linear.out_features
 
     @property
-    def output_scale(self) -> float:
+    def output_scale(self) -> float | None:
         return self.requantize.output_scale
 
 
