@@ -3,7 +3,7 @@
 #   make conformance      check the shipped C and CUDA kernels and two libraries, then draw the figures (light: no torch)
 #   make conformance-all  the same and every other implementation there is here: Hugging Face's I-BERT, Triton, OpenCL, ONNX, LiteRT, … (installs torch)
 #   make verdicts         put what conformance-all found into the README's table
-#   make test             the tests of refsim itself, linters, types; without the slow ones: MARKS= runs these too
+#   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
@@ -25,7 +25,7 @@ HEAVY_PYTHON := $(call usable,$(or $(PYTHON),python3.11 python3.12 python3.13 py
 TORCH := torch==2.13.0
 JOBS := 2
 TESTS := tests
-MARKS := not slow
+MARKS := not slow and not heavy
 LIGHT_TARGETS := c cuda apytypes onnxruntime
 HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from refsim.arithmetic import (
@@ -154,8 +154,7 @@ def exact_product(z: int, m: int, e: int, rule: str) -> int:
 def check_product(lanes: list[tuple[int, int, int]], rule: str) -> None:
     """Lanes together, each alone, and with one factor for all."""
     lanes = [lane for lane in lanes if exact_product(*lane, rule) in INT64]
-    if not lanes:
-        return
+    assume(lanes)
     z, m, e = zip(*lanes, strict=True)
     due = [exact_product(*lane, rule) for lane in lanes]
     assert multiply_shift_round(int64(z), int64(m), int64(e), rule).tolist() == due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,125 +15,44 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from inprocess import called, checked, started
 
 TARGETS = Path(__file__).parent / "targets"
 MOCKS = str(TARGETS / "mocks.py")
-
-
-def refsim(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "refsim.cli", *words]
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": root, **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)
-
-
-def checked(tmp_path: Path, *words: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
-    report = tmp_path / "report.json"
-    done = refsim("check", *words, "--json", str(report), "--effort", "quick", "--jobs", "1", **kwargs)
-    assert report.is_file(), done.stderr + done.stdout
-    return done.returncode, json.loads(report.read_text()), done.stdout
 
 
 def verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
     return {(o["op"], o["dialect"]): o["verdict"] for o in report["ops"]}
 
 
+def from_outside(tmp_path: Path, *words: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
+    """As `checked`, by the command line in a process of its own, which starts pytest in another and the target in a third."""
+    report = tmp_path / "report.json"
+    done = started("check", *words, "--json", str(report), "--effort", "quick", "--jobs", "1", **kwargs)
+    assert report.is_file(), done.stderr + done.stdout
+    return done.returncode, json.loads(report.read_text()), done.stdout
+
+
+# ------------------------------------------------------------------------------------------ whole command lines, as processes
+
+
 def test_right_target_is_conformant(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:right")
+    code, report, text = from_outside(tmp_path, f"{MOCKS}:right")
     assert code == 0, text
     assert verdicts(report) == dict.fromkeys([("i_exp", "paper"), ("i_gelu", "paper"), ("i_sqrt", "paper")], "conformant")
     assert all(o["vectors"] > 0 and o["launches"] > o["vectors"] for o in report["ops"])
 
 
-def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path) -> None:
-    report, target = tmp_path / "report.json", tmp_path / "far.py"
-    target.write_text("def i_sqrt(n, plan):\n    return n * 0 - (1 << 40)\n")
-    words = ["--op", "i_sqrt", "--effort", "quick", "--jobs", "2", "--json", str(report)]
-    assert refsim("check", str(target), *words).returncode == 1
-    failures = [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
-    assert {f["got"] for f in failures} == {-(1 << 40)}
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str, Path]:
+    """What a wrong target with intermediates comes to, checked from outside, and its JUnit XML."""
+    folder = tmp_path_factory.mktemp("steps")
+    junit = folder / "deep" / "junit.xml"
+    return *from_outside(folder, f"{MOCKS}:steps", "--junit", str(junit)), junit
 
 
-@pytest.mark.parametrize(
-    ("mock", "kind"),
-    [
-        ("raises", "raised"),
-        ("exits", "exited"),
-        ("dies", "crashed"),
-        ("shapes", "wrong shape"),
-        ("floats", "not integers"),
-        ("nan", "not integers"),
-        ("words", "malformed"),
-    ],
-)
-def test_broken_target_exits_3_and_the_rest_is_reported(tmp_path: Path, mock: str, kind: str) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:{mock}")
-    assert code == 3, text
-    broken = next(o for o in report["ops"] if o["op"] == "i_gelu")
-    assert broken["verdict"] == "broke"
-    assert broken["broken"][0]["kind"] == kind
-    assert {o["verdict"] for o in report["ops"] if o["op"] != "i_gelu"} == {"conformant"}
-
-
-def test_hanging_target_is_timed_out(tmp_path: Path) -> None:
-    start = time.monotonic()
-    code, report, text = checked(tmp_path, f"{MOCKS}:hangs", "--timeout", "2")
-    assert code == 3, text
-    assert verdicts(report)["i_gelu", "paper"] == "broke"
-    assert verdicts(report)["i_exp", "paper"] == "conformant"
-    assert "2 s" in next(o for o in report["ops"] if o["op"] == "i_gelu")["broken"][0]["text"]
-    assert time.monotonic() - start < 60
-
-
-def test_printing_is_no_answer(tmp_path: Path) -> None:
-    code, _, text = checked(tmp_path, f"{MOCKS}:prints", "--op", "i_gelu")
-    assert code == 0, text
-
-
-def test_half_up_is_rejected_with_the_smallest_counterexample(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, str(TARGETS / "half_up.py"))
-    assert code == 1
-    failures = [f for o in report["ops"] for f in o["failures"] if f["where"] == "search"]
-    assert failures
-    for failure in failures:
-        assert failure["operands"][0]["data"] == [1]
-        assert (failure["got"], failure["expected"]) == (1, 0)
-        assert "half up" in failure["diagnosis"]
-        assert "half even is due" in failure["diagnosis"]
-    assert "q = 1 => 1, expected 0" in text
-
-
-def test_reproduction_runs_as_pasted(tmp_path: Path) -> None:
-    _, _, text = checked(tmp_path, str(TARGETS / "half_up.py"), "--dialect", "ibert")
-    lines = text.split("to reproduce:\n")[1].splitlines()
-    script = "\n".join(lines[: next(i for i, line in enumerate(lines) if "target(" in line) + 1])
-    program = script.replace("refsim.run", "ours = refsim.run").replace("refsim.target", "theirs = refsim.target")
-    done = subprocess.run(
-        [sys.executable, "-c", program + "\nprint(int(ours), int(theirs))"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        check=False,
-    )
-    assert done.stdout.split() == ["0", "1"], done.stderr + program
-
-
-@pytest.mark.parametrize(("mock", "op", "size"), [("truncates", "i_exp", 1), ("truncates_gelu", "i_gelu", 1)])
-def test_wrong_division_of_negatives_is_rejected(tmp_path: Path, mock: str, op: str, size: int) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:{mock}", "--op", op)
-    assert code == 1, text
-    failure = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")
-    assert len(failure["operands"][0]["data"]) == size
-    assert abs(failure["operands"][0]["data"][0]) == 1
-
-
-def test_truncating_shift_is_named(tmp_path: Path) -> None:
-    _, report, _ = checked(tmp_path, f"{MOCKS}:truncates_gelu")
-    assert "towards zero in a shift to the right where floor is due" in report["ops"][0]["failures"][0]["diagnosis"]
-
-
-def test_first_differing_intermediate_is_named(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:steps")
+def test_first_differing_intermediate_is_named(steps: Any) -> None:
+    code, report, text, _ = steps
     assert code == 1
     step = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")["step"]
     assert step["name"] == "t"
@@ -140,73 +60,55 @@ def test_first_differing_intermediate_is_named(tmp_path: Path) -> None:
     assert "first intermediate that differs: t" in text
 
 
-def test_modified_operands_are_rejected(tmp_path: Path) -> None:
-    code, report, _ = checked(tmp_path, f"{MOCKS}:modifies", "--op", "i_gelu")
+def test_junit_lists_every_check(steps: Any) -> None:
+    content = steps[3].read_text()
+    failed = {case.get("name") for case in ElementTree.fromstring(content).iter("testcase") if case.find("failure") is not None}
+    assert {"test_golden[i_gelu-ibert]", "test_differential[i_gelu-ibert]"} <= failed
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_is_checked_in_this_process_comes_to_the_same(steps: Any, apart: bool) -> None:
+    """The other tests rest on it: counterexamples, intermediates, diagnoses, counts and words are those of the command line."""
+    code, report, text = checked(f"{MOCKS}:steps", apart=apart)
     assert code == 1
-    assert "modifies its operands" in report["ops"][0]["failures"][0]["diagnosis"]
+    assert timeless(report) == timeless(steps[1])
+    assert timeless(text) == timeless(steps[2])
 
 
-def test_known_deviation_passes_and_a_new_one_fails(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:deviates")
-    assert code == 0, text
-    assert report["verdict"] == "conformant with 1 known deviation"
-    found = next(o for o in report["ops"] if o["op"] == "i_gelu")["deviations"]["negative"]
-    assert found["lanes"] > 0
-    assert "q = -1 => " in found["example"]
-    assert report["deviations_silent"] == ["positive"]
-    assert "did not occur: positive" in text
-    code, report, text = checked(tmp_path, f"{MOCKS}:deviates_more")
-    assert code == 1
-    failure = next(f for o in report["ops"] for f in o["failures"] if f["where"] == "search")
-    assert failure["operands"][0]["data"] == [0]
+def timeless(found: Any) -> Any:
+    if isinstance(found, str):
+        return re.sub(r"\d+(\.\d+)? s\b", "", found)
+    return {name: value for name, value in found.items() if name not in ("seconds", "date")}
 
 
-def test_declared_domain_is_respected(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:narrow")
-    assert code == 0, text
-    gelu = next(o for o in report["ops"] if o["op"] == "i_gelu")
-    assert gelu["outside"] > 0
-    assert gelu["vectors"] > 0
+def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path) -> None:
+    report, target = tmp_path / "report.json", tmp_path / "far.py"
+    target.write_text("def i_sqrt(n, plan):\n    return n * 0 - (1 << 40)\n")
+    words = ["--op", "i_sqrt", "--effort", "quick", "--jobs", "2", "--json", str(report)]
+    assert started("check", str(target), *words).returncode == 1
+    failures = [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
+    assert {f["got"] for f in failures} == {-(1 << 40)}
+
+
+def test_target_that_dies_exits_3(tmp_path: Path) -> None:
+    code, report, text = from_outside(tmp_path, f"{MOCKS}:dies")
+    assert code == 3, text
+    broken = next(o for o in report["ops"] if o["op"] == "i_gelu")
+    assert (broken["verdict"], broken["broken"][0]["kind"]) == ("broke", "crashed")
+    assert {o["verdict"] for o in report["ops"] if o["op"] != "i_gelu"} == {"conformant"}
 
 
 def test_target_without_an_op_exits_4(tmp_path: Path) -> None:
-    code, report, text = checked(tmp_path, f"{MOCKS}:empty")
+    code, report, text = from_outside(tmp_path, f"{MOCKS}:empty")
     assert code == 4
     assert report["ops"] == []
     assert "none of the ops" in text
 
 
-def test_op_asked_for_and_absent_is_not_implemented(tmp_path: Path) -> None:
-    code, report, _ = checked(tmp_path, f"{MOCKS}:right", "--op", "i_softmax", "--op", "i_sqrt")
-    assert code == 4
-    assert verdicts(report)["i_softmax", "paper"] == "not implemented"
-    assert verdicts(report)["i_sqrt", "paper"] == "conformant"
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["nowhere.py"], "nowhere.py"),
-        (["no.such.module"], "no.such.module"),
-        ([MOCKS, "--op", "i_glue"], "i_glue"),
-        ([MOCKS, "--dialect", "tflite"], "tflite"),
-        ([MOCKS, "--effort", "heroic"], "heroic"),
-        ([MOCKS, "--frobnicate"], "--frobnicate"),
-        ([], "--list"),
-    ],
-)
-def test_wrong_usage_exits_2(words: list[str], named: str) -> None:
-    done = refsim("check", *words)
-    assert done.returncode == 2
-    assert named in done.stderr
-
-
-def test_target_that_cannot_be_imported_breaks(tmp_path: Path) -> None:
-    file = tmp_path / "broken.py"
-    file.write_text("raise RuntimeError('no device')\n")
-    code, report, _ = checked(tmp_path, str(file))
-    assert code == 3
-    assert "no device" in report["trouble"]
+def test_wrong_usage_exits_2() -> None:
+    done = started("check", "nowhere.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nowhere.py" in done.stderr
 
 
 def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
@@ -219,42 +121,9 @@ def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
         "import warnings, refsim\nwarnings.warn('old API')\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n)\n"
     )
     env = {"PYTEST_ADDOPTS": "--no-such-option", "PYTEST_PLUGINS": "no_such_plugin", "PYTHONWARNINGS": "error"}
-    code, report, text = checked(tmp_path, "kernels.py", cwd=project, env=env)
+    code, report, text = from_outside(tmp_path, "kernels.py", cwd=project, **env)
     assert code == 0, text
     assert verdicts(report) == {("i_sqrt", "ibert"): "conformant"}
-
-
-def test_junit_lists_every_check(tmp_path: Path) -> None:
-    junit = tmp_path / "deep" / "junit.xml"
-    code, _, text = checked(tmp_path, f"{MOCKS}:steps", "--junit", str(junit))
-    assert code == 1, text
-    content = junit.read_text()
-    failed = {case.get("name") for case in ElementTree.fromstring(content).iter("testcase") if case.find("failure") is not None}
-    assert {"test_golden[i_gelu-ibert]", "test_differential[i_gelu-ibert]"} <= failed
-
-
-def test_plain_pytest_gives_the_same_verdict() -> None:
-    from refsim.content import content
-
-    suite = content("properties")
-    words = [
-        "-c",
-        str(suite / "pytest.ini"),
-        "-p",
-        "refsim.conformance.plugin",
-        "-p",
-        "no:cacheprovider",
-        "--disable-plugin-autoload",
-        "-q",
-    ]
-    outcomes = {}
-    for mock in ("right", "steps"):
-        command = [sys.executable, "-m", "pytest", str(suite), *words, "--refsim-target", f"{MOCKS}:{mock}"]
-        environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
-        outcomes[mock] = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert outcomes["right"].returncode == 0, outcomes["right"].stdout
-    assert outcomes["steps"].returncode == 1, outcomes["steps"].stdout
-    assert "first intermediate that differs: t" in outcomes["steps"].stdout
 
 
 def alive(session: int) -> list[str]:
@@ -289,20 +158,169 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
     assert alive(child.pid) == []
 
 
-@pytest.mark.slow
-def test_missing_package_is_skipped_when_asked_and_never_in_ci(tmp_path: Path) -> None:
+# ------------------------------------------------------------------------ targets that need a process, and those that need none
+
+
+@pytest.mark.parametrize(
+    ("mock", "kind"),
+    [
+        ("raises", "raised"),
+        ("exits", "exited"),
+        ("dies", "crashed"),
+        ("shapes", "wrong shape"),
+        ("floats", "not integers"),
+        ("nan", "not integers"),
+        ("words", "malformed"),
+    ],
+)
+def test_broken_target_exits_3_and_the_rest_is_reported(mock: str, kind: str) -> None:
+    code, report, text = checked(f"{MOCKS}:{mock}", "i_gelu", "i_sqrt", apart=True)
+    assert code == 3, text
+    broken = next(o for o in report["ops"] if o["op"] == "i_gelu")
+    assert broken["verdict"] == "broke"
+    assert broken["broken"][0]["kind"] == kind
+    assert verdicts(report)["i_sqrt", "paper"] == "conformant"
+
+
+def test_hanging_target_is_timed_out() -> None:
+    start = time.monotonic()
+    code, report, text = checked(f"{MOCKS}:hangs", timeout=2, apart=True)
+    assert code == 3, text
+    assert verdicts(report)["i_gelu", "paper"] == "broke"
+    assert verdicts(report)["i_exp", "paper"] == "conformant"
+    assert "2 s" in next(o for o in report["ops"] if o["op"] == "i_gelu")["broken"][0]["text"]
+    assert time.monotonic() - start < 60
+
+
+def test_printing_is_no_answer() -> None:
+    code, _, text = checked(f"{MOCKS}:prints", "i_gelu", apart=True)
+    assert code == 0, text
+
+
+@pytest.fixture(scope="module")
+def half_up() -> tuple[int, dict[str, Any], str]:
+    return checked(str(TARGETS / "half_up.py"))
+
+
+def test_half_up_is_rejected_with_the_smallest_counterexample(half_up: tuple[int, dict[str, Any], str]) -> None:
+    code, report, text = half_up
+    assert code == 1
+    assert set(verdicts(report).values()) == {"non-conformant"}
+    failures = [f for o in report["ops"] for f in o["failures"] if f["where"] == "search"]
+    assert {f["dialect"] for f in failures} == {"ibert", "paper"}
+    for failure in failures:
+        assert failure["operands"][0]["data"] == [1]
+        assert (failure["got"], failure["expected"]) == (1, 0)
+        assert "half up" in failure["diagnosis"]
+        assert "half even is due" in failure["diagnosis"]
+    assert "q = 1 => 1, expected 0" in text
+
+
+def test_reproduction_runs_as_pasted(half_up: tuple[int, dict[str, Any], str]) -> None:
+    lines = half_up[2].split("to reproduce:\n")[1].splitlines()
+    script = "\n".join(lines[: next(i for i, line in enumerate(lines) if "target(" in line) + 1])
+    program = script.replace("refsim.run", "ours = refsim.run").replace("refsim.target", "theirs = refsim.target")
+    done = subprocess.run(
+        [sys.executable, "-c", program + "\nprint(int(ours), int(theirs))"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    assert done.stdout.split() == ["0", "1"], done.stderr + program
+
+
+@pytest.mark.parametrize(("mock", "op", "size"), [("truncates", "i_exp", 1), ("truncates_gelu", "i_gelu", 1)])
+def test_wrong_division_of_negatives_is_rejected(mock: str, op: str, size: int) -> None:
+    code, report, text = checked(f"{MOCKS}:{mock}", op)
+    assert code == 1, text
+    failure = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")
+    assert len(failure["operands"][0]["data"]) == size
+    assert abs(failure["operands"][0]["data"][0]) == 1
+    named = "towards zero in a shift to the right where floor is due" in report["ops"][0]["failures"][0]["diagnosis"]
+    assert named or mock != "truncates_gelu"
+
+
+def test_modified_operands_are_rejected() -> None:
+    code, report, _ = checked(f"{MOCKS}:modifies", "i_gelu", apart=True)
+    assert code == 1
+    assert "modifies its operands" in report["ops"][0]["failures"][0]["diagnosis"]
+
+
+def test_known_deviation_passes_and_a_new_one_fails() -> None:
+    code, report, text = checked(f"{MOCKS}:deviates", apart=True)
+    assert code == 0, text
+    assert report["verdict"] == "conformant with 1 known deviation"
+    found = next(o for o in report["ops"] if o["op"] == "i_gelu")["deviations"]["negative"]
+    assert found["lanes"] > 0
+    assert "q = -1 => " in found["example"]
+    assert report["deviations_silent"] == ["positive"]
+    assert "did not occur: positive" in text
+    code, report, text = checked(f"{MOCKS}:deviates_more")
+    assert code == 1
+    failure = next(f for o in report["ops"] for f in o["failures"] if f["where"] == "search")
+    assert failure["operands"][0]["data"] == [0]
+
+
+def test_declared_domain_is_respected() -> None:
+    code, report, text = checked(f"{MOCKS}:narrow")
+    assert code == 0, text
+    gelu = next(o for o in report["ops"] if o["op"] == "i_gelu")
+    assert gelu["outside"] > 0
+    assert gelu["vectors"] > 0
+
+
+def test_op_asked_for_and_absent_is_not_implemented() -> None:
+    code, report, _ = checked(f"{MOCKS}:right", "i_softmax", "i_sqrt")
+    assert code == 4
+    assert verdicts(report)["i_softmax", "paper"] == "not implemented"
+    assert verdicts(report)["i_sqrt", "paper"] == "conformant"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["nowhere.py"], "nowhere.py"),
+        (["no.such.module"], "no.such.module"),
+        ([MOCKS, "--op", "i_glue"], "i_glue"),
+        ([MOCKS, "--dialect", "tflite"], "tflite"),
+        ([MOCKS, "--effort", "heroic"], "heroic"),
+        ([MOCKS, "--frobnicate"], "--frobnicate"),
+        ([], "--list"),
+    ],
+)
+def test_wrong_usage_is_named_before_anything_runs(words: list[str], named: str) -> None:
+    done = called("check", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+
+
+def test_target_that_cannot_be_imported_breaks(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("raise RuntimeError('no device')\n")
+    code, report, _ = checked(str(file), apart=True)
+    assert code == 3
+    assert "no device" in report["trouble"]
+
+
+def test_missing_package_is_skipped_when_asked_and_never_in_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shipped implementation whose package is not there: 4, or nothing beside others that ran; REFSIM_REQUIRE_ALL overrules."""
-    hidden = tmp_path / "apytypes.py"
-    hidden.write_text("raise ImportError('hidden')")
-    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}", "REFSIM_REQUIRE_ALL": ""}
-    words = ["check", "apytypes", "--effort", "quick", "--jobs", "1"]
-    alone = refsim(*words, env=env)
+    (tmp_path / "apytypes.py").write_text("raise ImportError('hidden')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.delenv("REFSIM_REQUIRE_ALL", raising=False)
+
+    def tried(*words: str) -> subprocess.CompletedProcess[str]:
+        return called("check", "apytypes", *words, "--op", "i_sqrt", "--effort", "quick", "--jobs", "1", apart=True)
+
+    alone = tried()
     assert alone.returncode == 4
     assert "cannot run here" in alone.stdout
-    assert refsim(*words, "--skip-missing", env=env).returncode == 4
-    both = [*words, f"{MOCKS}:right"]
-    assert refsim(*both, env=env).returncode == 4
-    skipped = refsim(*both, "--skip-missing", env=env)
+    assert tried("--skip-missing").returncode == 4
+    right = tmp_path / "right.py"
+    right.write_text("import refsim\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n)\n")
+    assert tried(str(right)).returncode == 4
+    skipped = tried(str(right), "--skip-missing")
     assert skipped.returncode == 0, skipped.stdout
     assert "cannot run here" in skipped.stdout
-    assert refsim(*both, "--skip-missing", env={**env, "REFSIM_REQUIRE_ALL": "1"}).returncode == 4
+    monkeypatch.setenv("REFSIM_REQUIRE_ALL", "1")
+    assert tried(str(right), "--skip-missing").returncode == 4

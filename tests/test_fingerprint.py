@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from inprocess import called, checked
+from needs import lacking
 from typer.testing import CliRunner
 
 from refsim.catalogue.mutants import mutant
 from refsim.cli import app
-from refsim.conformance.answers import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.fingerprint.named import named as all_asked
-from refsim.conformance.runner import check
 from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definitions
 from refsim.verbs import run
@@ -216,16 +215,7 @@ def test_probes_that_fall_to_a_deviation_after_all_prove_nothing() -> None:
     ],
 )
 def test_exit_codes(words: list[str], code: int, said: str) -> None:
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", "refsim.cli", "fingerprint", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        check=False,
-    )
+    done = called("fingerprint", *words)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stdout
 
@@ -245,18 +235,16 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
 def test_libraries_as_black_boxes(target: str, rules: list[str], expected: dict[str, str]) -> None:
     result = fingerprint(target, ops=["requantize"], only=["ibert"], rules=rules)
     if result.missing:
-        if os.environ.get("REFSIM_REQUIRE_ALL"):
-            raise Unloadable(result.trouble, True)
-        pytest.skip(result.trouble)
+        lacking(result.trouble)
     assert not result.broken
     assert {made.asked: made.found for made in result.made} == expected
 
 
 def found_by_search(name: str) -> dict[str, Any]:
     """The failure that the search of `refsim check` reports of one of tests/targets/arithmetics.py."""
-    result = check(f"{TARGETS / 'arithmetics.py'}:{name}", effort="quick", jobs=1)
-    assert result.exit_code == 1
-    (op,) = result.as_json()["ops"]
+    code, report, _ = checked(f"{TARGETS / 'arithmetics.py'}:{name}")
+    assert code == 1
+    (op,) = report["ops"]
     (failure,) = [f for f in op["failures"] if f["where"] == "search"]
     return dict(failure)
 

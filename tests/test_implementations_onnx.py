@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import lacking
 from typer.testing import CliRunner
 
 import refsim
@@ -25,12 +25,11 @@ from refsim.conformance.targets import parse
 from refsim.registry import definition, definitions, of
 from refsim.vectors.form import unscalar
 
-if os.environ.get("REFSIM_REQUIRE_ALL"):
+try:
     import onnx
     import onnxruntime
-else:
-    onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+except ModuleNotFoundError as error:
+    lacking(f"{error.name} is not installed (pip install 'refsim[onnx]')")
 from onnx import TensorProto, checker, helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 

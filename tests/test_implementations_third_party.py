@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from needs import lacking
 
 import refsim
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
@@ -18,6 +18,8 @@ from refsim.registry import definition
 
 PLANS, LANES = 25, 1500
 NO_INTEGER = -(1 << 63)
+pytestmark = pytest.mark.heavy
+
 SPECS = {
     "apytypes": ("requantize", "residual_add"),
     "onnxruntime": ("requantize",),
@@ -50,9 +52,7 @@ def loaded(spec: str) -> Any:
     try:
         return target(spec)
     except ImportError as error:
-        if os.environ.get("REFSIM_REQUIRE_ALL"):
-            raise
-        pytest.skip(str(error))
+        lacking(str(error))
 
 
 def permitted(adapter: Any, plan: Any, operands: list[Any], steps: Any) -> dict[str, Any]:

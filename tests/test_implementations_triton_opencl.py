@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import lacking, program
 
 import refsim
 from refsim.arithmetic import raw_integers
@@ -43,7 +44,7 @@ OPS = (
     "residual_add",
 )
 ROUNDS = 3
-REQUIRED = bool(os.environ.get("REFSIM_REQUIRE_ALL"))
+pytestmark = pytest.mark.heavy
 
 # Beyond the spaces that plans are drawn from: two-word products, negative scales, long and uniform rows, operands of more than 8 bits.
 DIRECTED: list[tuple[str, dict[str, Any]]] = [
@@ -66,13 +67,6 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def absent(reason: str) -> None:
-    """Skip; where everything is to be there, fail."""
-    if REQUIRED:
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def load(path: Path) -> Any:
     """A fresh copy of an adapter with the modules beside it."""
     for name in ("ibert_triton", "triton_checked"):
@@ -93,7 +87,7 @@ def loaded(path: Path) -> Any:
     try:
         return load(path)
     except ImportError as error:
-        return absent(str(error))
+        lacking(str(error))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -573,8 +567,7 @@ def races(*arguments: str, path: str | None = None, **environment: str) -> subpr
 @pytest.fixture
 def oclgrind() -> None:
     loaded(FOLDERS["opencl"] / "adapter.py")
-    if shutil.which("oclgrind") is None:
-        absent("oclgrind is not installed (Debian: oclgrind)")
+    program("oclgrind", "oclgrind")
 
 
 @pytest.mark.usefixtures("oclgrind")

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import checked
 
 KERNELS = Path(__file__).parent / "targets" / "kernels.py"
 
 
-def failures(tmp_path: Path, target: str) -> list[dict[str, Any]]:
-    report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "refsim.cli", "check", target, "--effort", "quick", "--jobs", "1", "--json", str(report)]
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    return [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
+def failures(target: str) -> list[dict[str, Any]]:
+    code, report, text = checked(target)
+    assert code == 1, text
+    return [f for o in report["ops"] for f in o["failures"]]
 
 
 def elements(failure: dict[str, Any]) -> int:
     return len(failure["operands"][0]["data"])
 
 
-def test_memory_order_is_noticed(tmp_path: Path) -> None:
+def test_memory_order_is_noticed() -> None:
     """By the law of layouts, with a reproduction that lays the operand out so."""
     from refsim.conformance.record import Failure
     from refsim.conformance.words import reproduction
 
-    found = failures(tmp_path, f"{KERNELS}:order")
+    found = failures(f"{KERNELS}:order")
     (failure,) = [f for f in found if f["where"] == "law" and "however x lies in memory" in f["law"]]
     assert failure["layout"] == "fortran"
     assert elements(failure) <= 6
@@ -43,9 +37,9 @@ def test_memory_order_is_noticed(tmp_path: Path) -> None:
     assert (scope["ours"], scope["theirs"]) == (failure["expected"], failure["got"])
 
 
-def test_lost_tail_is_shown_by_a_short_launch(tmp_path: Path) -> None:
+def test_lost_tail_is_shown_by_a_short_launch() -> None:
     """33 rows, where the 33rd is lost, out of hundreds."""
-    found = [f for f in failures(tmp_path, f"{KERNELS}:tail") if f["where"] == "search"]
+    found = [f for f in failures(f"{KERNELS}:tail") if f["where"] == "search"]
     assert found
     for failure in found:
         assert failure["operands"][0]["shape"][0] == 33
@@ -64,15 +58,15 @@ def test_layouts_keep_the_values(layout: str) -> None:
     assert laid_out(x, layout).dtype == x.dtype
 
 
-def test_a_wrong_channel_is_shown_alone_where_it_is_wrong_alone(tmp_path: Path) -> None:
+def test_a_wrong_channel_is_shown_alone_where_it_is_wrong_alone() -> None:
     """A per-channel plan of 99 scales is nothing to read: the plan of the one channel is shown if it fails too."""
-    (failure,) = [f for f in failures(tmp_path, f"{KERNELS}:tiny") if f["where"].endswith("shifts/wide")]
+    (failure,) = [f for f in failures(f"{KERNELS}:tiny") if f["where"].endswith("shifts/wide")]
     assert failure["operands"][0]["data"] == [-1]
     assert isinstance(failure["parameters"]["scale_in"], float)
     assert (failure["got"], failure["expected"]) == (-1, 0)
 
 
-def test_a_channel_that_is_wrong_beside_others_only_is_shown_with_them(tmp_path: Path) -> None:
-    for failure in failures(tmp_path, f"{KERNELS}:channel"):
+def test_a_channel_that_is_wrong_beside_others_only_is_shown_with_them() -> None:
+    for failure in failures(f"{KERNELS}:channel"):
         assert isinstance(failure["parameters"]["scale"], list)
         assert failure["index"][-1] == 2

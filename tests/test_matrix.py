@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import called
 
 from refsim.conformance import matrix
 from refsim.errors import ContentError, UsageError
@@ -50,17 +49,17 @@ def test_cells(files: list[Path]) -> None:
 def test_page_is_updated_between_its_marks_only(files: list[Path], tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{matrix.BEGIN}\nold\n{matrix.END}\nafter\n", encoding="utf-8")
-    words = [sys.executable, "-m", "refsim.cli", "table", *map(str, files), "--into", str(page)]
-    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 1
+    words = ["table", *map(str, files), "--into", str(page)]
+    assert called(*words, "--compare").returncode == 1
     assert "old" in page.read_text(encoding="utf-8")
-    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    assert called(*words).returncode == 0
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old\n" not in text.replace("| old |", "")
-    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 0
+    assert called(*words, "--compare").returncode == 0
     page.write_text(text.replace("✓", "✗"), encoding="utf-8")
-    assert subprocess.run([*words, "--compare"], check=False, capture_output=True).returncode == 1
+    assert called(*words, "--compare").returncode == 1
 
 
 def test_bad_files_are_named(tmp_path: Path, files: list[Path]) -> None:

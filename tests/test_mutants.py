@@ -6,21 +6,20 @@ import csv
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from inprocess import called, judged
 
 import refsim
 from refsim import registry
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
-from refsim.conformance import kill_matrix, runner, score, trial
+from refsim.conformance import kill_matrix, score, trial
 from refsim.conformance.answers import as_handed
 from refsim.conformance.diagnose import TOLD, candidates, diagnose
 from refsim.conformance.subject import corpus
@@ -272,7 +271,7 @@ def test_at_quick_effort_nineteen_in_twenty_are_noticed() -> None:
 def test_the_score_is_what_check_says(id: str) -> None:
     """The same checks notice it, one by one, where it runs in a worker under pytest."""
     m = mutant(id)
-    verdict = runner.check(f"mutant:{id}", effort="quick", jobs=1)
+    verdict, _ = judged(f"mutant:{id}", apart=True)
     (found,) = verdict.ops
     noticed = {r.check: bool(r.failures) for r in found.records if r.check != "exhaustive"}
     assert verdict.exit_code == 1
@@ -293,18 +292,14 @@ def test_files(tmp_path: Path, vectors: score.Score) -> None:
 
 
 def test_command_line(tmp_path: Path) -> None:
-    def refsim_score(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "refsim", "score", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
     report = tmp_path / "score.json"
-    done = refsim_score("--vectors-only", "--op", "i_gelu", "--dialect", "ibert", "--json", str(report))
+    done = called("score", "--vectors-only", "--op", "i_gelu", "--dialect", "ibert", "--json", str(report))
     assert done.returncode == 1, done.stderr
     assert "i_gelu/ibert/wrong-stride survived" in done.stdout
     assert json.loads(report.read_text())["survivors"] == ["i_gelu/ibert/wrong-stride"]
-    assert refsim_score("--vectors-only", "--op", "i_gelu", "--at-least", "90").returncode == 0
-    assert refsim_score("--vectors-only", "--op", "gelu").returncode == 2
-    assert refsim_score("--write-readme").returncode == 2
+    assert called("score", "--vectors-only", "--op", "i_gelu", "--at-least", "90").returncode == 0
+    assert called("score", "--vectors-only", "--op", "gelu").returncode == 2
+    assert called("score", "--write-readme").returncode == 2
 
 
 # ------------------------------------------------------------------------------------------------------------ the diagnosis

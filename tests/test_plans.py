@@ -17,16 +17,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import package
 
 import refsim
 from refsim.arithmetic import raw_integers
 from refsim.plans import unproven
 from refsim.registry import of
-
-try:
-    import torch
-except ImportError:  # the expressions below then run on NumPy, which rounds in the same places
-    torch = None
 
 DEFINITIONS = list(refsim.definitions())
 WAYS = ("exact", "float32", "float64")
@@ -196,42 +192,83 @@ def test_parts_of_a_scale() -> None:
 # ------------------------------------------------------------------------------------------- constants in floating point
 
 
-class Tensor:
-    """The released code's expressions, on PyTorch's tensors or, where it is not installed, on NumPy in the same order."""
+class OfNumPy:
+    """The released code's expressions in NumPy, each in the order in which PyTorch evaluates it."""
 
     def __init__(self, way: str) -> None:
         self.kind = np.float32 if way == "float32" else np.float64
-        self.torch_kind = None if torch is None else torch.float32 if way == "float32" else torch.float64
 
     def of(self, value: float) -> Any:
-        return self.kind(value) if torch is None else torch.tensor([value], dtype=self.torch_kind)
+        return self.kind(value)
 
     def over(self, number: float, tensor: Any) -> Any:
-        return number / tensor if torch is not None else self.kind(1) / tensor * self.kind(number)
+        return self.kind(1) / tensor * self.kind(number)
 
     def floor(self, tensor: Any) -> int:
-        return int(np.floor(tensor)) if torch is None else int(torch.floor(tensor).item())
+        return int(np.floor(tensor))
 
     def floor_divided(self, number: float, tensor: Any) -> int:
-        return int(self.kind(number) // tensor) if torch is None else int((number // tensor).item())
+        return int(self.kind(number) // tensor)
 
     def times(self, tensor: Any, number: float) -> Any:
-        return tensor * self.kind(number) if torch is None else tensor * number
+        return tensor * self.kind(number)
 
     def by(self, tensor: Any, number: float) -> Any:
-        return tensor / self.kind(number) if torch is None else tensor / number
+        return tensor / self.kind(number)
 
     def square(self, tensor: Any) -> Any:
-        return tensor * tensor if torch is None else tensor**2
+        return tensor * tensor
+
+    def root(self, number: int) -> Any:
+        return np.sqrt(self.kind(number))
 
     def number(self, tensor: Any) -> float:
-        return float(tensor) if torch is None else tensor.item()
+        return float(tensor)
 
 
+class OfTorch:
+    """The released code's expressions as it has them, on PyTorch's tensors."""
+
+    def __init__(self, way: str) -> None:
+        self.torch = package("torch", "hf")
+        self.kind = getattr(self.torch, way)
+
+    def of(self, value: float) -> Any:
+        return self.torch.tensor([value], dtype=self.kind)
+
+    def over(self, number: float, tensor: Any) -> Any:
+        return number / tensor
+
+    def floor(self, tensor: Any) -> int:
+        return int(self.torch.floor(tensor).item())
+
+    def floor_divided(self, number: float, tensor: Any) -> int:
+        return int((number // tensor).item())
+
+    def times(self, tensor: Any, number: float) -> Any:
+        return tensor * number
+
+    def by(self, tensor: Any, number: float) -> Any:
+        return tensor / number
+
+    def square(self, tensor: Any) -> Any:
+        return tensor**2
+
+    def root(self, number: int) -> Any:
+        return self.torch.sqrt(self.of(number))
+
+    def number(self, tensor: Any) -> float:
+        return float(tensor.item())
+
+
+in_both = pytest.mark.parametrize("library", [OfNumPy, pytest.param(OfTorch, marks=pytest.mark.heavy)])
+
+
+@in_both
 @pytest.mark.parametrize("way", ["float32", "float64"])
-def test_constants_as_the_code_computes_gelu(way: str) -> None:
+def test_constants_as_the_code_computes_gelu(way: str, library: Any) -> None:
     """IntGELU: coeff = [-0.2888, -1.769, 1 / -0.2888]; k = 1.4142; the shift by 14."""
-    t = Tensor(way)
+    t = library(way)
     c = 1 / -0.2888
     for s in scales(f"gelu {way}", 1500, 2**-14, 2**-2):
         scale = t.of(s)
@@ -245,10 +282,11 @@ def test_constants_as_the_code_computes_gelu(way: str) -> None:
         assert (plan.q_b, plan.q_c) == (t.floor(t.over(-1.769, scale)), t.floor(t.over(c, t.square(scale)))), s.hex()
 
 
+@in_both
 @pytest.mark.parametrize("way", ["float32", "float64"])
-def test_constants_as_the_code_computes_softmax(way: str) -> None:
+def test_constants_as_the_code_computes_softmax(way: str, library: Any) -> None:
     """IntSoftmax: x0 = -0.6931; coef = [0.35815147, 0.96963238 / a, 1 / a]."""
-    t = Tensor(way)
+    t = library(way)
     a = 0.35815147
     for s in scales(f"softmax {way}", 1500, 2**-14, 1.5):
         scale = t.of(s)
@@ -260,16 +298,16 @@ def test_constants_as_the_code_computes_softmax(way: str) -> None:
         assert exp.output_scale == t.number(t.by(t.times(t.square(scale), a), 2**30))
 
 
+@in_both
 @pytest.mark.parametrize("way", ["float32", "float64"])
-def test_constants_as_the_code_computes_layernorm(way: str) -> None:
+def test_constants_as_the_code_computes_layernorm(way: str, library: Any) -> None:
     """IntLayerNorm: scaling_factor = sqrt(C) / 2**30; bias_int = floor((bias / weight) / scaling_factor)."""
-    t = Tensor(way)
+    t = library(way)
     words = raw_integers(f"layernorm {way}", 2000, -(1 << 24), 1 << 24).tolist()
     for i in range(0, 2000, 2):
         length = (1, 2, 3, 64, 768, 1024)[i // 2 % 6]
         weight, bias = float(np.float32((words[i] or 1) / (1 << 22))), float(np.float32(words[i + 1] / (1 << 23)))
-        root = np.sqrt(t.kind(length)) if torch is None else torch.sqrt(torch.tensor([length], dtype=t.torch_kind))
-        unit = t.by(root, 2**30)
+        unit = t.by(t.root(length), 2**30)
         plan = unproven("i_layernorm", "ibert", {"length": length, "gamma": weight, "beta": bias, "constants": way})
         assert plan.bias == t.floor(t.of(bias) / t.of(weight) / unit), (length, weight, bias)
         assert plan.output_scale == t.number(unit * t.of(weight))

@@ -270,12 +270,15 @@ def due(plan: Any, x: int, scale_in: float) -> int:
 
 
 def scales(rule: str, lo: int, hi: int) -> list[float]:
-    """Scales of [2**lo, 2**hi): few bits (exact ties), 24 bits, 53 bits, mantissas that round up to the next power of two."""
+    """Scales of [2**lo, 2**hi): few bits (exact ties), 24 and 53 bits, mantissas that round up to the next power of two or lie halfway."""
     words = raw_integers(f"scales of {rule}", 30, 0, (1 << 52) - 1).tolist()
     exponents = raw_integers(f"exponents of {rule}", 30, lo, hi - 1).tolist()
     simple = [math.ldexp(odd, k) for odd, k in zip((1, 1.5, 1.25, 1.75, 1.125, 1.375, 1.875), itertools.cycle((-3, -9, -1, -12)))]
     drawn = [math.ldexp((1 << 52) + (w if i % 2 else w >> 29 << 29), k - 52) for i, (w, k) in enumerate(zip(words, exponents, strict=True))]
     near = [math.ldexp(math.nextafter(1.0, 0.0), k) for k in (-5, 0, hi - 1)] + [1 - 2.0**-16, 1 - 2.0**-17, 1 - 2.0**-9, 1 - 2.0**-33]
+    near += [
+        math.ldexp((size << 1) + 1, -bits - 1) for bits in (8, 15, 24, 31) for size in (2, 3, (1 << (bits - 1)) + 2, (1 << (bits - 1)) + 3)
+    ]
     common = [0.0037, 0.3, 0.7, 1 / 3, 0.99, 1e-5]
     found = [s for s in (*simple, *near, *common, *drawn, 2.0**lo) if 2.0**lo <= s < 2.0**hi]
     return [math.ldexp(1.0, math.frexp(s)[1] - 1) for s in found] if rule.startswith("half_even_shift") else found

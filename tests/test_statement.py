@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import called, checked, started
 from jsonschema import Draft202012Validator
 
 from refsim.conformance import facts
@@ -35,19 +34,13 @@ def i_exp(q, plan):
 """
 
 
-def refsim(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "refsim.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a right target and what `check` wrote of it."""
     folder = tmp_path_factory.mktemp("statement")
     (folder / "kernels.py").write_text(KERNELS)
     words = ["--html", "page.html", "--statement", "statement.json", "--json", "report.json", "--junit", "junit.xml"]
-    done = refsim("check", "kernels.py", "--effort", "quick", "--jobs", "1", *words, cwd=folder)
+    done = started("check", "kernels.py", "--effort", "quick", "--jobs", "1", *words, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "text").write_text(done.stdout)
     return folder
@@ -82,7 +75,7 @@ def test_statement_conforms_and_holds(made: Path, stated: dict[str, Any]) -> Non
     assert stated["environment"]["numpy"]
     assert "batch" in stated["ops"][0]["laws"]
     assert "the one stated (1 file)" in verify(made / "statement.json").compared
-    done = refsim("statement", "verify", "statement.json", cwd=made)
+    done = called("statement", "verify", "statement.json", cwd=made)
     assert done.returncode == 0, done.stderr
     assert "statement.json: holds" in done.stdout
 
@@ -198,21 +191,21 @@ def test_another_target_is_refused(tmp_path: Path, made: Path, stated: dict[str,
     assert "the one stated" in verify(path, str(made / "kernels.py")).compared
     with pytest.raises(UsageError):
         verify(path, "nowhere.py")
-    done = refsim("statement", "verify", str(path), cwd=tmp_path)
+    done = called("statement", "verify", str(path), cwd=tmp_path)
     assert done.returncode == 1
     assert "refused" in done.stderr
 
 
 def test_statement_of_a_wrong_and_of_a_broken_target_holds(tmp_path: Path) -> None:
-    for mock, code, words in (("half", 1, "non-conformant"), ("dies", 3, "broke"), ("absent", 3, "broke: ")):
-        target = {"half": str(MOCKS.with_name("half_up.py")), "dies": f"{MOCKS}:dies", "absent": f"{MOCKS}:no_such"}[mock]
-        path = tmp_path / f"{mock}.json"
+    for mock, code, words in (("steps", 1, "non-conformant"), ("dies", 3, "broke"), ("no_such", 3, "broke: ")):
+        target, path = f"{MOCKS}:{mock}", tmp_path / f"{mock}.json"
         words_given = ["--effort", "quick", "--jobs", "1", "--statement", str(path), "--html", str(tmp_path / f"{mock}.html")]
-        done = refsim("check", target, *words_given)
+        done = called("check", target, *words_given, apart=mock != "steps")
         assert done.returncode == code, done.stdout
         found = verify(path).statement
         assert found["exit_code"] == code
         assert found["verdict"].startswith(words)
+        assert (tmp_path / f"{mock}.html").is_file()
 
 
 # ------------------------------------------------------------------------------------------------------------ page, verdict
@@ -320,10 +313,8 @@ def test_verdict_says_what_it_rests_on_and_what_was_not_run(made: Path) -> None:
     assert (made / "junit.xml").is_file()
 
 
-def test_vectors_outside_the_domain_empty_their_bins(tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    refsim("check", f"{MOCKS}:narrow", "--effort", "quick", "--jobs", "1", "--op", "i_gelu", "--json", str(report))
-    data = json.loads(report.read_text())
+def test_vectors_outside_the_domain_empty_their_bins() -> None:
+    _, data, _ = checked(f"{MOCKS}:narrow", "i_gelu")
     (gelu,) = data["ops"]
     assert gelu["bins"]["lanes"]["per-channel"] == 0
     assert gelu["bins"]["met"] < gelu["bins"]["all"]
@@ -391,7 +382,7 @@ def test_deviation_that_no_longer_occurs_fails_where_that_is_certain(changes: di
 )
 def test_witness_is_launched(tmp_path: Path, witness: str, code: int, words: str) -> None:
     (tmp_path / "kernels.py").write_text(DEVIATES % witness)
-    done = refsim("check", "kernels.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
+    done = called("check", "kernels.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == code, done.stdout
     assert words in done.stdout
 
@@ -399,17 +390,17 @@ def test_witness_is_launched(tmp_path: Path, witness: str, code: int, words: str
 def test_mended_and_stale_deviations_fail(tmp_path: Path) -> None:
     mended = DEVIATES.replace(" + (n == 8)", "") % '"witness": {"parameters": {"input_bits": 8}, "operands": [[8]]}'
     (tmp_path / "mended.py").write_text(mended)
-    done = refsim("check", "mended.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
+    done = called("check", "mended.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 1
     assert "deviation eight no longer occurs, not even at its witness: remove it from DEVIATIONS" in done.stdout
     (tmp_path / "stale.py").write_text(DEVIATES.replace('"op": "i_sqrt"', '"op": "i_exp"').replace(" + (n == 8)", "") % "")
-    done = refsim("check", "stale.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
+    done = called("check", "stale.py", "--effort", "quick", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 1
     assert "declared for i_exp (ibert), which the target does not implement" in done.stdout
 
 
 def test_silent_deviation_fails_at_default_effort() -> None:
-    done = refsim("check", f"{MOCKS}:deviates", "--op", "i_gelu", "--jobs", "1")
-    assert done.returncode == 1
-    assert "deviation positive did not occur at default effort" in done.stdout
-    assert "non-conformant: it declares deviations that do not occur" in done.stdout
+    code, _, text = checked(f"{MOCKS}:deviates", "i_gelu", effort="default")
+    assert code == 1
+    assert "deviation positive did not occur at default effort" in text
+    assert "non-conformant: it declares deviations that do not occur" in text

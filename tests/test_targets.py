@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import struct
@@ -18,8 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import inprocess
 import numpy as np
 import pytest
+from inprocess import called, started
 from rich.console import Console
 
 import refsim
@@ -29,9 +32,7 @@ from refsim.conformance.connect import connect
 from refsim.conformance.kinds import HARMS
 from refsim.conformance.loading import target
 from refsim.conformance.pipe import Judgement, judge, lines, report
-from refsim.conformance.runner import check
 from refsim.conformance.targets import parse
-from refsim.conformance.verdict import show
 from refsim.content import content
 from refsim.errors import UsageError
 from refsim.registry import definitions
@@ -45,18 +46,17 @@ PROGRAM = f"{sys.executable} {TARGETS / 'programs.py'}"
 COMPILER = shutil.which("cc") or "gcc"
 
 
-def run(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "refsim.cli", *words]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, env=environment, check=False)
+def checked(spec: str, *ops: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
+    """As `inprocess.checked`, the target in a process of its own: it is what these tests are about."""
+    return inprocess.checked(spec, *ops, **{"apart": True, **kwargs})
 
 
-def checked(spec: str, *ops: str, dialects: tuple[str, ...] = (), timeout: float | None = None) -> tuple[int, dict[str, Any], str]:
-    """What `refsim check` comes to, at quick effort: exit code, found, what it shows."""
-    result = check(spec, ops=ops, only=dialects, effort="quick", timeout=timeout, jobs=1)
-    console = Console(record=True, width=200, file=io.StringIO())
-    show(result, console)
-    return result.exit_code, result.as_json(), console.export_text()
+def from_outside(folder: Path, spec: str, *words: str) -> tuple[int, dict[str, Any], str]:
+    """The same by the whole command line."""
+    report = folder / "report.json"
+    done = started("check", spec, *words, "--effort", "quick", "--jobs", "1", "--json", str(report))
+    assert report.is_file(), done.stderr + done.stdout
+    return done.returncode, json.loads(report.read_text()), done.stdout
 
 
 def one(found: dict[str, Any], op: str, dialect: str = "paper") -> dict[str, Any]:
@@ -80,8 +80,8 @@ def test_python_target_that_answers_behind_its_worker(mock: str, kind: str) -> N
     assert one(found, "i_sqrt")["verdict"] == "conformant"
 
 
-def test_mutant_is_a_target() -> None:
-    code, found, text = checked("mutant:requantize/paper/rounds-half-up")
+def test_mutant_is_a_target(tmp_path: Path) -> None:
+    code, found, text = from_outside(tmp_path, "mutant:requantize/paper/rounds-half-up")
     assert code == 1, text
     assert [(o["op"], o["dialect"]) for o in found["ops"]] == [("requantize", "paper")]
 
@@ -100,7 +100,7 @@ def test_mutant_is_a_target() -> None:
 def test_what_is_not_there_is_wrong_usage(text: str, named: str) -> None:
     with pytest.raises(UsageError, match=re.escape(named)):
         parse(text)
-    assert run("check", text).returncode == 2
+    assert called("check", text).returncode == 2
 
 
 # ----------------------------------------------------------------------------------------------------------------- programs
@@ -123,8 +123,8 @@ def test_c_client_is_conformant(c_client: Path) -> None:
     assert {o["verdict"] for o in found["ops"]} == {"conformant"}
 
 
-def test_python_client_is_conformant_without_any_package() -> None:
-    code, found, text = checked(f"cmd:{sys.executable} -I -S {CLIENTS / 'client.py'}")
+def test_python_client_is_conformant_without_any_package(tmp_path: Path) -> None:
+    code, found, text = from_outside(tmp_path, f"cmd:{sys.executable} -I -S {CLIENTS / 'client.py'}")
     assert code == 0, text
     assert {(o["op"], o["dialect"]) for o in found["ops"]} == {(op, d) for op in ("i_exp", "i_gelu", "i_sqrt") for d in ("ibert", "paper")}
 
@@ -167,7 +167,8 @@ def test_program_that_writes_unasked_is_told(tmp_path: Path) -> None:
     worker = connect(parse(f"cmd:{sys.executable} {script}"))
     plan, operands, due = small()
     assert (worker.launch(plan, operands, due.shape).out == due).all()
-    time.sleep(0.2)
+    pipes: Any = worker._pipes
+    assert pipes.begun or select.select([pipes._from], [], [], 60)[0], "the second answer has come"
     with pytest.raises(Broken, match="before it was asked"):
         worker.launch(plan, operands, due.shape)
     worker.close()
@@ -246,7 +247,7 @@ def test_time_out_ends_the_children_of_a_program_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", [f"cmd:{PROGRAM} hangs", f"{TARGETS / 'mocks.py'}:hangs"])
-def test_killed_harness_leaves_no_target_behind(spec: str) -> None:
+def test_killed_harness_leaves_no_target_behind(tmp_path: Path, spec: str) -> None:
     script = (
         "import sys, refsim\n"
         "from refsim.conformance.answers import as_handed\nfrom refsim.conformance.connect import connect\n"
@@ -256,12 +257,16 @@ def test_killed_harness_leaves_no_target_behind(spec: str) -> None:
         "plan = refsim.plan('i_gelu', dialect='paper', scale=0.03, input_bits=8)\n"
         "worker.launch(plan, as_handed(plan, [[1]]), (1,))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    note = tmp_path / "hangs"  # which the target writes when it does
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HANGS": str(note)}
     harness = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
     assert harness.stdout is not None
     pid = int(harness.stdout.readline())
     assert alive(pid)
-    time.sleep(0.3)
+    until = time.monotonic() + 60
+    while not note.exists():
+        assert alive(pid) and time.monotonic() < until
+        time.sleep(0.01)
     harness.send_signal(signal.SIGKILL)
     harness.communicate()
     assert gone([pid])
@@ -292,13 +297,13 @@ def test_plan_travels_with_its_integers() -> None:
 @pytest.fixture(scope="session")
 def refsim_h(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("include") / "refsim.h"
-    done = run("header", "--out", str(made))
+    done = called("header", "--out", str(made))
     assert done.returncode == 0, done.stderr
     return made
 
 
 def test_header_to_standard_output_is_the_same(refsim_h: Path) -> None:
-    assert run("header").stdout == refsim_h.read_text()
+    assert called("header").stdout == refsim_h.read_text()
 
 
 @pytest.mark.parametrize(("compiler", "standard", "suffix"), [("cc", "c99", ".c"), ("g++", "c++17", ".cc")])
@@ -482,7 +487,7 @@ def test_wrong_and_missing_results_are_told_apart(tmp_path: Path) -> None:
                 out.reshape(-1)[3] += 1
             if not (key == ("i_sqrt", "paper") and i == 2):
                 written(case, "jsonl", folder, out)
-    code, found, _ = checked(f"results:{folder}")
+    code, found, _ = from_outside(tmp_path, f"results:{folder}")
     assert code == 1
     (failure,) = one(found, "requantize", "ibert")["failures"]
     assert failure["where"] == f"golden {wrong.id}"
@@ -591,7 +596,7 @@ def test_results_without_a_corpus_are_refused(tmp_path: Path) -> None:
 
 def rendered(tmp_path: Path, format: str) -> Path:
     out = tmp_path / f"vectors{'.' + format if format in ('npz', 'jsonl') else ''}"
-    done = run("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
+    done = called("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
     assert done.returncode == 0, done.stderr
     return out
 
@@ -628,7 +633,7 @@ def test_results_in_the_archive_of_rendered_vectors(tmp_path: Path) -> None:
 
 
 def test_results_of_many_cases_in_one_archive(tmp_path: Path) -> None:
-    done = run("golden", "render", "--op", "requantize", "--dialect", "ibert", "--format", "npz", "--out", str(tmp_path / "vectors.npz"))
+    done = called("golden", "render", "--op", "requantize", "--dialect", "ibert", "--format", "npz", "--out", str(tmp_path / "vectors.npz"))
     assert done.returncode == 0, done.stderr
     archive = np.load(tmp_path / "vectors.npz")
     (tmp_path / "farm").mkdir()
@@ -647,7 +652,7 @@ def test_the_vectors_are_no_results(tmp_path: Path, format: str) -> None:
     """They hold an output each, the one that is due."""
     (tmp_path / "farm").mkdir()
     out = tmp_path / "farm" / f"mine.{format}"
-    done = run("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
+    done = called("golden", "render", "--op", "i_sqrt", "--dialect", "paper", "--format", format, "--out", str(out))
     assert done.returncode == 0, done.stderr
     code, found, _ = checked(f"results:{tmp_path / 'farm'}")
     assert code == 3
@@ -748,7 +753,7 @@ def test_wrong_results_in_the_binary_form(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_c_bench_reads_and_writes_the_binary_form(tmp_path: Path) -> None:
     vectors, results, bench = tmp_path / "i_gelu.bin", tmp_path / "results", tmp_path / "bench"
-    done = run("golden", "render", "--op", "i_gelu", "--dialect", "ibert", "--format", "bin", "--out", str(vectors))
+    done = called("golden", "render", "--op", "i_gelu", "--dialect", "ibert", "--format", "bin", "--out", str(vectors))
     assert done.returncode == 0, done.stderr
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsanitize=address,undefined", f"-I{C}"]
     sources = [str(CLIENTS / "bench.c"), *map(str, sorted(C.glob("*.c")))]
@@ -872,7 +877,7 @@ def test_binary_results_beside_a_manifest_and_of_bounded_size(tmp_path: Path, mo
 def test_results_of_vectors_made_to_order(tmp_path: Path) -> None:
     vectors = tmp_path / "mine.jsonl"
     words = ["golden", "make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "3e-4", "--bits", "20", "--count", "700"]
-    done = run(*words, "--format", "jsonl", "--out", str(vectors))
+    done = called(*words, "--format", "jsonl", "--out", str(vectors))
     assert done.returncode == 0, done.stderr
     manifest(tmp_path, vectors="mine.jsonl", corpus=hashlib.sha256(vectors.read_bytes()).hexdigest())
     records = [json.loads(line) for line in vectors.read_text().splitlines()]
@@ -1003,7 +1008,7 @@ def test_ver_tells_wrong_from_illegible_from_missing(text: str, code: int, says:
 
 @pytest.mark.parametrize("words", [["gen", "i_glue"], ["gen", "i_gelu", "--skale", "1"], ["ver", "i_gelu"], ["ver", *GELU, "--count", "x"]])
 def test_wrong_usage_of_the_pipe_exits_2(words: list[str]) -> None:
-    assert run(*words, text="").returncode == 2
+    assert called(*words).returncode == 2
 
 
 def test_gen_ends_quietly_when_nobody_reads_and_needs_no_memory() -> None:
@@ -1018,7 +1023,7 @@ def test_gen_ends_quietly_when_nobody_reads_and_needs_no_memory() -> None:
 
 def test_gen_gives_the_same_lines_for_the_same_seed() -> None:
     words = ["gen", *GELU, "--count", "3000", "--seed"]
-    first, again, other = (run(*words, seed).stdout for seed in ("5", "5", "6"))
+    first, again, other = (called(*words, seed).stdout for seed in ("5", "5", "6"))
     assert first == again != other
     assert first.count("\n") == 3000
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from ..ops.base import Definition, Operand, Plan, arrays
 from ..plans import unproven
 from ..registry import definitions
 
-LEVELS = ("data", "arithmetic", "kernel")
+Level: TypeAlias = Literal["data", "arithmetic", "kernel"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 ROUNDINGS = dict(sorted(rounding.ROUNDINGS.items(), key=lambda rule: not rule[0].startswith("half")))
 """The rounding rules; those to nearest first, as the likelier ones where a launch does not tell them apart."""
@@ -47,7 +48,7 @@ class Mutant:
     id : str
         ``op/dialect/slug``.
     op, dialect : str
-    level : {"data", "arithmetic", "kernel"}
+    level : Level
         Whether a constant, a formula or the launch is wrong.
     step : str
         The first intermediate that comes out wrong.
@@ -64,7 +65,7 @@ class Mutant:
     id: str
     op: str
     dialect: str
-    level: str
+    level: Level
     step: str
     mistake: str
     equivalent: str = ""
@@ -126,7 +127,7 @@ class Book:
         return steps
 
     def _add(
-        self, level: str, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False, due: Due = None
+        self, level: Level, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False, due: Due = None
     ) -> None:
         op, dialect = self.definition.key
         self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, due, launch))
@@ -218,7 +219,7 @@ def book_of(d: Definition) -> Book:
     return _BOOKS[d.key]
 
 
-def mutants(op: str | None = None, dialect: str | None = None, level: str | None = None) -> tuple[Mutant, ...]:
+def mutants(op: str | None = None, dialect: str | None = None, level: Level | None = None) -> tuple[Mutant, ...]:
     """Those of an op, a dialect and a level; of all where none is given. In the order of the catalogue."""
     return tuple(
         m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -317,6 +318,33 @@ def beside_ties(key: Key) -> Draft:
     unit, inverse = 1 << plan.shift, pow(plan.multiplier, -1, 1 << plan.shift)
     values = [(unit // 2 + side) * inverse % unit + turn * unit for side in range(-2, 3) for turn in (-2, -1, 0, 1)]
     return plan, [within(values, *plan.input_range)], ()
+
+
+def _between(rule: str) -> list[float]:
+    """Factors halfway between two multipliers of `rule`, above an even one and above an odd one; none where there are no two such."""
+    found = []
+    for bits in (8, 15, 24, 31):
+        for size in (2, (1 << (bits - 1)) + 2):  # of a few bits, for a multiplier with a fixed number of places; and of all bits
+            for s in (math.ldexp(2 * size + 1, -bits - 1), math.ldexp(2 * size + 3, -bits - 1)):
+                if RESCALINGS[rule].legal(s):
+                    m, shift = RESCALINGS[rule].multiplier.make(s)
+                    found += [s] if abs(Fraction(s) * Fraction(2) ** shift - m) == Fraction(1, 2) else []
+    return found
+
+
+@family(
+    "requantize",
+    "multiplier-ties",
+    lambda d: [rule for rule, facts in RESCALINGS.items() if not facts.arithmetic.divides and _between(rule)],
+    ["requantize-rule", "tie"],
+)
+def multiplier_ties(key: Key) -> Draft:
+    """Every rule that multiplies, at factors halfway between two of its multipliers: the one below is even, or odd. The ends of the range
+    and the largest powers of two tell the two apart."""
+    plan = fitting(key, range(32, 1, -1), rule=key.name, scale_in=_between(key.name), scale_out=1.0, output_bits=32)
+    lo, hi = plan.input_range
+    sizes = [(1 << k) + step for k in range(hi.bit_length() - 4, hi.bit_length() + 1) for step in (-1, 0, 1)]
+    return plan, [columns(plan, within([lo, lo + 1, hi - 1, hi, *sizes, *(-v for v in sizes)], lo, hi))], ()
 
 
 # ------------------------------------------------------------------------------------------------------------------ bins

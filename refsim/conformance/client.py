@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Worker:
         self._pipes: Pipes | None = None
         self._warm: set[tuple[str, str]] = set()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
+        weakref.finalize(self, self._errors.close)
         self.description = self._start()
 
     def _command(self) -> list[str]:

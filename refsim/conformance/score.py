@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
-from ..catalogue.mutants import Mutant, mutant, mutants
+from ..catalogue.mutants import Level, Mutant, mutant, mutants
 from ..terminal import Progress, silent
 from .kinds import Effort
 from .subject import corpus
@@ -36,7 +36,7 @@ class Fate:
     id: str
     op: str
     dialect: str
-    level: str
+    level: Level
     step: str
     mistake: str
     equivalent: str

@@ -46,7 +46,7 @@ def laid_out(x: Any, layout: Layout) -> Any:
     return wide[..., ::2]
 
 
-def _answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+def _launch(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     plan = _plan(json.dumps(request["plan"]))
     handed = [laid_out(x, request["layout"]) for x in operands]
     before = [None if x is None else x.tobytes() for x in handed]
@@ -80,6 +80,16 @@ def _deviating(target: Any, request: dict[str, Any], operands: list[Any]) -> tup
     return {"status": "ok", "ids": ids}, masks
 
 
+def answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The answer to one request, header and arrays, whatever the target does that a process survives."""
+    try:
+        return (_launch if request["verb"] == "run" else _deviating)(target, request, operands)
+    except Fault as fault:
+        return {"status": fault.kind, "error": str(fault)}, []
+    except Exception as error:  # noqa: BLE001
+        return {"status": "raised", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}, []
+
+
 def main() -> None:
     """Load the target named on the command line and answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the harness's to handle
@@ -106,13 +116,7 @@ def main() -> None:
             request, operands = frames.read(requests)
         except frames.FrameError:
             os.killpg(0, signal.SIGKILL)  # the harness is gone: so is whatever the target has started
-        try:
-            header, arrays = (_answer if request["verb"] == "run" else _deviating)(target, request, operands)
-        except Fault as fault:
-            header, arrays = {"status": fault.kind, "error": str(fault)}, []
-        except Exception as error:  # noqa: BLE001
-            header, arrays = {"status": "raised", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}, []
-        _write(answers, header, arrays)
+        _write(answers, *answer(target, request, operands))
 
 
 def _write(answers: IO[bytes], header: dict[str, Any], arrays: list[Any] | None = None) -> None:

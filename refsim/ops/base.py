@@ -307,11 +307,16 @@ class Mark:
 
 
 @cache
+def _annotations(steps: Any) -> dict[str, Any]:
+    """What the fields of a NamedTuple of steps are annotated with, a width or an `Inner`; reading it evaluates strings, so once."""
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(steps, include_extras=True).items()}
+
+
+@cache
 def marks(steps: Any) -> dict[str, Mark]:
     """Every intermediate of a NamedTuple of steps in order, with how its width is declared; those of inner ops are dotted."""
     found: dict[str, Mark] = {}
-    for name, hint in get_type_hints(steps, include_extras=True).items():
-        mark = hint.__metadata__[0]
+    for name, mark in _annotations(steps).items():
         if isinstance(mark, Inner):
             inner = marks(mark.steps).items()
             found |= {f"{name}.{n}": Mark(m.width, f"{mark.plan}.{m.plan}" if m.plan else mark.plan) for n, m in inner}
@@ -323,8 +328,7 @@ def marks(steps: Any) -> dict[str, Mark]:
 def gathered(steps: Any, values: Mapping[str, Any]) -> Any:
     """The NamedTuple of steps from its intermediates by their dotted names."""
     made = {}
-    for name, hint in get_type_hints(steps, include_extras=True).items():
-        mark = hint.__metadata__[0]
+    for name, mark in _annotations(steps).items():
         if isinstance(mark, Inner):
             made[name] = gathered(mark.steps, {n.removeprefix(f"{name}."): v for n, v in values.items() if n.startswith(f"{name}.")})
         else:

@@ -132,7 +132,7 @@ class LayerNormSteps(NamedTuple):
     out: Annotated[Ints, Register()]
 
 
-def _mean(p: Any, q: Ints) -> Ints:
+def _mean(p: LayerNormPaperPlan | LayerNormPlan, q: Ints) -> Ints:
     lo, hi = p.input_range
     return known(divide(row_sum(q, p.length, p.length), p.length, "half_even"), lo, hi, MEAN_WITHIN)
 
@@ -174,7 +174,7 @@ def _parameters() -> tuple[Parameter, ...]:
     facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
 )
-def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
+def i_layernorm_paper(p: LayerNormPaperPlan, q: Ints) -> LayerNormPaperSteps:
     """(y << k) // sigma + bias with y = q - mean and sigma the i-sqrt of the mean square. Where sigma = 0 only the bias is left."""
     mean = _mean(p, q)
     y = q - mean
@@ -206,7 +206,7 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
 )
-def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:
+def i_layernorm_ibert(p: LayerNormPlan, q: Ints) -> LayerNormSteps:
     """((y * floor(2**31 / sigma)) >> 1) + bias, sigma = i-sqrt(sum((y >> s)**2)) << s. Where sigma = 0 only the bias is left.
 
     The sum of squares V must fit 32 bits unsigned: a condition on the row.

@@ -233,7 +233,7 @@ class RequantizeSteps(NamedTuple):
     out: Annotated[Ints, OUTPUT]
 
 
-def requantize(p: Any, q: Ints) -> RequantizeSteps:
+def requantize(p: RequantizePlan, q: Ints) -> RequantizeSteps:
     """q * scale_in / scale_out rounded by the plan's rule, plus the zero point, saturated to the output's width."""
     rule, width = RESCALINGS[p.rule], OUTPUT.resolve(p)
     rounded = rule.rescale(q, p.multiplier, p.shift, p.addend)

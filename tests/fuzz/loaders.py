@@ -525,6 +525,10 @@ def confine(seeds: Seeds) -> None:
         schema.conforms("case", {})
     for d in registry.definitions():
         base.marks(d.steps)  # reading annotations is an evaluation of strings
+    plans = [base.Plan]
+    for kind in plans:
+        base.channel_fields(kind)  # likewise
+        plans += kind.__subclasses__()
     attempt(seeds, lambda lo, hi: lo)
     _OWN = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, *sys.path) if p and Path(p).is_dir()})
     _OWN += (os.path.realpath(Path(np.__file__).parents[1]) + os.sep, "/proc/", "/dev/null")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from needs import package
 
 HARNESS = Path(__file__).parent / "loaders.py"
 SECONDS = float(os.environ.get("REFSIM_FUZZ_SECONDS", "4"))
@@ -37,11 +37,9 @@ def test_hypothesis_finds_typed_errors_only(tmp_path):
     assert "'read'" in ran.stdout, "nothing was read: the mutations destroy everything"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there is no atheris for this Python")
 def test_atheris_finds_typed_errors_only(tmp_path):
-    if importlib.util.find_spec("atheris") is None:
-        if os.environ.get("REFSIM_REQUIRE_ALL") == "1" and sys.version_info < (3, 14):
-            pytest.fail("atheris is not installed")
-        pytest.skip("atheris is not installed (pip install atheris)")
+    package("atheris", "dev")
     ran = harness("atheris", int(SECONDS), folder=tmp_path)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert int(re.search(r"number_of_executed_units: (\d+)", ran.stderr)[1]) >= 20

@@ -1,0 +1,99 @@
+"""What a run came to, on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from .kinds import Verdict
+from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, OpVerdict, Result
+from .words import described, reproduction
+
+_COLOURS: dict[Verdict, str] = {CONFORMANT: "green", DIFFERS: "bold red", BROKE: "bold magenta", INCOMPLETE: "yellow", ABSENT: "dim"}
+
+
+def show(result: Result, console: Console) -> None:
+    """The table of verdicts, then every failure with what mends it."""
+    if result.ops:
+        table = Table(title=f"{escape(result.target)}: {result.effort} effort", title_justify="left", header_style="bold")
+        for name, justify in (
+            ("op", "left"),
+            ("dialect", "left"),
+            ("verdict", "left"),
+            ("vectors", "right"),
+            ("launches", "right"),
+            ("lanes", "right"),
+            ("", "left"),
+        ):
+            table.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
+        for o in result.ops:
+            table.add_row(
+                o.op,
+                o.dialect,
+                Text(o.verdict, style=_COLOURS[o.verdict]),
+                *(f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")),
+                _remark(o),
+            )
+        console.print(table)
+    for o in result.ops:
+        _show_op(o, result, console)
+    quiet = [name for name in result.silent if name not in result.needless]
+    if quiet:
+        _say(console, f"declared deviations that did not occur: {', '.join(quiet)}", "dim")
+    for text in result.complaints:
+        _say(console, text, "bold red")
+    if any(o.records for o in result.ops):
+        _say(console, f"rests on {'; '.join(result.rests_on)}", "dim")
+        for text in result.not_run:
+            _say(console, f"not run: {text}", "dim")
+    style = "bold green" if result.exit_code == 0 else "bold red" if result.exit_code == 1 else "bold yellow"
+    console.print(
+        Text(f"{result.target}: {result.headline}", style=style),
+        Text(f" ({result.seconds:.1f} s, exit code {result.exit_code})", style="dim"),
+        sep="",
+    )
+
+
+def _remark(o: OpVerdict) -> str:
+    parts = []
+    if o.total("outside"):
+        parts.append(f"{o.total('outside')} vectors outside its declared domain")
+    if o.deviations:
+        parts.append("known: " + ", ".join(f"{name} ({entry.lanes:,} lanes)" for name, entry in o.deviations.items()))
+    parts += [r.note for r in o.records if r.note and r.check != "exhaustive"]
+    return "; ".join(parts)
+
+
+def _say(console: Console, text: str, style: str = "", indent: str = "") -> None:
+    """Lines that the terminal may wrap but we do not: they are to be pasted and searched."""
+    for line in text.splitlines():
+        console.print(Text(indent + line, style=style), soft_wrap=True)
+
+
+def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
+    if o.failures:
+        failure = next((f for f in o.failures if f.where == "search"), o.failures[0])
+        _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}", "bold red")
+        _say(console, described(failure).split("\n", 1)[-1], indent="  ")
+        if failure.where.startswith("golden "):
+            _say(console, f"vector {failure.where.removeprefix('golden ')}", indent="  ")
+        others = o.total("differing") - 1
+        if others > 0:
+            _say(console, f"{others} more launches differ", "dim", "  ")
+        if failure.lane is not None:
+            _say(console, "to reproduce:", "dim")
+            _say(console, reproduction(failure, result.target), "cyan")
+    for launch in o.broken[:1]:
+        _say(console, f"\n{o.op} ({o.dialect}) {launch.kind}", "bold magenta")
+        _say(console, launch.text, indent="  ")
+    for record in o.records:
+        if record.harness:
+            _say(console, f"\n{o.op} ({o.dialect}): the harness failed", "bold magenta")
+            _say(console, record.harness, indent="  ")
+    for name, occurrence in o.deviations.items():
+        fact = next((e for e in result.deviations if e.id == name), None)
+        reason = f": {fact.reason} ({fact.reference})" if fact else ""
+        _say(console, f"{o.op} ({o.dialect}) known deviation {name}, {occurrence.lanes:,} lanes{reason}", "yellow")
+        _say(console, f"smallest: {occurrence.example}", "dim", "  ")

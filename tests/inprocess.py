@@ -1,0 +1,123 @@
+"""`refsim` without its processes: the same code, the same files, the same verdict, without the seconds that starting takes.
+
+What is about processes (a target that dies, hangs or prints, an interrupt, two workers of pytest-xdist) starts them for real.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from refsim import cli
+from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
+from refsim.conformance.verdict import Result, show
+
+
+class Child:
+    """The pytest that `runner.check` starts, run to its end in this process instead."""
+
+    def __init__(self, command: Sequence[str], *, stdout: Any, **_: Any) -> None:
+        assert command[1:3] == ["-m", "pytest"]
+        shown = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+            patch.setattr(plugin, "_SUITE", {})
+            self.returncode = int(pytest.main([*command[3:], "-p", "no:faulthandler"]))
+        stdout.write(shown.getvalue().encode())
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+class Beside(client.Worker):
+    """A worker whose target answers in this process: every request and answer is packed and read as for a pipe."""
+
+    def _start(self) -> targets.Description:
+        self._target: Any = loading.load(self._spec)
+        self._process, self._warm = SimpleNamespace(), set()
+        return targets.described({"status": "ready", **self._read(frames.packed(targets.describe(self._target), []))[0]})
+
+    def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
+        return self._read(frames.packed(*worker.answer(self._target, *self._read(data))))
+
+    @staticmethod
+    def _read(data: bytes) -> tuple[dict[str, Any], list[Any]]:
+        return frames.read(io.BytesIO(data))
+
+    def close(self) -> int:
+        self._process = None
+        return 0
+
+
+@contextlib.contextmanager
+def here(*, apart: bool = False) -> Iterator[pytest.MonkeyPatch]:
+    """Make every check a check in this process; with `apart` the target keeps a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CI", "true")
+        patch.setattr(runner, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Child}))
+        if not apart:
+            patch.setattr(connect, "Worker", Beside)
+        patch.setattr(sys, "path", [*sys.path])  # a target's folder is put in front
+        yield patch
+
+
+def judged(
+    spec: str,
+    *ops: str,
+    dialects: Sequence[str] = (),
+    effort: str = "quick",
+    timeout: float | None = None,
+    apart: bool = False,
+) -> tuple[Result, str]:
+    """What `refsim check` comes to, and what it shows."""
+    with here(apart=apart):
+        result = runner.check(spec, ops=ops, only=dialects, effort=effort, timeout=timeout, jobs=1)
+    console = Console(record=True, width=140, file=io.StringIO(), highlight=False)
+    show(result, console)
+    return result, console.export_text()
+
+
+def checked(spec: str, *ops: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
+    """The exit code of `refsim check`, its report and what it shows; see `judged`."""
+    result, text = judged(spec, *ops, **kwargs)
+    return result.exit_code, json.loads(json.dumps(result.as_json())), text
+
+
+def called(*words: str, cwd: Path | None = None, apart: bool = False) -> subprocess.CompletedProcess[str]:
+    """The command line, called as its program calls it."""
+    out, err = io.StringIO(), io.StringIO()
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)}
+    mounted = [*cli.app.registered_groups], [*cli.app.registered_commands]
+    code: Any = 0
+    try:
+        with here(apart=apart) as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(sys, "argv", ["refsim", *words])
+            patch.setattr(cli._CONSOLE, "width", 140)
+            if cwd is not None:
+                patch.chdir(cwd)
+            cli.main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        cli.app.registered_groups, cli.app.registered_commands = mounted
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+    return subprocess.CompletedProcess(["refsim", *words], int(code or 0), out.getvalue(), err.getvalue())
+
+
+def started(*words: str, cwd: Path | None = None, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a process of its own."""
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1]), **env}
+    command = [sys.executable, "-m", "refsim.cli", *words]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)
