@@ -20,7 +20,7 @@ from ..carriers.tiles import decompose
 from ..carriers.words import bit_length
 from ..errors import PlanError, UsageError
 from ..ops import axes
-from ..ops.base import Definition, Operand, Plan, arrays
+from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven
 from ..registry import definitions
 
@@ -112,9 +112,10 @@ class Book:
 
     def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
         s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
-        for operand, x in zip(self.definition.operands, [*operands, None][: len(self.definition.operands)], strict=True):
+        padded = [*operands, *[None] * (len(self.definition.operands) - len(operands))]
+        for operand, x in zip(self.definition.operands, padded, strict=True):
             if x is not None and operand.kind == "bool":
-                x = np.broadcast_to(x, _masked(self.definition, plan, operands, operand))
+                x = np.broadcast_to(x, axes.mask_shape(self.definition, plan, padded, operand))
             elif x is not None and operand.kind == "int":
                 x = np.asarray(x).astype(np.int64)
             elif x is not None:
@@ -161,12 +162,6 @@ class Book:
     def remembering(self, slug: str, mistake: str, launch: Any, step: str = "out") -> None:
         """A mutant whose launch depends on the one before: ``launch(run, former, plan, operands)``, `former` None at first."""
         self._add("kernel", step, slug, mistake, "", _Remembering(self.run, launch), remembers=True)
-
-
-def _masked(d: Definition, plan: Plan, operands: tuple[Any, ...], mask: Operand) -> tuple[int, ...]:
-    """The shape of what a mask covers."""
-    padded = [*operands, *[None] * (len(d.operands) - len(operands))]
-    return axes.unify(d, plan, [None if x is None else np.shape(x) for x in padded]).shape(plan, mask.shape)
 
 
 def _held(formula: Formula, hold: Formula) -> Formula:

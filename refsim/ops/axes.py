@@ -129,6 +129,11 @@ def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:
     return unify(d, plan, [None if x is None else np.shape(x) for x in operands]).shape(plan, d.out)
 
 
+def mask_shape(d: Definition, plan: Plan, operands: Sequence[Any], mask: Operand) -> Shape:
+    """The shape of what a mask covers in a launch of legal operands: the mask itself may be any that broadcasts to it."""
+    return unify(d, plan, [None if x is None else np.shape(x) for x in operands]).shape(plan, mask.shape)
+
+
 def work(d: Definition, plan: Plan, operands: Sequence[Any]) -> int:
     """Elements of the result, times the lengths of what each of them sums over: what a launch costs, at most."""
     sizes = unify(d, plan, [None if x is None else np.shape(x) for x in operands])
