@@ -35,7 +35,7 @@ SYMBOLS = {
 
 _UNARY = ("negative", "absolute", "square", "sign")
 _UFUNCS = (*SYMBOLS, *_UNARY, "minimum", "maximum")
-_FUNCTIONS = ("where", "clip", "take", "transpose")
+_FUNCTIONS = ("where", "clip", "take", "transpose", "swapaxes")
 _STRUCTURED: dict[str, Callable[..., Any]] = {f.__name__: f for f in (row_max, row_sum, matmul, known)}
 REDUCTIONS = ("row_max", "row_sum", "matmul")
 """Operations that combine the elements of a row, or of the inner axis of a product."""
