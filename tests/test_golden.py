@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import copy
+import dataclasses
 import hashlib
 import io
 import json
