@@ -50,10 +50,15 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 @app.command()
 def ops(
     op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the parameters of all operations as docs/parameters.md.")] = False,
 ) -> None:
     """List every operation in every dialect: operands, intermediates with their widths, source."""
-    from . import registry
+    from . import describe, registry
     from .ops import base
+
+    if markdown:
+        print(describe.markdown(), end="")
+        return
 
     if op is not None and op not in registry.names():
         raise UsageError(f"there is no op {op!r}; there are {', '.join(registry.names())}")
@@ -72,14 +77,8 @@ def ops(
         _CONSOLE.print(escape(d.doc), f"Source: {escape(d.source)}", sep="\n")
         for o in d.operands:
             _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
-        for name, parameter in registry.parameters(d).items():
-            default = "may be left out" if parameter.default is None else f"default {parameter.default!r}"
-            if d.given is not None and name in d.given.names:
-                default = f"in place of {', '.join(d.given.replaces)}"
-            elif parameter.required:
-                default = "required"
-            unit = f" ({parameter.unit})" if parameter.unit else ""
-            _CONSOLE.print(f"  parameter {name}: {parameter.doc}{unit}; {parameter.text}; {default}", markup=False)
+        for name, doc, text, otherwise in describe.lines(d):
+            _CONSOLE.print(f"  parameter {name}: {doc}; {text}; {otherwise}", markup=False)
         for name, mark in base.marks(d.steps).items():
             _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()

@@ -25,7 +25,7 @@ class DequantizeSteps(NamedTuple):
     out: Annotated[Any, Real()]
 
 
-def dequantize(p: Any, q: Ints) -> DequantizeSteps:
+def dequantize(p: DequantizePlan, q: Ints) -> DequantizeSteps:
     """q * S in binary64, rounded once: the way back over the float boundary."""
     return DequantizeSteps(q * p.scale)
 

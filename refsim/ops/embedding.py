@@ -31,7 +31,7 @@ class EmbeddingSteps(NamedTuple):
     out: Annotated[Ints, Signed(8)]
 
 
-def embedding(p: Any, ids: Ints, table: Ints) -> EmbeddingSteps:
+def embedding(p: EmbeddingPlan, ids: Ints, table: Ints) -> EmbeddingSteps:
     """table[ids]: ids (...) from 0 to num_embeddings - 1, table (num_embeddings, embedding_dim)."""
     return EmbeddingSteps(np.take(table, ids, axis=0))
 

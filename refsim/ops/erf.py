@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -118,6 +118,16 @@ def _tuple(value: Channels) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+class Clipped(Protocol):
+    """What i-erf reads of a plan: i-erf's own, or i-GELU's."""
+
+    @property
+    def q_b(self) -> Any: ...
+
+    @property
+    def q_c(self) -> Any: ...
+
+
 class ErfPaperSteps(NamedTuple):
     t: Annotated[Ints, Register()]
     out: Annotated[Ints, Register()]
@@ -142,7 +152,7 @@ class ErfSteps(NamedTuple):
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
     source="paper, Algorithm 2, I-ERF",
 )
-def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
+def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
     """erf as a clipped square with the sign of its input. sgn(0) = 0; the clip stands at -q_b."""
     t = np.minimum(np.abs(q), -p.q_b)
     return ErfPaperSteps(t, np.sign(q) * (np.square(t + p.q_b) + p.q_c))
@@ -161,7 +171,7 @@ def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
-def i_erf_ibert(p: Any, q: Ints) -> ErfSteps:
+def i_erf_ibert(p: Clipped, q: Ints) -> ErfSteps:
     """The paper's erf, shifted right by 14 after the sign: the floor makes it uneven by one."""
     t = np.minimum(np.abs(q), -p.q_b)
     y = np.sign(q) * (np.square(t + p.q_b) + p.q_c)

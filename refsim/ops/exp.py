@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -189,6 +189,32 @@ def segment_points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[in
     return points
 
 
+class PaperSegments(Protocol):
+    """What the paper's i-exp reads of a plan: i-exp's own, or i-softmax's."""
+
+    @property
+    def q_ln2(self) -> Any: ...
+
+    @property
+    def q_b(self) -> Any: ...
+
+    @property
+    def q_c(self) -> Any: ...
+
+
+class CodeSegments(Protocol):
+    """What the released code's i-exp reads of a plan: i-exp's own, or i-softmax's."""
+
+    @property
+    def x0(self) -> Any: ...
+
+    @property
+    def q_b(self) -> Any: ...
+
+    @property
+    def q_c(self) -> Any: ...
+
+
 class ExpPaperSteps(NamedTuple):
     z: Annotated[Ints, Register()]
     p: Annotated[Ints, Register()]
@@ -217,7 +243,7 @@ class ExpSteps(NamedTuple):
     facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
     source="paper, Algorithm 3, I-EXP",
 )
-def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
+def i_exp_paper(p: PaperSegments, q: Ints) -> ExpPaperSteps:
     """exp of q <= 0: z segments of ln 2, the polynomial of what remains, shifted right by z however large."""
     z = -q // p.q_ln2
     rest = -np.remainder(-q, p.q_ln2)  # q + z * q_ln2, in (-q_ln2, 0]
@@ -225,7 +251,7 @@ def i_exp_paper(p: Any, q: Ints) -> ExpPaperSteps:
     return ExpPaperSteps(z, rest, q_l, shift_right(q_l, z))
 
 
-def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+def segments_ibert(p: CodeSegments, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """q <= 0 clipped at 30 segments of ln 2, their number z, what remains in (x0, 0], and the polynomial of that."""
     q_clipped = np.maximum(q, CONST * p.x0)
     z = q_clipped // p.x0
@@ -247,7 +273,7 @@ def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.int_exp",
 )
-def i_exp_ibert(p: Any, q: Ints) -> ExpSteps:
+def i_exp_ibert(p: CodeSegments, q: Ints) -> ExpSteps:
     """exp of q <= 0, clipped at 30 segments and shifted left by 30 - z; the maximum with 0 never acts."""
     q_clipped, z, r, poly = segments_ibert(p, q)
     return ExpSteps(q_clipped, z, r, poly, np.maximum(0, poly << (CONST - z)))

@@ -93,7 +93,7 @@ class GeluSteps(NamedTuple):
     facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
     source="paper, Algorithm 2, I-GELU",
 )
-def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
+def i_gelu_paper(p: GeluPlan, q: Ints) -> GeluPaperSteps:
     """x/2 * (1 + erf(x / root two)) in integers; the output's scale S * S_erf / 2 is negative."""
     t, q_erf = i_erf_paper(p, q)
     return GeluPaperSteps(t, q_erf, q * (q_erf + p.q_1))
@@ -112,7 +112,7 @@ def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
     facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",
 )
-def i_gelu_ibert(p: Any, q: Ints) -> GeluSteps:
+def i_gelu_ibert(p: GeluPlan, q: Ints) -> GeluSteps:
     """The released code's i-GELU on int32 accumulators: 1.4142 for root two, and erf shifted right by 14 after its sign."""
     t, y, q_erf = i_erf_ibert(p, q)
     return GeluSteps(t, y, q_erf, q * (q_erf + p.q_1))

@@ -14,7 +14,7 @@ from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
 from .base import Facts, Operand, Plan, define, each, questions
-from .constants import binary, floor_root, whole
+from .constants import binary, floor_root, root_times, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, Given, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
 
 
@@ -87,7 +87,7 @@ def _plan_ibert(head: dict[str, Any], *, length: int, gamma: Scale, beta: Scale,
     def constants(g: float, b: float) -> tuple[int, float]:
         if head["constants"] == "exact":  # beta/gamma / (sqrt(C) / 2**30); the scale is rounded once
             ratio = Fraction(b) / Fraction(g) * (1 << 30)
-            return floor_root(ratio * abs(ratio) / length), _root_times(length, Fraction(g) / (1 << 30))
+            return floor_root(ratio * abs(ratio) / length), root_times(length, Fraction(g) / (1 << 30))
         kind = binary(head["constants"])
         unit = np.sqrt(kind(length)) / kind(1 << 30)
         with np.errstate(all="ignore"):
@@ -108,13 +108,6 @@ def _given_ibert(head: dict[str, Any], *, length: int, shift: int, bias: Channel
 
 
 _BIAS = Integer(name="bias", doc="beta over gamma in units of the output", unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
-
-
-def _root_times(n: int, factor: Fraction) -> float:
-    """sqrt(n) * factor rounded once to binary64."""
-    bits = 200
-    root = Fraction(math.isqrt(n << (2 * bits)), 1 << bits)
-    return float(root * factor)
 
 
 class LayerNormPaperSteps(NamedTuple):
@@ -139,7 +132,7 @@ class LayerNormSteps(NamedTuple):
     out: Annotated[Ints, Register()]
 
 
-def _mean(p: Any, q: Ints) -> Ints:
+def _mean(p: LayerNormPaperPlan | LayerNormPlan, q: Ints) -> Ints:
     lo, hi = p.input_range
     return known(divide(row_sum(q, p.length, p.length), p.length, "half_even"), lo, hi, MEAN_WITHIN)
 
@@ -181,7 +174,7 @@ def _parameters() -> tuple[Parameter, ...]:
     facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
 )
-def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
+def i_layernorm_paper(p: LayerNormPaperPlan, q: Ints) -> LayerNormPaperSteps:
     """(y << k) // sigma + bias with y = q - mean and sigma the i-sqrt of the mean square. Where sigma = 0 only the bias is left."""
     mean = _mean(p, q)
     y = q - mean
@@ -213,7 +206,7 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
 )
-def i_layernorm_ibert(p: Any, q: Ints) -> LayerNormSteps:
+def i_layernorm_ibert(p: LayerNormPlan, q: Ints) -> LayerNormSteps:
     """((y * floor(2**31 / sigma)) >> 1) + bias, sigma = i-sqrt(sum((y >> s)**2)) << s. Where sigma = 0 only the bias is left.
 
     The sum of squares V must fit 32 bits unsigned: a condition on the row.

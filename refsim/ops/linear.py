@@ -64,7 +64,7 @@ class LinearSteps(NamedTuple):
     out: Annotated[Ints, Signed(32)]
 
 
-def linear(p: Any, q: Ints, weight: Ints, bias: Ints = None) -> LinearSteps:
+def linear(p: LinearPlan, q: Ints, weight: Ints, bias: Ints = None) -> LinearSteps:
     """q @ weight.T + bias: activations (..., in_features), weights (out_features, in_features), bias int32 at S_x * S_w."""
     acc = matmul(q, np.transpose(weight), p.in_features, largest_product(p.input_range, _weight_range(p)))
     return LinearSteps(acc, acc if bias is None else acc + bias)

@@ -33,7 +33,7 @@ class MatmulSteps(NamedTuple):
     out: Annotated[Ints, Signed(32)]
 
 
-def matmul(p: Any, a: Ints, b: Ints) -> MatmulSteps:
+def matmul(p: MatmulPlan, a: Ints, b: Ints) -> MatmulSteps:
     """a @ b over equal leading axes: (..., M, K) by (..., K, N). Scores Q @ K.T and contexts P @ V."""
     return MatmulSteps(arithmetic.matmul(a, b, p.length, largest_product(p.input_range, p.b_range)))
 

@@ -10,16 +10,20 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from ..errors import PlanError
 
-Channels: TypeAlias = int | tuple[int, ...]
-"""An integer of the plan: one, or one per channel (last axis)."""
-Scale: TypeAlias = float | tuple[float, ...]
-"""A real scale of the plan: one, or one per channel (last axis)."""
+if TYPE_CHECKING:  # a plan holds a number or a tuple; a run reads the tuple as an array
+    Channels: TypeAlias = Any
+    Scale: TypeAlias = Any
+else:
+    Channels: TypeAlias = int | tuple[int, ...]
+    """An integer of the plan: one, or one per channel (last axis)."""
+    Scale: TypeAlias = float | tuple[float, ...]
+    """A real scale of the plan: one, or one per channel (last axis)."""
 
 # ------------------------------------------------------------------------------------------------------------------ spaces
 

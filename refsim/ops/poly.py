@@ -76,7 +76,7 @@ class PolySteps(NamedTuple):
     out: Annotated[Ints, Register()]
 
 
-def i_poly(p: Any, q: Ints) -> PolySteps:
+def i_poly(p: PolyPlan, q: Ints) -> PolySteps:
     """(q + q_b)**2 + q_c."""
     t = q + p.q_b
     return PolySteps(t, np.square(t) + p.q_c)

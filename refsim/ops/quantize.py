@@ -92,7 +92,7 @@ class QuantizeSteps(NamedTuple):
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
     source="paper, equation 1",
 )
-def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
+def quantize_paper(p: QuantizePlan, m: Ints, e: Ints) -> QuantizePaperSteps:
     """HE(x / S), x of up to binary64, clipped to +-(2**(b-1) - 1) steps. ``rounded`` saturates at +-2**40."""
     n = (1 << (p.output_bits - 1)) - 1
     rounded = scaled_quotient(m, e - p.exponent, p.mantissa)
@@ -110,7 +110,7 @@ def quantize_paper(p: Any, m: Ints, e: Ints) -> QuantizePaperSteps:
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )
-def quantize_ibert(p: Any, m: Ints, e: Ints) -> QuantizeSteps:
+def quantize_ibert(p: QuantizePlan, m: Ints, e: Ints) -> QuantizeSteps:
     """HE(fl32(fl32(1/S) * x)), x of binary32, clamped to [-n, n - 1] with n = 2**(b-1) - 1: 8 bits are [-127, 126]."""
     n = (1 << (p.output_bits - 1)) - 1
     rounded = float32_multiply(m, p.mantissa, e + p.exponent)

@@ -224,6 +224,8 @@ def points_of(plan: Any) -> Sequence[int]:
 
 
 OUTPUT = Output(signed=None)
+LAST_RULES = Choice((FIXED_POINT_MUL, FIXED_POINT_MUL, "dyadic_half_up", "gemmlowp_double", "float_scale"))
+"""The rules drawn where a requantisation is the last part of another op; all take a negative factor."""
 
 
 class RequantizeSteps(NamedTuple):
@@ -231,7 +233,7 @@ class RequantizeSteps(NamedTuple):
     out: Annotated[Ints, OUTPUT]
 
 
-def requantize(p: Any, q: Ints) -> RequantizeSteps:
+def requantize(p: RequantizePlan, q: Ints) -> RequantizeSteps:
     """q * scale_in / scale_out rounded by the plan's rule, plus the zero point, saturated to the output's width."""
     rule, width = RESCALINGS[p.rule], OUTPUT.resolve(p)
     rounded = rule.rescale(q, p.multiplier, p.shift, p.addend)

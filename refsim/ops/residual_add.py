@@ -95,7 +95,7 @@ class ResidualAddSteps(NamedTuple):
     out: Annotated[Ints, Output()]
 
 
-def residual_add(p: Any, q: Ints, residual: Ints) -> ResidualAddSteps:
+def residual_add(p: ResidualAddPlan, q: Ints, residual: Ints) -> ResidualAddSteps:
     """Both operands rescaled and rounded separately (dyadic, half to even), added, then saturated."""
     a = multiply_shift_round(q, p.multiplier, p.shift)
     b = multiply_shift_round(residual, p.multiplier_residual, p.shift_residual)

@@ -226,12 +226,12 @@ def _keep(mask: Any, values: Any, other: Any) -> Any:
     return values if mask is None else np.where(mask, values, other)
 
 
-def _below_maximum(p: Any, q: Ints, mask: Any) -> Ints:
+def _below_maximum(p: Plan, q: Ints, mask: Any) -> Ints:
     """q minus the greatest entry that the mask keeps. A masked entry above that one counts as if it were equal to it."""
     return np.minimum(q - row_max(_keep(mask, q, p.input_range[0])), 0)
 
 
-def _sum_or_e_max(p: Any, e: Ints) -> Ints:
+def _sum_or_e_max(p: SoftmaxPaperPlan | SoftmaxPlan, e: Ints) -> Ints:
     """The sum of a row, which is at least the e_max of its maximum; a fully masked row sums to 0, and e_max stands in for it."""
     return np.maximum(row_sum(e, 1, p.length), p.e_max)
 
@@ -278,7 +278,7 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     ),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
-def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
+def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     """(e << k) // sum(e) with e = i-exp(q - rowmax). Masked entries count 0 and give 0; a fully masked row gives 0."""
     q_tilde = _below_maximum(p, q, mask)
     z, rest, q_l, e = i_exp_paper(p, q_tilde)
@@ -316,7 +316,7 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )
-def i_softmax_ibert(p: Any, q: Ints, mask: Any = None) -> SoftmaxSteps:
+def i_softmax_ibert(p: SoftmaxPlan, q: Ints, mask: Any = None) -> SoftmaxSteps:
     """(e16 * floor(2**32 / sum(e16))) >> (32 - k), e16 the i-exp requantised to 16 bits. Mask as in the paper's dialect."""
     q_tilde = _below_maximum(p, q, mask)
     _, z, r, poly = segments_ibert(p, q_tilde)

@@ -33,7 +33,7 @@ class SqrtSteps(NamedTuple):
     out: Annotated[Ints, Register()]
 
 
-def run(p: Any, n: Ints) -> SqrtSteps:
+def run(p: SqrtPlan, n: Ints) -> SqrtSteps:
     """x = 2**ceil(bits(n)/2); repeat y = (x + n // x) >> 1 until y >= x: the floor of the root, for every n >= 0."""
     return SqrtSteps(i_sqrt(n))
 
