@@ -14,6 +14,7 @@ from .carriers.intervals import Interval
 from .carriers.recorded import Graph, record
 from .errors import DomainError, WidthError
 from .ops.base import Definition, Plan, arrays, intermediate, marks
+from .ops.composite import proves
 from .registry import of
 
 
@@ -157,3 +158,25 @@ def certificate(plan: Plan) -> Certificate:
     if all(b.fits for b in bounds) and not -(1 << 63) <= low <= high < 1 << 63:
         raise WidthError(f"{plan.op} ({plan.dialect})", "a temporary", (low, high), f"int{bits_needed(low, high, True)}", "int64")
     return Certificate(plan, bounds, (low, high))
+
+
+def require_fit(plan: Plan) -> Certificate:
+    """The certificate of a plan whose intermediates fit.
+
+    Raises
+    ------
+    WidthError
+        The first intermediate that may leave its declared width.
+    """
+    proof = certificate(plan)
+    if proof.misfit is not None:
+        b = proof.misfit
+        raise WidthError(f"{plan.op} ({plan.dialect})", b.name, (b.lo, b.hi), b.needed, str(b.declared))
+    return proof
+
+
+@proves
+def proven_out(plan: Plan) -> tuple[int, int]:
+    """What is proven of a plan's result: the input range of whatever takes it."""
+    out = require_fit(plan).bounds[-1]
+    return out.lo, out.hi

@@ -9,8 +9,8 @@ from .registry import definitions, parameters
 
 HEAD = """# Parameters of plans
 
-Written by `refsim ops --markdown`: do not edit. A plan is made by `refsim.plan(op, dialect=…, **parameters)`. An illegal value is refused by
-an error that names the parameter, the value and what is legal. The command line takes the same parameters: `--input-bits 8`.
+Written by `refsim ops --markdown`: do not edit. A plan is made by `refsim.plan(op, dialect=…, **parameters)`. An illegal value is refused
+by an error that names the parameter, the value and what is legal. The command line takes the same parameters: `--input-bits 8`.
 """
 
 

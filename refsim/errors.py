@@ -66,6 +66,10 @@ class WidthError(PlanError):
         self.needed, self.declared, self._remedy = needed, declared, remedy
         super().__init__(intermediate, interval, f"within {declared}")
 
+    def mended_by(self, remedy: Callable[[], str]) -> None:
+        """Say how to find what would mend the plan, where nothing is said yet."""
+        self._remedy = self._remedy or remedy
+
     @property
     def remedy(self) -> str:
         """What would mend the plan; searched for on the first look, since it takes many plans."""

@@ -16,7 +16,7 @@ from .certificates import certificate
 from .drawing import declared, needed, svg
 from .errors import ContentError, UsageError
 from .files import write_below
-from .ops.base import Plan
+from .ops.base import Plan, intermediate
 from .plans import call
 from .registry import of, parameters
 from .verbs import trace
@@ -41,7 +41,7 @@ def show_plan(plan: Plan, console: Console) -> None:
     for name in ("constants", "register_bits", "input_range"):
         if name == "input_range" or name in parameters(d):
             table.add_row(name, _text(getattr(plan, name)))
-    for name, value in plan.integers().items():
+    for name, value in plan.numbers().items():
         table.add_row(name, _text(value))
     console.print(table)
     proof = certificate(plan)
@@ -63,8 +63,8 @@ def show_plan(plan: Plan, console: Console) -> None:
     for operand, x in zip(d.operands, operands, strict=True):
         if x is not None:
             table.add_row(operand.name, np.array2string(x, **shown))
-    for name in steps._fields:
-        table.add_row(name, np.array2string(np.asarray(getattr(steps, name)), **shown))
+    for name in d.step_names:
+        table.add_row(name, np.array2string(np.asarray(intermediate(steps, name)), **shown))
     console.print(table)
 
 

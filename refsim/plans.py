@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .certificates import certificate
+from .certificates import certificate, require_fit
 from .errors import PlanError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
@@ -42,18 +42,13 @@ def plan(op: str, *, dialect: str = "ibert", **given: Any) -> Plan:
     WidthError
         An intermediate that provably may leave its declared width, with its interval and what mends it.
     """
-    made = unproven(op, dialect, given)
-    proof = certificate(made)
-    misfit = proof.misfit
-    if misfit is not None:
-        raise WidthError(
-            f"{op} ({dialect})",
-            misfit.name,
-            (misfit.lo, misfit.hi),
-            misfit.needed,
-            str(misfit.declared),
-            lambda: _remedy(definition(op, dialect), given, misfit.name),
-        )
+    try:
+        made = unproven(op, dialect, given)
+        require_fit(made)
+    except WidthError as error:
+        name = error.intermediate
+        error.mended_by(lambda: _remedy(definition(op, dialect), given, name))
+        raise
     return made
 
 

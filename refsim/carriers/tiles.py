@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DomainError
+from ..ops.axes import parse
 from ..ops.base import Definition, Plan, arrays, intermediate
 
 TILE = 1 << 16
@@ -51,10 +52,11 @@ def evaluate(
     kinds = [o.kind for o in definition.operands]
     first = operands[0]
     if definition.layout in ("product", "gather"):
-        if definition.layout == "gather":  # its first operand selects, it is not computed with
-            carried = [first.astype(np.int64), *(_carry(x, kind, exact, False) for x, kind in zip(operands[1:], kinds[1:], strict=True))]
-        else:
-            carried = [_carry(x, kind, exact, True) for x, kind in zip(operands, kinds, strict=True)]
+        selects = [definition.layout == "gather" and parse(o.shape).batched for o in definition.operands]  # not computed with
+        carried = [
+            x.astype(np.int64) if selecting else _carry(x, kind, exact, definition.layout == "product")
+            for x, kind, selecting in zip(operands, kinds, selects, strict=True)
+        ]
         steps = definition.run(p, *carried)
         check(steps, 0)
         return {name: _settle(intermediate(steps, name), exact) for name in keep}

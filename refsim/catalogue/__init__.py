@@ -5,14 +5,19 @@ files are written with, `generic` makes all three of a definition of which nothi
 """
 
 from . import (
+    attention,
     dequantize,
     embedding,
+    embedding_sum,
     erf,
     exp,
     gelu,
+    gelu_requantize,
     generic,
     layernorm,
+    layernorm_requantize,
     linear,
+    linear_requantize,
     matmul,
     poly,
     quantize,
@@ -23,14 +28,19 @@ from . import (
 )
 
 __all__ = [
+    "attention",
     "dequantize",
     "embedding",
+    "embedding_sum",
     "erf",
     "exp",
     "gelu",
+    "gelu_requantize",
     "generic",
     "layernorm",
+    "layernorm_requantize",
     "linear",
+    "linear_requantize",
     "matmul",
     "poly",
     "quantize",

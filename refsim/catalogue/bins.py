@@ -155,7 +155,7 @@ def _plans(d: Definition) -> Bins:
         found["per-tensor"] = lambda case: case.plan.channels is None
     for name in ("scale", "scale_in"):
         space = d.space.get(name)
-        if isinstance(space, Scales):
+        if isinstance(space, Scales) and not d.parts:  # the scales of a part are its own op's matter
             decades = range(_decade(space.lo), _decade(space.hi) + 1)
             found |= one_of(lambda case, name=name: _decades(case, name), decades, "decade")  # type: ignore[misc]
             found["scale-power-of-two"] = lambda case, name=name: _power_of_two(case, name)  # type: ignore[misc]

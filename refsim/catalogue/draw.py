@@ -19,7 +19,7 @@ from ..arithmetic import raw_integers, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
 from ..ops import axes
-from ..ops.base import Definition, Operand, Plan, arrays
+from ..ops.base import Definition, Operand, Plan, arrays, intermediate
 from ..ops.parameters import Choice, Reals, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import of, parameters
@@ -319,7 +319,7 @@ def legal_rows(plan: Plan, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     conditions = [(name, width.hi) for name, (width, condition) in widths(d, plan).items() if condition]
     for _ in range(64 if conditions else 0):
         steps = d.run(arrays(plan), rows)
-        over = np.any([np.max(getattr(steps, name), axis=-1) > hi for name, hi in conditions], axis=0)
+        over = np.any([np.max(intermediate(steps, name), axis=-1) > hi for name, hi in conditions], axis=0)
         if not over.any():
             break
         rows = np.where(over[..., None], rows >> 1, rows)
@@ -376,11 +376,16 @@ def sizes(plan: Plan, lead: tuple[int, ...], opened: Sequence[int] = ()) -> axes
 def _product(source: Source, plan: Any, seed: str) -> list[Any]:
     d, rows = of(plan), source.integer(1, 33)
     lead = ([(rows,), (2, rows), ()] if shares_matrix(d) else [(), (2,), (2, 3)])[source.integer(0, 2)]
-    launch = sizes(plan, lead, [source.integer(1, 17) if i else rows for i in range(len(open_axes(plan)))])
+    most = {"L": d.rows(plan)[1]}
+    lengths = [min(source.integer(1, 17), most.get(axis, 17)) if i else rows for i, axis in enumerate(open_axes(plan))]
+    launch = sizes(plan, lead, lengths)
     operands: list[Any] = []
     for operand in d.operands:
         shape, name = launch.shape(plan, operand.shape), f"{seed}/{operand.name}"
-        if not operand.optional:
+        if operand.kind == "bool":
+            mask = _mask(source.integer(0, 4), name, math.prod(shape[:-1]), shape[-1])
+            operands.append(mask if mask is None or mask.ndim == 1 else mask.reshape(shape))
+        elif not operand.optional:
             operands.append(_matrix(source, name, shape, *operand.range(plan)))
         elif source.integer(0, 3):
             count = math.prod(shape)

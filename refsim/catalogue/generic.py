@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..arithmetic import raw_integers
 from ..certificates import certificate
 from ..errors import PlanError
-from ..ops.base import Definition, Plan, arrays
+from ..ops.base import Definition, Plan, arrays, intermediate
 from ..ops.parameters import WAYS, Choice, Reals, Scales, Whole
 from ..registry import of, parameters
 from . import kernels
@@ -48,6 +48,7 @@ def rowwise(d: Definition) -> bool:
 def scaled(d: Definition) -> bool:
     """Whether one operand of integers at one real scale is all that the op takes."""
     lone = d.operands[0].kind == "int" and all(o.optional for o in d.operands[1:])
+    lone = lone and {p.name for p in d.parameters if p.required} <= {"scale", "length"}
     return d.layout in ("element", "row") and lone and isinstance(d.space.get("scale"), Scales)
 
 
@@ -378,7 +379,7 @@ def _steps(s: Any, d: Definition) -> Any:
 
 
 def _own(d: Definition, name: str) -> Formula:
-    return lambda s: getattr(_steps(s, d), name)
+    return lambda s: intermediate(_steps(s, d), name)
 
 
 def _some_plans(d: Definition) -> list[Plan]:
@@ -398,7 +399,7 @@ def _constants_of(plans: list[Plan]) -> list[str]:
 @restates()
 def mutants(d: Definition) -> Book:
     """The mutants of a definition whose run nobody has restated: of its plan, of its result, and of its launch."""
-    book = Book(d, {name: _own(d, name) for name in d.steps._fields})
+    book = Book(d, {name: _own(d, name) for name in d.step_names})
     plans, result, first = _some_plans(d), book.formulas["out"], book.first
     constants_of_plan = _constants_of(plans)
     for name in constants_of_plan:

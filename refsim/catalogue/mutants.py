@@ -19,6 +19,7 @@ from ..arithmetic import rounding
 from ..carriers.tiles import decompose
 from ..carriers.words import bit_length
 from ..errors import PlanError, UsageError
+from ..ops import axes
 from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven
 from ..registry import definitions
@@ -111,10 +112,10 @@ class Book:
 
     def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
         s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
-        first = np.asarray(operands[0])
-        for operand, x in zip(self.definition.operands, [*operands, None][: len(self.definition.operands)], strict=True):
+        padded = [*operands, *[None] * (len(self.definition.operands) - len(operands))]
+        for operand, x in zip(self.definition.operands, padded, strict=True):
             if x is not None and operand.kind == "bool":
-                x = np.broadcast_to(x, first.shape)
+                x = np.broadcast_to(x, axes.mask_shape(self.definition, plan, padded, operand))
             elif x is not None and operand.kind == "int":
                 x = np.asarray(x).astype(np.int64)
             elif x is not None:

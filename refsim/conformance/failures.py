@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import Plan
+from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import of
 from ..verbs import trace
@@ -67,8 +67,8 @@ def _number(x: Any) -> Any:
 def _first_step(plan: Plan, operands: list[Any], answer: Answer, index: tuple[int, ...]) -> Step | None:
     """The first intermediate that differs, of those the target returns."""
     steps = trace(plan, *operands)
-    for name in steps._fields:
-        due = np.asarray(getattr(steps, name))
+    for name in of(plan).step_names:
+        due = np.asarray(intermediate(steps, name))
         got = answer.arrays.get(name)
         if name == "out" or got is None:
             continue

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from ..ops.base import Definition, Operand, Plan
 from ..ops.parameters import Channels, Scale
 from ..ops.rescalings import RESCALINGS
-from ..registry import definitions
+from ..registry import definition, definitions
 
 VERSION = 1
 
@@ -34,12 +36,16 @@ class Field:
     ----------
     name : str
         As in the plan.
-    kind : {"integer", "rule", "integers", "reals", "range"}
-        int64_t; int64_t of enum refsim_rule; pointer to int64_t with a length; pointer to double with a length; two int64_t.
+    kind : {"integer", "rule", "integers", "reals", "range", "plan"}
+        int64_t; int64_t of enum refsim_rule; pointer to int64_t with a length; pointer to double with a length; two int64_t; the structure
+        of another op's plan.
+    structure : str
+        The name of that structure.
     """
 
     name: str
     kind: str
+    structure: str = ""
 
     @property
     def members(self) -> tuple[tuple[str, str], ...]:
@@ -49,7 +55,7 @@ class Field:
             return ("int64_t ", f"{stem}_lo"), ("int64_t ", f"{stem}_hi")
         if self.kind in ("integers", "reals"):
             return ("const int64_t *" if self.kind == "integers" else "const double *", self.name), ("int64_t ", f"{self.name}_length")
-        return (("int64_t ", self.name),)
+        return ((f"{self.structure} " if self.kind == "plan" else "int64_t ", self.name),)
 
 
 def layout(d: Definition) -> tuple[Field, ...]:
@@ -57,21 +63,35 @@ def layout(d: Definition) -> tuple[Field, ...]:
 
     Scales are left out: an integer kernel has no use for them. An op with real results is the exception.
     """
-    return _layout(d.make, d.real)
+    return _layout(d.make, d.real, tuple((field, symbol(part)) for field, part in parts_of(d).items()))
+
+
+def parts_of(d: Definition) -> dict[str, Definition]:
+    """The definitions of the ops that an op is made of, by the field that holds the plan."""
+    return {field: definition(op, d.dialect) for field, op in d.parts.items()}
 
 
 @cache
-def _layout(make: Any, scales: bool) -> tuple[Field, ...]:
-    made = get_type_hints(make)["return"]
+def _layout(make: Any, scales: bool, parts: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:
+    made, inner = get_type_hints(make)["return"], dict(parts)
     hints, common = get_type_hints(made), {f.name for f in fields(Plan)}
     found = [Field("register_bits", "integer"), Field("input_range", "range")]
     for f in fields(made):
-        hint = hints[f.name]
+        hint = _present(hints[f.name])
+        if f.name in inner:
+            found.append(Field(f.name, "plan", f"{inner[f.name]}_plan"))
+            continue
         if f.name in common or (hint in (float, Scale) and not scales):
             continue
         kinds = {int: "integer", bool: "integer", str: "rule", Channels: "integers", Scale: "reals", tuple[int, int]: "range"}
         found.append(Field(f.name, kinds[hint]))
     return tuple(found)
+
+
+def _present(hint: Any) -> Any:
+    """A type without None."""
+    kept = [k for k in get_args(hint) if k is not type(None)]
+    return reduce(or_, kept) if isinstance(hint, UnionType) else hint
 
 
 def operand_suffix(operand: Operand) -> str:
@@ -156,8 +176,22 @@ def _body() -> str:
                 )
     rules = ",\n".join(f"    REFSIM_{rule.upper()} = {i}" for i, rule in enumerate(RESCALINGS))
     parts.append(f"/* The rules of requantize. */\nenum refsim_rule {{\n{rules}\n}};\n")
-    parts += [_operation(d) for d in definitions()]
+    parts += [_operation(d) for d in _ordered()]
     return "\n".join(parts)
+
+
+def _ordered() -> list[Definition]:
+    """Every definition, behind those of which it holds plans."""
+    found: dict[tuple[str, str], Definition] = {}
+
+    def add(d: Definition) -> None:
+        for part in parts_of(d).values():
+            add(part)
+        found.setdefault(d.key, d)
+
+    for d in definitions():
+        add(d)
+    return list(found.values())
 
 
 def _structure(name: str, members: tuple[tuple[str, str], ...]) -> str:

@@ -134,14 +134,16 @@ def flattened(plan: Plan, operands: list[Any]) -> list[Any]:
 
     A single matrix product stays as it is: it is cut into the rows of its first operand.
     """
-    d, first = of(plan), operands[0]
+    d = of(plan)
+    operands = [
+        x if x is None or o.kind != "bool" else np.broadcast_to(x, axes.mask_shape(d, plan, operands, o))
+        for o, x in zip(d.operands, operands, strict=True)
+    ]
     own = axes.inner(plan, d.operands[0].shape)
-    if own and own[0] == ROWS and first.ndim == len(own):
+    if own and own[0] == ROWS and operands[0].ndim == len(own):
         return operands
     made = []
     for operand, x in zip(d.operands, operands, strict=True):
-        if x is not None and operand.kind == "bool":
-            x = np.broadcast_to(x, first.shape)
         count = len(axes.inner(plan, operand.shape))
         batched = x is not None and axes.parse(operand.shape).batched
         made.append(x.reshape(-1, *x.shape[x.ndim - count :]) if batched else x)
@@ -152,7 +154,8 @@ def part(plan: Plan, flat: list[Any], which: slice) -> list[Any]:
     """Some of the batch: operands without a batch axis stay whole."""
     d = of(plan)
     single = flat[0].ndim == len(axes.inner(plan, d.operands[0].shape))  # a single product, cut into rows
-    whole = [single or not axes.parse(o.shape).batched for o in d.operands[1:]]
+    rows = [axes.inner(plan, o.shape)[:1] == (ROWS,) for o in d.operands[1:]]
+    whole = [(single and not has) or not axes.parse(o.shape).batched for o, has in zip(d.operands[1:], rows, strict=True)]
     return [flat[0][which], *(x if x is None or stays else x[which] for x, stays in zip(flat[1:], whole, strict=True))]
 
 

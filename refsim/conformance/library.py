@@ -110,7 +110,7 @@ def _implementation(functions: dict[str, Any]) -> Callable[..., Any]:
 
 def _launch(function: Any, plan: Plan, operands: list[Any], poison: int) -> Any:
     d = of(plan)
-    given = _converted(d, operands)
+    given = _converted(d, plan, operands)
     result = np.empty(axes.result_shape(d, plan, operands), dtype=header.TENSORS_NUMPY[header.result_suffix(d)])
     arena = _Arena([*given, result], poison)
     structure, _kept = structure_of(plan)
@@ -126,12 +126,12 @@ def _launch(function: Any, plan: Plan, operands: list[Any], poison: int) -> Any:
     return arena.parts[-1].copy()
 
 
-def _converted(d: Definition, operands: list[Any]) -> list[Any]:
+def _converted(d: Definition, plan: Plan, operands: list[Any]) -> list[Any]:
     """Operands in the element types of the header; a mask as large as what it masks."""
     made = []
     for operand, x in zip(d.operands, operands, strict=True):
         if x is not None and operand.kind == "bool":
-            x = np.broadcast_to(x, operands[0].shape)
+            x = np.broadcast_to(x, axes.mask_shape(d, plan, operands, operand))
         made.append(None if x is None else x.astype(header.TENSORS_NUMPY[header.operand_suffix(operand)], order="C"))
     return made
 
@@ -187,7 +187,11 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
     kept: list[Any] = []
     for field in header.layout(of(plan)):
         value = getattr(plan, field.name)
-        if field.kind == "range":
+        if field.kind == "plan":
+            structure, arrays = structure_of(value)
+            values.append(structure)
+            kept += arrays
+        elif field.kind == "range":
             values += [_whole(v) for v in value]
         elif field.kind in ("integers", "reals"):
             own = value if isinstance(value, tuple) else (value,)
@@ -202,7 +206,12 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
 @cache
 def _structure_type(op: str, dialect: str) -> Any:
     d = definition(op, dialect)
-    members = [(name, ctypes.c_void_p if "*" in kind else ctypes.c_int64) for field in header.layout(d) for kind, name in field.members]
+    inner = {name: _structure_type(part.name, dialect) for name, part in header.parts_of(d).items()}
+    members = [
+        (name, inner.get(name) or (ctypes.c_void_p if "*" in kind else ctypes.c_int64))
+        for field in header.layout(d)
+        for kind, name in field.members
+    ]
     return type(f"{header.symbol(d)}_plan", (ctypes.Structure,), {"_fields_": members})
 
 

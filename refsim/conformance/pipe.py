@@ -49,9 +49,12 @@ class _Format:
         out = axes.inner(plan, self.definition.out)
         named = dict.fromkeys(name for o in self.operands for name in axes.inner(plan, o.shape))
         open_ = [name for name in named if axes.length(self.definition, plan, name) is None]
-        self.open = next((name for name in reversed(out) if name in open_), "")
-        self.rows = tuple(name for name in open_ if name != self.open)
-        """Axes that have one element in a line, such as the rows of a matrix product."""
+        self.open = "L" if "L" in open_ else next((name for name in reversed(out) if name in open_), "")
+        rows = axes.inner(plan, self.definition.operands[0].shape)
+        self.rows = tuple(name for name in open_ if name != self.open and name in rows)
+        """Axes of the first operand that have one element in a line, such as the rows of a matrix product."""
+        self.lone = tuple(name for name in open_ if name not in (self.open, *rows))
+        """Axes of the others that do: such as the elements of attention's values."""
         self.batchless = any(not axes.parse(o.shape).batched for o in self.operands)
         """Whether an operand, such as a weight, is the same for a whole batch."""
 
@@ -102,9 +105,11 @@ def _cut(form: _Format, operands: list[Any]) -> Iterator[list[Any]]:
     for operand, shape in zip(form.operands, shapes, strict=True):
         x, inner = given[operand.name], axes.inner(plan, operand.shape)
         if operand.kind == "bool":
-            x = np.broadcast_to(True if x is None else x, operands[0].shape)
+            x = np.broadcast_to(True if x is None else x, sizes.shape(plan, operand.shape))
         elif x is None:
             x = np.zeros(shape, dtype=np.int64)
+        for axis in set(inner) & set(form.lone):
+            x = x.take([0], axis=inner.index(axis) - len(inner))
         if not axes.parse(operand.shape).batched:
             columns.append(repeat(x))
             continue
@@ -254,10 +259,11 @@ def _due(form: _Format, operands: list[Any]) -> Any:
     plan, count = form.plan, len(operands[0])
     if form.batchless:
         return np.stack([run(plan, *row).reshape(-1) for row in zip(*operands, strict=True)])
-    if "mask" in form.names:
-        if ((operands[1] != 0) & (operands[1] != 1)).any():
+    masks = [o.kind == "bool" for o in form.operands]
+    for is_mask, x in zip(masks, operands, strict=True):
+        if is_mask and ((x != 0) & (x != 1)).any():
             raise ValueError("a mask that is neither 0 nor 1")
-        operands = [operands[0], operands[1] != 0]
+    operands = [x != 0 if is_mask else x for is_mask, x in zip(masks, operands, strict=True)]
     return run(plan, *operands).reshape(count, -1)
 
 

@@ -1,15 +1,40 @@
 """The operations of I-BERT, one file each; importing this package defines them all."""
 
-from . import dequantize, embedding, erf, exp, gelu, layernorm, linear, matmul, poly, quantize, requantize, residual_add, softmax, sqrt
+from . import (
+    attention,
+    dequantize,
+    embedding,
+    embedding_sum,
+    erf,
+    exp,
+    gelu,
+    gelu_requantize,
+    layernorm,
+    layernorm_requantize,
+    linear,
+    linear_requantize,
+    matmul,
+    poly,
+    quantize,
+    requantize,
+    residual_add,
+    softmax,
+    sqrt,
+)
 
 __all__ = [
+    "attention",
     "dequantize",
     "embedding",
+    "embedding_sum",
     "erf",
     "exp",
     "gelu",
+    "gelu_requantize",
     "layernorm",
+    "layernorm_requantize",
     "linear",
+    "linear_requantize",
     "matmul",
     "poly",
     "quantize",

@@ -1,8 +1,8 @@
 """The axes of operands and results, as data: ``"... out_features"`` names them, and one place says how long each is.
 
-``...`` stands for any leading (batch) axes. An axis named as a field of the plan has that length. ``C`` is the plan's channels, and is
-one of the leading axes where the plan has none. ``L`` is a row whose length lies within `Definition.rows`. Any other name is a length that
-the launch decides; the same name twice means the same length.
+``...`` stands for any leading (batch) axes. An axis named as a field of the plan has that length; the name is dotted for a field of a plan
+within it. ``C`` is the plan's channels, and is one of the leading axes where the plan has none. ``L`` is a row whose length lies within
+`Definition.rows`. Any other name is a length that the launch decides; the same name twice means the same length.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def length(d: Definition, plan: Plan, axis: str) -> int | None:
     """The length that the plan gives an axis; None where the launch decides it."""
     if axis == "C":
         return plan.channels
-    value = getattr(plan, axis, None)
+    value: Any = plan
+    for name in axis.split("."):
+        value = getattr(value, name, None)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -73,7 +75,7 @@ class Sizes:
 def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
     """The lengths of all axes of a launch from the shapes of its operands, None for one that is left out.
 
-    A mask has at least as many axes as its description names, and any shape that broadcasts to that of the first operand.
+    A mask has at least as many axes as its description names, and any shape that broadcasts to that of what it masks.
 
     Raises
     ------
@@ -89,14 +91,14 @@ def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
         if len(shape) < len(own) or (not axes.batched and len(shape) != len(own)):
             raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape})")
         if operand.kind == "bool" and lead is not None:
-            _broadcasts(operand, shape, shapes[0] or ())
+            _broadcasts(operand, shape, Sizes(lead, named).shape(plan, operand.shape))
             continue
         split = len(shape) - len(own)
         for axis, size in zip(own, shape[split:], strict=True):
             if axis == "L":
                 least, most = d.rows(plan)
                 if not least <= size <= most:
-                    raise DomainError(operand.name, f"shape {shape}", f"a last axis of {least} to {most} (the plan's length)")
+                    raise DomainError(operand.name, f"shape {shape}", f"axes ({operand.shape}) with L from {least} to {most}")
             due = length(d, plan, axis)
             due = named.get(axis) if due is None else due
             if due is not None and size != due:
@@ -113,13 +115,13 @@ def unify(d: Definition, plan: Plan, shapes: Sequence[Shape | None]) -> Sizes:
     return Sizes(lead or (), named)
 
 
-def _broadcasts(operand: Operand, shape: Shape, first: Shape) -> None:
+def _broadcasts(operand: Operand, shape: Shape, masked: Shape) -> None:
     try:
-        fits = np.broadcast_shapes(shape, first) == first
+        fits = np.broadcast_shapes(shape, masked) == masked
     except ValueError:
         fits = False
     if not fits:
-        raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {first}")
+        raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {masked}")
 
 
 def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:
@@ -127,11 +129,16 @@ def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:
     return unify(d, plan, [None if x is None else np.shape(x) for x in operands]).shape(plan, d.out)
 
 
+def mask_shape(d: Definition, plan: Plan, operands: Sequence[Any], mask: Operand) -> Shape:
+    """The shape of what a mask covers in a launch of legal operands: the mask itself may be any that broadcasts to it."""
+    return unify(d, plan, [None if x is None else np.shape(x) for x in operands]).shape(plan, mask.shape)
+
+
 def work(d: Definition, plan: Plan, operands: Sequence[Any]) -> int:
-    """Elements of the result, times the length of what each of them sums over: what a launch costs, about."""
+    """Elements of the result, times the lengths of what each of them sums over: what a launch costs, at most."""
     sizes = unify(d, plan, [None if x is None else np.shape(x) for x in operands])
     kept = set(inner(plan, d.out))
     cost = max(int(np.prod(sizes.shape(plan, d.out), dtype=object)), 1)
-    for axis in set(inner(plan, d.operands[0].shape)) - kept:
+    for axis in {axis for o in d.operands if parse(o.shape).batched for axis in inner(plan, o.shape)} - kept:
         cost *= max(sizes.named[axis], 1)
     return cost

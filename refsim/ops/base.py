@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from operator import attrgetter
-from types import SimpleNamespace
-from typing import Any, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -48,6 +48,16 @@ class Plan:
         common = {f.name for f in dataclasses.fields(Plan)}
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in common}
 
+    def numbers(self) -> dict[str, Any]:
+        """The same, with those of the plans that it holds in place of these: dotted, the input range among them."""
+        found: dict[str, Any] = {}
+        for name, value in self.integers().items():
+            if isinstance(value, Plan):
+                found |= {f"{name}.{n}": v for n, v in {"input_range": value.input_range, **value.numbers()}.items()}
+            else:
+                found[name] = value
+        return found
+
     @property
     def channels(self) -> int | None:
         """Length that the last axis must have for the per-channel fields; None where there are none."""
@@ -55,13 +65,28 @@ class Plan:
             value = getattr(self, name)
             if isinstance(value, tuple):
                 return len(value)
-        return None
+        return next((plan.channels for plan in self.inner.values() if plan.channels is not None), None)
+
+    @property
+    def inner(self) -> dict[str, Plan]:
+        """The plans that it holds, by field: those of an op made of others."""
+        return {name: getattr(self, name) for name in plan_fields(type(self))}  # type: ignore[arg-type]
 
 
 @cache
 def channel_fields(kind: Any) -> tuple[str, ...]:
     """The fields of a class of plans that may hold one value per channel: those annotated `Channels` or `Scale`."""
     return tuple(name for name, hint in get_type_hints(kind).items() if hint in (Channels, Scale, Channels | None, Scale | None))
+
+
+@cache
+def plan_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a class of plans that hold plans."""
+    return tuple(n for n, hint in get_type_hints(kind).items() if any(isinstance(k, type) and issubclass(k, Plan) for k in _either(hint)))
+
+
+def _either(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
 
 
 @lru_cache(maxsize=256)
@@ -161,6 +186,8 @@ class Definition:
         Plan to (least, greatest) length of a row, for the interval of a sum.
     facts : Facts or None
         Answers to the questions of the op; None where it has none.
+    parts : mapping of str to str
+        For an op made of others, per field of the plan that holds a plan the op that it is a plan of.
     source : str
         Where the op stands in the paper or the code.
     """
@@ -180,6 +207,7 @@ class Definition:
     narrow: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.out:
@@ -245,6 +273,21 @@ class Inner:
 
 
 @dataclass(frozen=True, slots=True)
+class Of:
+    """Annotation of a step whose width another plan decides.
+
+    Attributes
+    ----------
+    width : Signed, Unsigned, Register or Output
+    plan : str
+        The field that holds the other plan.
+    """
+
+    width: Any
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """How the width of an intermediate is declared.
 
@@ -278,7 +321,7 @@ def marks(steps: Any) -> dict[str, Mark]:
             inner = marks(mark.steps).items()
             found |= {f"{name}.{n}": Mark(m.width, f"{mark.plan}.{m.plan}" if m.plan else mark.plan) for n, m in inner}
         else:
-            found[name] = Mark(mark)
+            found[name] = Mark(mark.width, mark.plan) if isinstance(mark, Of) else Mark(mark)
     return found
 
 

@@ -29,6 +29,13 @@ def floor_root(x: Fraction) -> int:
     return -(math.isqrt(math.ceil(-x) - 1) + 1)
 
 
+def root_times(n: int, factor: Fraction) -> float:
+    """sqrt(n) * factor rounded once to binary64."""
+    bits = 200
+    root = Fraction(math.isqrt(n << (2 * bits)), 1 << bits)
+    return float(root * factor)
+
+
 @cache
 def ln2() -> Fraction:
     """ln 2 from below, to 400 bits: the sum over k of 1 / (k * 2**k)."""

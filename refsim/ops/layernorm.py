@@ -14,7 +14,7 @@ from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
 from .base import Facts, Operand, Plan, define, each, questions
-from .constants import binary, floor_root, whole
+from .constants import binary, floor_root, root_times, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, Given, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
 
 
@@ -87,7 +87,7 @@ def _plan_ibert(head: dict[str, Any], *, length: int, gamma: Scale, beta: Scale,
     def constants(g: float, b: float) -> tuple[int, float]:
         if head["constants"] == "exact":  # beta/gamma / (sqrt(C) / 2**30); the scale is rounded once
             ratio = Fraction(b) / Fraction(g) * (1 << 30)
-            return floor_root(ratio * abs(ratio) / length), _root_times(length, Fraction(g) / (1 << 30))
+            return floor_root(ratio * abs(ratio) / length), root_times(length, Fraction(g) / (1 << 30))
         kind = binary(head["constants"])
         unit = np.sqrt(kind(length)) / kind(1 << 30)
         with np.errstate(all="ignore"):
@@ -108,13 +108,6 @@ def _given_ibert(head: dict[str, Any], *, length: int, shift: int, bias: Channel
 
 
 _BIAS = Integer(name="bias", doc="beta over gamma in units of the output", unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
-
-
-def _root_times(n: int, factor: Fraction) -> float:
-    """sqrt(n) * factor rounded once to binary64."""
-    bits = 200
-    root = Fraction(math.isqrt(n << (2 * bits)), 1 << bits)
-    return float(root * factor)
 
 
 class LayerNormPaperSteps(NamedTuple):

@@ -224,6 +224,8 @@ def points_of(plan: Any) -> Sequence[int]:
 
 
 OUTPUT = Output(signed=None)
+LAST_RULES = Choice((FIXED_POINT_MUL, FIXED_POINT_MUL, "dyadic_half_up", "gemmlowp_double", "float_scale"))
+"""The rules drawn where a requantisation is the last part of another op; all take a negative factor."""
 
 
 class RequantizeSteps(NamedTuple):

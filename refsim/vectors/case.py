@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import plans, registry, verbs
 from ..errors import ContentError, PlanError, WidthError
-from ..ops.base import Plan
+from ..ops.base import Plan, intermediate
 from . import form
 from .form import Malformed
 
@@ -55,7 +55,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "constants": plan.constants,
         "register_bits": plan.register_bits,
         "input_range": form.scalar(plan.input_range),
-        "integers": {name: form.scalar(value) for name, value in plan.integers().items()},
+        "integers": {name: plan_record(v) if isinstance(v, Plan) else form.scalar(v) for name, v in plan.integers().items()},
     }
 
 
@@ -71,7 +71,7 @@ def case_of(id: str, tags: tuple[str, ...], plan: Plan, operands: list[Any]) -> 
         if narrow is not None and not np.array_equal(narrow, wide):
             raise ContentError(f"{id}: {operand.name} does not fit {narrow.dtype}")
     dtypes = form.step_dtypes(d, plan)
-    return Case(id, tags, plan, kept, {name: getattr(steps, name).astype(dtype) for name, dtype in dtypes.items()})
+    return Case(id, tags, plan, kept, {name: intermediate(steps, name).astype(dtype) for name, dtype in dtypes.items()})
 
 
 def encode(case: Case) -> tuple[bytes, tuple[str, bytes] | None]:

@@ -89,7 +89,7 @@ class Launch:
 def constants(plan: Plan) -> dict[str, NDArray[Any]]:
     """The plan's numbers as tensors: int64, or float64 for scales; the name of a rule stands in the text only."""
     found = {}
-    for name, value in {"input_range": plan.input_range, "register_bits": plan.register_bits, **plan.integers()}.items():
+    for name, value in {"input_range": plan.input_range, "register_bits": plan.register_bits, **plan.numbers()}.items():
         values = value if isinstance(value, tuple) else (value,)
         if isinstance(values[0], str):
             continue

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import registry, verbs
 from ..catalogue.blocks import operands_of
 from ..errors import UsageError
-from ..ops.base import Plan
+from ..ops.base import Plan, intermediate
 from ..terminal import Progress, silent
 from . import form
 from .launch import Block, Launch, Tensor, constants
@@ -73,7 +73,7 @@ def launch(
         if wanted == ["out"]:
             return found | {"out": verbs.run(plan, *operands).astype(dtypes["out"])}
         traced = verbs.trace(plan, *operands)
-        return found | {name if name == "out" else f"steps.{name}": getattr(traced, name).astype(dtypes[name]) for name in wanted}
+        return found | {name if name == "out" else f"steps.{name}": intermediate(traced, name).astype(dtypes[name]) for name in wanted}
 
     same = constants(plan) | {
         f"operands.{o.name}": fixed[o.name].astype(form.operand_dtype(plan, o)) for o in d.operands if o.name in fixed

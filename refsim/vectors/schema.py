@@ -43,11 +43,14 @@ def conforms(name: str, record: Any) -> None:
         return
     if _larger(record, MAX_SLOW):  # the library would take minutes, and a gigabyte for what it finds
         raise Malformed("not as the schema asks, and too long to say where")
-    if validator(name).is_valid(record):
-        return
     from jsonschema.exceptions import best_match
 
-    error = best_match(validator(name).iter_errors(record))
+    try:
+        error = best_match(validator(name).iter_errors(record))
+    except RecursionError:
+        raise Malformed("nested too deeply") from None
+    if error is None:
+        return
     raise Malformed(f"not as the schema asks, at {error.json_path:.80}: {error.message:.160}")
 
 
@@ -88,15 +91,24 @@ def _scalar(x: Any) -> bool:
     return type(x) is bool or _integer(x) or _is("name", x) or _is("float", x)
 
 
-def _named(x: Any, most: int) -> bool:
-    return type(x) is dict and len(x) <= most and all(_is("name", k) for k in x)
+def _named(x: Any, most: int, what: str = "name") -> bool:
+    return type(x) is dict and len(x) <= most and all(_is(what, k) for k in x)
+
+
+def _field(x: Any) -> bool:
+    return _scalar(x) or (_list(x, 1, 65536) and all(map(_scalar, x)))
 
 
 def _fields(x: Any) -> bool:
-    return _named(x, 40) and all(_scalar(v) or (_list(v, 1, 65536) and all(map(_scalar, v))) for v in x.values())
+    return _named(x, 40) and all(map(_field, x.values()))
 
 
-def _plan(x: Any) -> bool:
+def _integers(x: Any, depth: int) -> bool:
+    return _named(x, 40) and all(_field(v) or (depth > 0 and _plan(v, depth - 1)) for v in x.values())
+
+
+def _plan(x: Any, depth: int = 4) -> bool:
+    """Whether `x` is a plan, with plans within plans as deep as that."""
     return (
         _object(x, {"op", "dialect", "parameters", "constants", "register_bits", "input_range", "integers"})
         and _is("name", x["op"])
@@ -107,7 +119,7 @@ def _plan(x: Any) -> bool:
         and _list(x["input_range"], 2, 2)
         and all(map(_integer, x["input_range"]))
         and _fields(x["parameters"])
-        and _fields(x["integers"])
+        and _integers(x["integers"], depth)
     )
 
 
@@ -149,7 +161,7 @@ def plainly_a_case(x: Any) -> bool:
         and _named(x["operands"], 8)
         and len(x["operands"]) > 0
         and all(v is None or _tensor(v) for v in x["operands"].values())
-        and _named(x["steps"], 40)
+        and _named(x["steps"], 40, "step")
         and all(map(_tensor, x["steps"].values()))
         and _tensor(x["out"])
     )

@@ -13,7 +13,7 @@ from .. import domain, plans, registry, verbs
 from ..catalogue.bins import Histogram
 from ..errors import ContentError, RefsimError
 from ..ops import axes
-from ..ops.base import DEFINITIONS, Plan
+from ..ops.base import DEFINITIONS, Plan, intermediate
 from ..terminal import Progress, silent
 from . import form, schema
 from .case import Case, decode
@@ -146,7 +146,7 @@ def _recompute(case: Case) -> int:
         except RefsimError as error:
             raise Malformed(str(error)) from None
         for name, written in case.steps.items():
-            found = np.asarray(getattr(steps, name))
+            found = np.asarray(intermediate(steps, name))
             if found.shape != written.shape:
                 raise Malformed(f"{name} has shape {written.shape}, recomputed ({carrier}) {found.shape}")
             found = found.astype(written.dtype if written.dtype.kind == "f" else np.int64)
