@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("verbs",),
     ("catalogue",),
     ("vectors",),
-    ("conformance", "export", "analysis", "drawing"),
+    ("conformance", "export", "analysis", "drawing", "describe"),
     ("explain",),
     ("cli",),
     ("__main__",),

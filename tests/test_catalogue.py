@@ -24,6 +24,7 @@ from refsim.ops.exp import ExpFacts
 from refsim.ops.parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, RealScale, Scales, Whole
 from refsim.vectors import make
 from refsim.vectors.case import case_of
+from refsim.vectors.generator import vectors_of
 
 KEYS = [d.key for d in registry.definitions()]
 ROOT = Path(__file__).parents[1]
@@ -167,6 +168,15 @@ def test_a_stranger_has_mutants_and_the_suite_notices_them(stranger: Definition,
     survivors = [m.id for m in found if not score.fate(m, "default").killed]
     assert survivors == []
     trial.cases.cache_clear()
+
+
+def test_a_stranger_is_checked_by_golden_vectors_made_for_it(stranger: Definition) -> None:
+    """Also by `check`, whose golden test would else have nothing to compare."""
+    made = [case.id for case in vectors_of(stranger, vectors.load())]
+    assert len(made) > 20
+    assert len(set(made)) == len(made)
+    known = DEFINITIONS["i_sqrt", "ibert"]
+    assert [c.id for c in vectors_of(known, vectors.load())] == [c.id for c in vectors.load().cases(*known.key)]
 
 
 def test_a_stranger_has_the_checks_of_every_op(stranger: Definition) -> None:

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 import refsim
 from refsim import cli
 from refsim.carriers.recorded import Graph
-from refsim.conformance.subject import call
 from refsim.drawing import svg
 from refsim.errors import ContentError, PlanError, UsageError
 from refsim.ops.base import Plan
 from refsim.ops.rescalings import RESCALINGS
+from refsim.plans import call
 from refsim.vectors import corpus
 
 DEFINITIONS = list(refsim.definitions())

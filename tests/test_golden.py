@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import io
@@ -647,9 +648,9 @@ def test_quick_look_accepts_nothing_that_the_schema_does_not(data):
         if action == "drop":
             del inner[path[-1]]
         elif action == "add" and isinstance(inner, dict):
-            inner[data.draw(st.sampled_from(["x", "", "data", "file", "a b"]))] = data.draw(st.sampled_from(JUNK))
+            inner[data.draw(st.sampled_from(["x", "", "data", "file", "a b"]))] = copy.deepcopy(data.draw(st.sampled_from(JUNK)))
         else:
-            inner[path[-1]] = data.draw(st.sampled_from(JUNK))
+            inner[path[-1]] = copy.deepcopy(data.draw(st.sampled_from(JUNK)))
     quick = {"case": schema.plainly_a_case, "manifest": schema.plainly_a_manifest}[name]
     if quick(record):
         assert schema.validator(name).is_valid(record)

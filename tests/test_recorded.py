@@ -127,6 +127,18 @@ def test_nodes_stand_behind_what_they_use_and_all_are_needed() -> None:
     assert operations & set(PRIMITIVES)
 
 
+def test_which_intermediates_are_one_value_a_row() -> None:
+    """Of every golden case: those whose last axis is 1 where the result's is not."""
+    for d in DEFINITIONS:
+        shown: dict[str, set[bool]] = {}
+        for case in cases(d):
+            if case.out.ndim and case.out.shape[-1] > 1:
+                for name, value in case.steps.items():
+                    shown.setdefault(name, set()).add(value.shape != case.out.shape)
+        assert {name for name, apart in shown.items() if apart == {True}} == refsim.graph(next(cases(d)).plan).of_rows
+        assert all(len(apart) == 1 for apart in shown.values())
+
+
 def test_constants_are_named_by_the_fields_of_the_plan() -> None:
     plan = refsim.plan("i_gelu", scale=2**-12, input_bits=17)
     graph = refsim.graph(plan)

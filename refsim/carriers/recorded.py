@@ -131,6 +131,16 @@ class Graph:
         """The nodes that combine the elements of a row."""
         return tuple(n for n in self.nodes if n.reduces)
 
+    @property
+    def of_rows(self) -> frozenset[str]:
+        """The named intermediates that have one value for each row: what comes of `row_max` and `row_sum` alone."""
+        rows: set[int] = set()
+        for node in self.nodes:
+            used = [o for o in node.operands if isinstance(o, int)]
+            if node.operation in ("row_max", "row_sum") or (used and all(o in rows for o in used)):
+                rows.add(node.index)
+        return frozenset(name for name, index in self.outputs if index in rows)
+
     def values(self, *inputs: Any) -> list[Any]:
         """The value of every node on the carrier of `inputs`, one for each input node in order."""
         given, found = iter(inputs), []

@@ -17,6 +17,7 @@ from ..errors import RefsimError
 from ..ops.base import Plan
 from ..plans import plan as make_plan
 from ..vectors import Case, Corpus, load
+from ..vectors.generator import vectors_of
 from ..verbs import run
 from .answers import Broken
 from .comparison import Comparison
@@ -45,7 +46,7 @@ class Subject(Comparison):
         d, count, given = self.definition, Histogram(self.definition), self.suite.worker.vectors
         if given is None:
             self._deviations()
-        for case in (corpus() if given is None else given).cases(d.name, d.dialect):
+        for case in vectors_of(d, corpus()) if given is None else given.cases(d.name, d.dialect):
             if not self.covered(case.plan):
                 self.record.outside += 1
                 continue

@@ -17,7 +17,7 @@ from ..content import content, module
 from ..ops.base import Plan
 from ..registry import definition
 from ..vectors import Case
-from ..vectors.generator import drawn
+from ..vectors.generator import vectors_of
 from ..verbs import run
 from .answers import Answer
 from .comparison import Suite
@@ -95,8 +95,8 @@ class Tried(Subject):
 
 @lru_cache(maxsize=4)
 def cases(op: str, dialect: str) -> tuple[Any, ...]:
-    """The golden vectors of an op; made now where the corpus has none, as of an op that somebody else defined."""
-    return tuple(corpus().cases(op, dialect)) or tuple(drawn(definition(op, dialect)))
+    """The golden vectors of an op."""
+    return tuple(vectors_of(definition(op, dialect), corpus()))
 
 
 @cache

@@ -15,7 +15,9 @@ from onnx import helper
 
 from .. import __version__, ops
 from ..certificates import certificate
+from ..certificates import graph as recorded
 from ..ops import rescalings
+from ..ops.axes import inner, length, parse
 from ..ops.base import Definition, Operand, Plan
 from ..ops.rescalings import RESCALINGS, Arithmetic
 from ..registry import of
@@ -370,33 +372,22 @@ def has_graph(d: Definition) -> bool:
     return d.run in BUILDERS
 
 
-_OF_A_ROW = ("mean", "sum_squares", "V", "sigma", "f", "total")
-_CARRIED = ("linear", "matmul", "embedding")  # their operands are cast where they are used
-
-
 def inner_axes(plan: Plan, operand: Operand) -> list[str]:
     """The axes that an operand keeps; where nothing goes by channels, a channel axis is one of the leading ones."""
-    named = [axis for axis in operand.shape.split() if axis != "..."]
-    return [] if named == ["C"] and plan.channels is None else named
+    return list(inner(plan, operand.shape))
 
 
-def axes(plan: Plan, operand: Operand) -> list[str | int]:
-    """An operand's axes in the graph: the leading ones as one, a number where the plan fixes it."""
-    named = inner_axes(plan, operand)
-    lead: list[str | int] = [("elements", "rows", "batch")[len(named)]] if operand.shape.startswith("...") else []
-    sizes: dict[str, Any] = {"C": plan.channels, "L": None}
-    return [*lead, *(sizes.get(axis, getattr(plan, axis, None)) or axis for axis in named)]
+def axes(plan: Plan, text: str) -> list[str | int]:
+    """The axes that `text` describes, in the graph: the leading ones as one, a number where the plan fixes it."""
+    d = of(plan)
+    lead: list[str | int] = [("elements", "rows", "batch")[len(inner(plan, d.operands[0].shape))]] if parse(text).batched else []
+    return [*lead, *(length(d, plan, axis) or axis for axis in inner(plan, text))]
 
 
-def _result_axes(plan: Any, name: str) -> list[str | int]:
-    first, *others = (axes(plan, o) for o in of(plan).operands)
-    if plan.op == "linear":
-        return [first[0], plan.out_features]
-    if plan.op == "matmul":
-        return [*first[:-1], others[0][-1]]
-    if plan.op == "embedding":
-        return [*first, plan.embedding_dim]
-    return [first[0], 1] if name in _OF_A_ROW and of(plan).layout == "row" else first
+def _step_axes(plan: Plan, rows: frozenset[str], name: str) -> list[str | int]:
+    """The axes of an intermediate: those of the result, with 1 for a row where it is one value a row."""
+    own = axes(plan, of(plan).out)
+    return [*own[:-1], 1] if name in rows else own
 
 
 def model(plan: Plan, without: tuple[str, ...] = (), intermediates: bool = False) -> Any:
@@ -411,14 +402,14 @@ def model(plan: Plan, without: tuple[str, ...] = (), intermediates: bool = False
     """
     d, graph = of(plan), Graph()
     present = [o for o in d.operands if o.name not in without]
-    inputs = [helper.make_tensor_value_info(o.name, _type(operand_dtype(plan, o)), axes(plan, o)) for o in present]
+    inputs = [helper.make_tensor_value_info(o.name, _type(operand_dtype(plan, o)), axes(plan, o.shape)) for o in present]
     tensors = [None if o.name in without else _carried(plan, o, graph) for o in d.operands]
     steps = BUILDERS[d.run](plan, *tensors)
     dtypes = step_dtypes(d, plan)
-    outputs = []
+    rows, outputs = recorded(plan).of_rows, []
     for name, tensor in steps.items() if intermediates else [("out", steps["out"])]:
         graph.node("Cast", tensor, name=name, to=_type(dtypes[name]))
-        outputs.append(helper.make_tensor_value_info(name, _type(dtypes[name]), _result_axes(plan, name)))
+        outputs.append(helper.make_tensor_value_info(name, _type(dtypes[name]), _step_axes(plan, rows, name)))
     made = helper.make_model(
         helper.make_graph(graph.nodes, f"{plan.op}_{plan.dialect}", inputs, outputs, list(graph.constants.values())),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -439,7 +430,7 @@ def _type(dtype: str) -> int:
 
 def _carried(plan: Plan, operand: Operand, graph: Graph) -> Tensor:
     tensor = Tensor(graph, operand.name)
-    wide = operand.kind != "int" or plan.op in _CARRIED or operand_dtype(plan, operand) == "int64"
+    wide = operand.kind != "int" or of(plan).layout in ("product", "gather") or operand_dtype(plan, operand) == "int64"
     return tensor if wide else tensor.integer
 
 

@@ -33,6 +33,11 @@ def drawn(d: Definition) -> Iterator[Case]:
             yield case
 
 
+def vectors_of(d: Definition, corpus: Corpus) -> Iterator[Case]:
+    """The cases of a definition in a corpus; made now where it has none of them, as of an op that somebody else defined."""
+    return corpus.cases(*d.key) if d.key in corpus.keys else drawn(d)
+
+
 def generate(out: Path | str, progress: Progress = silent) -> Corpus:
     """Write the whole corpus to the folder `out`: beside it first, then into its place as a whole.
 
