@@ -5,7 +5,8 @@ The first rows are directed at what goes wrong, as those of `draw` are; behind t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,28 +41,41 @@ def operands_of(plan: Any, name: str, columns: int) -> tuple[dict[str, Rows], di
         masks = {o.name: _masks(f"{name}/{o.name}", plan.length) for o in others}
         return {first.name: _rows(plan, name), **masks}, {}
     if d.layout == "gather":
-        ids = within(width_patterns(lo, hi), lo, hi)
-        tables = {o.name: _table(plan, f"{name}/{o.name}", o) for o in others}
-        return {first.name: _after(ids, lambda start, n: _uniform(f"{name}/{first.name}/{start}", n, lo, hi))}, tables
+        selecting = [axes.parse(o.shape).batched for o in d.operands]
+        ids = {o.name: _ids(plan, f"{name}/{o.name}", o) for o, has in zip(d.operands, selecting, strict=True) if has}
+        return ids, {o.name: _table(plan, f"{name}/{o.name}", o) for o, has in zip(d.operands, selecting, strict=True) if not has}
     inner = axes.parse(first.shape).names[-1]  # the axis that is summed over
-    matrices = {o.name: _factor(plan, f"{name}/{o.name}", o, inner, columns) for o in others}
-    return {first.name: _vectors(f"{name}/{first.name}", getattr(plan, inner), lo, hi)}, matrices
+    keys = min(columns, d.rows(plan)[1])  # of an op that has rows within
+    masks = {o.name: _masks(f"{name}/{o.name}", keys) for o in others if o.kind == "bool"}
+    matrices = {o.name: _factor(plan, f"{name}/{o.name}", o, inner, {"L": keys, "": columns}) for o in others if o.kind != "bool"}
+    return {first.name: _vectors(f"{name}/{first.name}", getattr(plan, inner), lo, hi), **masks}, matrices
+
+
+def _ids(plan: Any, name: str, operand: Operand) -> Rows:
+    lo, hi = operand.range(plan)
+    return _after(within(width_patterns(lo, hi), lo, hi), lambda start, n: _uniform(f"{name}/{start}", n, lo, hi))
 
 
 def _table(plan: Any, name: str, operand: Operand) -> NDArray[np.int64]:
-    rows, width = (getattr(plan, axis) for axis in axes.parse(operand.shape).names)
+    rows, width = (axes.length(of(plan), plan, axis) or 1 for axis in axes.parse(operand.shape).names)
     return _uniform(name, rows * width, *operand.range(plan)).reshape(rows, width)
 
 
-def _factor(plan: Any, name: str, operand: Operand, inner: str, columns: int) -> NDArray[np.int64]:
-    """Another operand of a product: its vectors along the inner axis, or what is added, an element a column."""
+def _factor(plan: Any, name: str, operand: Operand, inner: str, opened: Mapping[str, int]) -> NDArray[np.int64]:
+    """Another operand of a product: its vectors along the inner axis, or what is added, an element a column.
+
+    `opened` has the lengths of axes that no plan says, "" for any other.
+    """
     lo, hi = operand.range(plan)
     names = axes.parse(operand.shape).names
+    sizes = [axes.length(of(plan), plan, axis) or opened.get(axis, opened[""]) for axis in names]
+    if inner not in names and len(names) > 1:
+        return _uniform(name, math.prod(sizes), lo, hi).reshape(sizes)
     if inner not in names:
-        (count,) = (getattr(plan, axis) for axis in names)
+        (count,) = sizes
         ends = within([0, 1, -1, hi, lo], lo, hi)
         return np.concatenate([ends, magnitudes(name, count, lo, hi)])[:count]
-    count = next(getattr(plan, axis, columns) for axis in names if axis != inner)
+    count = next(size for axis, size in zip(names, sizes, strict=True) if axis != inner)
     matrix = _vectors(name, getattr(plan, inner), lo, hi)(0, count)
     return matrix if names[-1] == inner else np.ascontiguousarray(matrix.T)
 

@@ -384,7 +384,8 @@ def _product(source: Source, plan: Any, seed: str) -> list[Any]:
         shape, name = launch.shape(plan, operand.shape), f"{seed}/{operand.name}"
         if operand.kind == "bool":
             mask = _mask(source.integer(0, 4), name, math.prod(shape[:-1]), shape[-1])
-            operands.append(mask if mask is None or mask.ndim == 1 else mask.reshape(shape))
+            ones = (1,) * (len(axes.inner(plan, operand.shape)) - 1)  # a mask for all rows has one
+            operands.append(mask if mask is None else mask.reshape((*ones, -1) if mask.ndim == 1 else shape))
         elif not operand.optional:
             operands.append(_matrix(source, name, shape, *operand.range(plan)))
         elif source.integer(0, 3):
