@@ -1,6 +1,9 @@
 """The operations of I-BERT, one file each; importing this package defines them all."""
 
 from . import dequantize, embedding, erf, exp, gelu, layernorm, linear, matmul, poly, quantize, requantize, residual_add, softmax, sqrt
+from .base import DEFINITIONS, OURS
+
+OURS.update(DEFINITIONS)
 
 __all__ = [
     "dequantize",
