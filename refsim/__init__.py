@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
     from .certificates import graph as graph
-    from .conformance.targets import target as target
+    from .conformance.loading import target as target
     from .errors import ContentError as ContentError
     from .errors import DefinitionError as DefinitionError
     from .errors import DomainError as DomainError
@@ -47,10 +47,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "target": "conformance.targets",
-    **dict.fromkeys(
-        ("ContentError", "DefinitionError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"
-    ),
+    "target": "conformance.loading",
+    **dict.fromkeys(("ContentError", "DefinitionError", "DomainError", "PlanError"), "errors"),
+    **dict.fromkeys(("RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
     **dict.fromkeys(("Facts", "Lemma", "Operand", "Plan", "define", "known", "questions"), "extend"),
     **dict.fromkeys(("Certificate", "certificate", "graph"), "certificates"),
     "Graph": "carriers.recorded",

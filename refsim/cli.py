@@ -1,14 +1,12 @@
-"""The command line: ``refsim ops | explain | check | gen | ver | header | golden | report | path``."""
+"""The command line; ``refsim --help`` lists its commands."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,6 +16,10 @@ from typer.core import TyperGroup
 
 from . import __version__
 from .errors import DefinitionError, PlanError, RefsimError, UsageError
+from .terminal import plan_parameters, progress
+
+if TYPE_CHECKING:
+    from .conformance.kinds import Effort
 
 
 class _Commands(TyperGroup):
@@ -78,17 +80,6 @@ def _root(
     pass
 
 
-@contextmanager
-def progress(title: str) -> Iterator[Any]:
-    """A progress bar on standard error: call what it yields with (done, total, what)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_ERRORS, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(escape(title), total=None)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=escape(f"{title}: {what}"))
-
-
 # -------------------------------------------------------------------------------------------------------------- ops, explain
 
 
@@ -126,42 +117,6 @@ def ops(
         for name, mark in base.marks(d.steps).items():
             _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
         _CONSOLE.print()
-
-
-def _parsed(name: str, text: str) -> Any:
-    """A parameter's value as given on the command line: int, float (also hexadecimal, or 2**-12), list by commas, word."""
-    if "," in text:
-        return tuple(_parsed(name, part) for part in text.split(",") if part)
-    if text in ("True", "False"):
-        return text == "True"
-    if "**" in text:
-        base, _, exponent = text.partition("**")
-        try:
-            return float(base) ** int(exponent)
-        except (ValueError, OverflowError):
-            return text
-    for kind in (int, float, float.fromhex):
-        try:
-            return kind(text)
-        except (ValueError, OverflowError):
-            continue
-    return text
-
-
-def plan_parameters(arguments: list[str]) -> dict[str, Any]:
-    """``--name value`` and ``--name=value`` pairs as plan parameters."""
-    given: dict[str, Any] = {}
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("--"):
-            raise UsageError(f"unexpected argument {word!r}; parameters are given as --name value")
-        name, equals, value = word[2:].partition("=")
-        value = value if equals else next(words, "")
-        if value == "":
-            raise UsageError(f"--{name} lacks its value")
-        name = name.replace("-", "_")
-        given[name] = _parsed(name, value)
-    return given
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -285,7 +240,7 @@ def check(
     """
     from . import registry
     from .conformance import runner, verdict
-    from .conformance.subject import EFFORTS
+    from .conformance.kinds import EFFORTS
     from .conformance.targets import parse
 
     if listing:
@@ -305,7 +260,7 @@ def check(
                 target,
                 ops=op or [],
                 only=dialect or [],
-                effort=effort,
+                effort=cast("Effort", effort),
                 seed=seed,
                 timeout=timeout,
                 jobs=jobs,
@@ -354,7 +309,8 @@ def _numbered(path: Path, index: int) -> Path:
 
 
 def _list() -> None:
-    from .conformance.client import Unloadable, Worker
+    from .conformance.answers import Unloadable
+    from .conformance.client import Worker
     from .conformance.targets import parse, shipped
 
     table = Table(header_style="bold")

@@ -1,8 +1,11 @@
-"""Where the parts of the project that are not code of the package stand: golden/, properties/, reports/, implementations/."""
+"""The parts that are not code of the package, golden/, properties/, reports/, implementations/: where they stand, and their scripts."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from .errors import ContentError
 
@@ -28,3 +31,27 @@ def content(name: str) -> Path:
         if place.is_dir():
             return place
     raise ContentError(f"{name}/ is neither inside the package nor beside it: {package}")
+
+
+def module(path: Path, name: str, importable: bool = False) -> ModuleType:
+    """The module in a Python file, under the name `name`.
+
+    Parameters
+    ----------
+    importable : bool
+        Whether the modules beside it, and it itself by its name, can be imported from now on, as for a script.
+
+    Raises
+    ------
+    ContentError
+        No Python file. What its code raises comes through.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ContentError(f"{path} is no Python module")
+    made = importlib.util.module_from_spec(spec)
+    if importable:
+        sys.path.insert(0, str(path.parent))
+        sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made

@@ -288,10 +288,10 @@ def _place(rows: Sequence[Sequence[_Spot]]) -> float:
                 wants.append(sum(x * w for x, w in pulls) / weights[-1] - offset)
             for spot, x, offset in zip(row, _ascending(wants, weights), offsets, strict=True):
                 spot.x = x + offset
-    left = min(spot.x - spot.width / 2 for row in rows for spot in row)
+    edge = min(spot.x - spot.width / 2 for row in rows for spot in row)
     for row in rows:
         for spot in row:
-            spot.x = round(spot.x - left)
+            spot.x = round(spot.x - edge)
     return max(spot.x + spot.width / 2 for row in rows for spot in row)
 
 

@@ -15,7 +15,9 @@ from .catalogue.example import example
 from .certificates import certificate
 from .drawing import declared, needed, svg
 from .errors import ContentError, UsageError
+from .files import write_below
 from .ops.base import Plan
+from .plans import call
 from .registry import of, parameters
 from .verbs import trace
 
@@ -68,8 +70,6 @@ def show_plan(plan: Plan, console: Console) -> None:
 
 def show_graph(recorded: Graph, console: Console) -> None:
     """Print a graph, a line for every node."""
-    from .conformance.subject import call
-
     stated = declared(recorded)
     table = Table(title=call(recorded.plan), title_justify="left", header_style="bold")
     for name in ("number", "name", "formula", "proven interval", "needs / declared", "reduction", "lemma"):
@@ -107,10 +107,7 @@ def draw_graph(recorded: Graph, path: Path) -> None:
     ContentError
         `path` can't be written.
     """
-    from .conformance.runner import place
-    from .conformance.subject import call
-
     try:
-        place(svg(recorded, call(recorded.plan)).encode(), path)
+        write_below(path, svg(recorded, call(recorded.plan)))
     except OSError as error:
         raise ContentError(f"{path} cannot be written: {error.strerror}") from error

@@ -13,7 +13,7 @@ from .certificates import certificate
 from .errors import PlanError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
-from .registry import definition, parameters
+from .registry import definition, of, parameters
 
 _HEAD = ("constants", "register_bits", "input_bits", "input_range")
 
@@ -105,6 +105,13 @@ def _input_range(d: Definition, given: dict[str, Any]) -> tuple[int, int]:
         raise PlanError("input_range", pair, f"given without {d.input.name}")
     lo, hi = pair
     return lo, hi
+
+
+def call(plan: Plan) -> str:
+    """The plan as the call that makes it, without parameters at their defaults."""
+    legal = parameters(of(plan))
+    given = "".join(f", {name}={value!r}" for name, value in plan.parameters if value != legal[name].default)
+    return f'refsim.plan("{plan.op}", dialect="{plan.dialect}"{given})'
 
 
 def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 
 from refsim.analysis import reference
 from refsim.analysis.error import Measurement, measure, samples, worst
-from refsim.analysis.report import write_figure, write_table
+from refsim.figures import write_figure, write_table
 
 # Okabe and Ito's colours, which people with any common colour blindness tell apart.
 BLUE, SKY, GREEN, ORANGE, RED, PURPLE, GREY = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#777777"

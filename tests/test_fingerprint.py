@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from refsim.catalogue.mutants import mutant
 from refsim.cli import app
-from refsim.conformance.client import Unloadable
+from refsim.conformance.answers import Unloadable
 from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
 from refsim.conformance.fingerprint.named import named as all_asked
 from refsim.conformance.runner import check

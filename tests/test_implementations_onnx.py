@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 import refsim
 from refsim.arithmetic import round_quotient
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
-from refsim.conformance.client import Broken, Worker, as_handed
-from refsim.conformance.targets import parse, target
+from refsim.conformance.answers import Broken, as_handed
+from refsim.conformance.client import Worker
+from refsim.conformance.loading import target
+from refsim.conformance.targets import parse
 from refsim.registry import definition, definitions, of
 from refsim.vectors.form import unscalar
 
@@ -368,7 +370,7 @@ def test_wrong_graph_is_told_apart(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 TRAPPING = """
-from refsim.conformance.targets import target
+from refsim.conformance.loading import target
 from refsim.export import onnx_graphs
 from refsim.ops.exp import i_exp_paper
 

@@ -12,7 +12,8 @@ import pytest
 
 import refsim
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
-from refsim.conformance.targets import covers, target
+from refsim.conformance.loading import target
+from refsim.conformance.targets import covers
 from refsim.registry import definition
 
 PLANS, LANES = 25, 1500

@@ -29,14 +29,15 @@ def elements(failure: dict[str, Any]) -> int:
 
 def test_memory_order_is_noticed(tmp_path: Path) -> None:
     """By the law of layouts, with a reproduction that lays the operand out so."""
-    from refsim.conformance.subject import reproduction
+    from refsim.conformance.record import Failure
+    from refsim.conformance.words import reproduction
 
     found = failures(tmp_path, f"{KERNELS}:order")
     (failure,) = [f for f in found if f["where"] == "law" and "however x lies in memory" in f["law"]]
     assert failure["layout"] == "fortran"
     assert elements(failure) <= 6
     scope: dict[str, Any] = {}
-    lines = reproduction(failure, f"{KERNELS}:order").splitlines()
+    lines = reproduction(Failure.from_json(failure), f"{KERNELS}:order").splitlines()
     assert any("asfortranarray" in line for line in lines)
     exec("\n".join([*lines[:-2], f"ours = {lines[-2]}", f"theirs = {lines[-1]}"]), scope)
     assert (scope["ours"], scope["theirs"]) == (failure["expected"], failure["got"])

@@ -20,8 +20,8 @@ from refsim import registry
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
-from refsim.conformance import runner, score
-from refsim.conformance.client import as_handed
+from refsim.conformance import kill_matrix, runner, score, trial
+from refsim.conformance.answers import as_handed
 from refsim.conformance.diagnose import TOLD, candidates, diagnose
 from refsim.conformance.subject import corpus
 from refsim.errors import PlanError, UsageError
@@ -79,7 +79,7 @@ def test_by_id() -> None:
 @pytest.mark.parametrize("key", KEYS, ids="/".join)
 def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
     """Its formulas, written a second time, give every intermediate of every golden vector."""
-    for case in score.cases(*key):
+    for case in trial.cases(*key):
         with np.errstate(all="ignore"):
             steps = book_of(registry.definition(*key)).run(case.plan, *case.operands)
         assert list(steps) == list(case.steps)
@@ -93,7 +93,7 @@ def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, 
     for m in book_of(registry.definition(*key)).mutants:
         m.forget()
         wrong = False
-        for case in score.cases(*key):
+        for case in trial.cases(*key):
             steps = m.trace(case.plan, *as_handed(case.plan, case.operands))
             assert list(steps) == list(case.steps), m.id
             first = list(case.steps).index(m.step)
@@ -107,7 +107,7 @@ def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, 
 
 def some_launch(key: tuple[str, str]) -> tuple[Any, list[Any]]:
     """A golden vector of more than one dimension or lane, without zeros only."""
-    found = next(c for c in score.cases(*key) if c.operands[0].size > 4 and c.operands[0].shape[-1:] > (2,) and c.out.any())
+    found = next(c for c in trial.cases(*key) if c.operands[0].size > 4 and c.operands[0].shape[-1:] > (2,) and c.out.any())
     return found.plan, as_handed(found.plan, found.operands)
 
 
@@ -274,13 +274,13 @@ def test_the_score_is_what_check_says(id: str) -> None:
     m = mutant(id)
     verdict = runner.check(f"mutant:{id}", effort="quick", jobs=1)
     (found,) = verdict.ops
-    noticed = {r["check"]: bool(r["failures"]) for r in found.records if r["check"] != "exhaustive"}
+    noticed = {r.check: bool(r.failures) for r in found.records if r.check != "exhaustive"}
     assert verdict.exit_code == 1
     assert noticed == score.fate(m, "quick").checks
 
 
 def test_files(tmp_path: Path, vectors: score.Score) -> None:
-    paths = score.write(vectors, tmp_path / "new")
+    paths = kill_matrix.write(vectors, tmp_path / "new")
     assert sorted(p.name for p in paths) == [f"kill_matrix.{e}" for e in ("csv", "json", "png", "svg")]
     rows = list(csv.DictReader((tmp_path / "new" / "kill_matrix.csv").open()))
     assert [r["id"] for r in rows] == [m.id for m in mutants()]

@@ -24,9 +24,12 @@ from refsim import registry
 from refsim.catalogue import bins
 from refsim.errors import ContentError, PlanError, UsageError
 from refsim.vectors import corpus, form, load
+from refsim.vectors.case import case_of, plan_record
 from refsim.vectors.cli import app
+from refsim.vectors.formats import FOLDERS, WRITERS
+from refsim.vectors.launch import constants, of_case
 from refsim.vectors.make import BLOCK, launch
-from refsim.vectors.render import FOLDERS, WRITERS, constants, default_out, of_case, render, select, whole
+from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
@@ -110,7 +113,7 @@ def test_bin_holds_every_tensor(tmp_path, op, dialect):
     hash, launches = read_bin((tmp_path / "x.bin").read_bytes())
     assert hash == CORPUS.hash and len(launches) == len(cases)
     for case, (text, found) in zip(cases, launches, strict=True):
-        assert text == {"id": case.id, "tags": list(case.tags), "corpus": CORPUS.hash, "plan": corpus.plan_record(case.plan)}
+        assert text == {"id": case.id, "tags": list(case.tags), "corpus": CORPUS.hash, "plan": plan_record(case.plan)}
         alike(found, expected(case))
 
 
@@ -123,7 +126,7 @@ def test_npz_holds_every_tensor(tmp_path, op, dialect):
         assert about["corpus"] == CORPUS.hash and len(about["launches"]) == len(cases)
         names = set(archive.files) - {"about"}
         for case, entry in zip(cases, about["launches"], strict=True):
-            assert entry["launch"]["id"] == case.id and entry["launch"]["plan"] == corpus.plan_record(case.plan)
+            assert entry["launch"]["id"] == case.id and entry["launch"]["plan"] == plan_record(case.plan)
             wanted = {name: x for name, x in expected(case).items() if x is not None}
             found = {name: archive[entry["prefix"] + name] for name in wanted}
             alike(found, wanted)
@@ -262,7 +265,7 @@ def test_c_compiles_without_a_warning_and_arrives_whole(tmp_path, op, dialect):
 
 
 def corpus_text(case):
-    return json.dumps(corpus.plan_record(case.plan), separators=(",", ":"))
+    return json.dumps(plan_record(case.plan), separators=(",", ":"))
 
 
 def test_document_c_target(tmp_path):
@@ -287,7 +290,7 @@ def test_extreme_words_survive_in_c(tmp_path):
     case = next(c for c in CORPUS.cases("dequantize", "paper") if c.out.size > 3)
     case.steps["out"].reshape(-1)[:3] = [-0.0, 5e-324, math.inf]
     plan = refsim.plan("i_sqrt", input_bits=62)
-    root = corpus.case_of("i_sqrt/ibert/x/y", ("points",), plan, [np.array([5])])
+    root = case_of("i_sqrt/ibert/x/y", ("points",), plan, [np.array([5])])
     root.steps["out"] = np.array([-(1 << 63)])
     for name, one in (("a", case), ("b", root)):
         render(CORPUS, [one], "c", tmp_path / name)
@@ -496,7 +499,7 @@ def test_every_op_can_be_made_in_every_format(tmp_path, op, dialect):
         with whole(tmp_path / format, format in FOLDERS) as place:
             write([launch(plan, 150)], place, "x", None)
     hash, [(text, found)] = read_bin((tmp_path / "bin").read_bytes())
-    assert hash == "0" * 64 and (text["seed"], text["rows"]) == (0, 150) and text["plan"] == corpus.plan_record(plan)
+    assert hash == "0" * 64 and (text["seed"], text["rows"]) == (0, 150) and text["plan"] == plan_record(plan)
     alike(found, wanted)
     with np.load(tmp_path / "npz") as archive:
         alike({name: archive[name] for name in wanted}, wanted)
@@ -578,7 +581,8 @@ import re, sys
 from pathlib import Path
 import refsim
 from refsim.vectors.make import launch
-from refsim.vectors.render import WRITERS, whole
+from refsim.vectors.formats import WRITERS
+from refsim.vectors.render import whole
 format, count, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 plan = refsim.plan("i_gelu", dialect="ibert", scale=2**-12, input_bits=17)
 with whole(out) as place:

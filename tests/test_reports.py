@@ -16,6 +16,7 @@ import matplotlib.image
 import pytest
 
 import refsim
+from refsim import figures
 from refsim.analysis import report
 from refsim.content import content
 
@@ -172,7 +173,7 @@ def test_largest_error_of_a_curve_is_that_of_its_plan():
 
 def test_missing_library_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(report.MissingExtraError, match=r"matplotlib .*'reports'.*pip install '\.\[reports\]'") as caught:
+    with pytest.raises(figures.MissingExtraError, match=r"matplotlib .*'reports'.*pip install '\.\[reports\]'") as caught:
         report.write(tmp_path / "out")
     assert isinstance(caught.value, refsim.RefsimError)
     assert not (tmp_path / "out").exists()
@@ -208,7 +209,7 @@ def test_a_file_in_the_way_is_a_typed_error(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
-    path = report.write_table(tmp_path / "t.csv", ("a", "b"), [(1, 0.1)])
+    path = figures.write_table(tmp_path / "t.csv", ("a", "b"), [(1, 0.1)])
     assert path.read_bytes() == b"a,b\n1,0.1\n"
 
     def rows():
@@ -216,7 +217,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        report.write_table(path, ("a", "b"), rows())
+        figures.write_table(path, ("a", "b"), rows())
 
     class Figure:
         def savefig(self, path, **options):
@@ -227,7 +228,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
     (tmp_path / "f.svg").write_text("old", encoding="utf-8")
     with pytest.raises(KeyboardInterrupt):
-        list(report.write_figure(tmp_path / "f.png", Figure()))
+        list(figures.write_figure(tmp_path / "f.png", Figure()))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.png", "f.svg", "t.csv"]
     assert (tmp_path / "f.svg").read_text(encoding="utf-8") == "old"
     assert path.read_bytes() == b"a,b\n1,0.1\n"

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from refsim.conformance import facts
 from refsim.conformance.page import page
+from refsim.conformance.record import Deviation, Failure, Occurrence, Record
 from refsim.conformance.statement import schema, self_hash, statement, verify
 from refsim.conformance.targets import parse
 from refsim.conformance.verdict import OpVerdict, Result
@@ -259,10 +260,9 @@ def test_page_stands_alone_and_holds_everything(made: Path) -> None:
 
 
 def result(**changes: Any) -> Result:
-    record = {"check": "golden", "vectors": 62, "outside": 0, "launches": 62, "lanes": 999, "differing": 0, "finished": True}
-    record |= {"failures": [], "broken": [], "deviations": {}, "declared": {}, "bins": {"a-bin": 5, "b-bin": 0}, "note": ""}
-    record |= changes.pop("record", {})
-    o = OpVerdict("i_gelu", "ibert", [record])
+    golden = Record("i_gelu", "ibert", "golden", 62, launches=62, lanes=999, finished=True, bins={"a-bin": 5, "b-bin": 0})
+    searched = Record("i_gelu", "ibert", "differential", finished=True)
+    o = OpVerdict("i_gelu", "ibert", [replace(golden, **changes.pop("record", {})), searched])
     made = Result("<b>evil</b>.py", "default", 0, [o], corpus=load().hash, spoken={"i_gelu": ("ibert",)}, date="2026-01-01T00:00:00+00:00")
     return replace(made, **changes)
 
@@ -273,7 +273,7 @@ def test_page_escapes_what_targets_say_and_shows_the_counterexample() -> None:
         "operands": [{"dtype": "int8", "shape": [1], "data": [-7]}], "index": [0], "input": "q = -7", "got": 12345, "expected": 54321,
         "step": {"name": "q_erf", "got": 1, "expected": 2}, "diagnosis": "truncates <script>alert(1)</script>", "share": "1 of 2",
     }  # fmt: skip
-    text = page(result(record={"failures": [failure], "differing": 1}))
+    text = page(result(record={"failures": [Failure.from_json(failure)], "differing": 1}))
     words = " ".join(Checked(text).words)
     for due in ("q = -7", "12345", "54321", "q_erf", "truncates <script>", "np.array([-7], dtype='int8')", "b-bin 0"):
         assert due in words, due
@@ -356,8 +356,8 @@ DEVIATIONS = [
 """
 
 
-def deviation(**changes: Any) -> dict[str, Any]:
-    return {"id": "d", "op": "i_gelu", "dialects": ("ibert",), "reason": "r", "reference": "f", **changes}
+def deviation(**changes: Any) -> Deviation:
+    return replace(Deviation("d", "i_gelu", ("ibert",), "r", "f"), **changes)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def deviation(**changes: Any) -> dict[str, Any]:
         ({"effort": "quick"}, 0, ""),
         ({"effort": "quick", "deviations": [deviation(witness={})]}, 1, "deviation d no longer occurs, not even at its witness"),
         ({"record": {"finished": False}}, 4, ""),
-        ({"record": {"deviations": {"d": {"lanes": 1, "example": "q"}}}}, 0, ""),
+        ({"record": {"deviations": {"d": Occurrence(1, "q")}}}, 0, ""),
         ({"deviations": [deviation(dialects=("ibert", "paper"))], "spoken": {"i_gelu": ("ibert", "paper")}}, 0, ""),
         ({"stale": ["d"], "effort": "quick"}, 1, "does not implement: remove it"),
         ({"interrupted": True}, 130, ""),

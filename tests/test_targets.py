@@ -24,10 +24,13 @@ from rich.console import Console
 
 import refsim
 from refsim.conformance import frames, header
-from refsim.conformance.client import KINDS, Broken, Unloadable, as_handed, connect
+from refsim.conformance.answers import Broken, Unloadable, as_handed
+from refsim.conformance.connect import connect
+from refsim.conformance.kinds import HARMS
+from refsim.conformance.loading import target
 from refsim.conformance.pipe import Judgement, judge, lines, report
 from refsim.conformance.runner import check
-from refsim.conformance.targets import parse, target
+from refsim.conformance.targets import parse
 from refsim.conformance.verdict import show
 from refsim.content import content
 from refsim.errors import UsageError
@@ -147,7 +150,7 @@ def test_program_that_misbehaves_has_a_verdict_of_its_own(mock: str, kind: str, 
     broken = one(found, "i_gelu")
     assert broken["verdict"] == "broke"
     assert {entry["kind"] for entry in broken["broken"]} == {kind}
-    assert kind in KINDS
+    assert kind in HARMS
     assert says in broken["broken"][0]["text"]
     assert one(found, "i_sqrt")["verdict"] == "conformant"
     assert one(found, "i_sqrt")["vectors"] > 0
@@ -246,7 +249,7 @@ def test_time_out_ends_the_children_of_a_program_too(tmp_path: Path) -> None:
 def test_killed_harness_leaves_no_target_behind(spec: str) -> None:
     script = (
         "import sys, refsim\n"
-        "from refsim.conformance.client import connect, as_handed\n"
+        "from refsim.conformance.answers import as_handed\nfrom refsim.conformance.connect import connect\n"
         "from refsim.conformance.targets import parse\n"
         f"worker = connect(parse({spec!r}))\n"
         "print(worker._process.pid, flush=True)\n"

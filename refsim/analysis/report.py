@@ -1,42 +1,19 @@
 """Reports: scripts of ``reports/`` that write figures, each with its numbers as a table.
 
 A script is a module with ``FILES``, the names of the files it writes, and ``build(out)``, which yields the path of each as soon as it
-stands. What scripts share is here; it needs no plotting library, so that everything but the drawing works without one.
+stands. What scripts share is `refsim.figures`.
 """
 
 from __future__ import annotations
 
-import csv
-import importlib.util
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..content import content
-from ..errors import ContentError, RefsimError, UsageError
-
-EXTRA = {"matplotlib": "reports"}
-"""Module that a script may need, to the extra of this distribution that brings it."""
-
-
-class MissingExtraError(RefsimError):
-    """A library that only an extra of this distribution installs is not there.
-
-    Attributes
-    ----------
-    library, extra : str
-    """
-
-    def __init__(self, library: str, extra: str) -> None:
-        self.library, self.extra = library, extra
-        super().__init__(library, extra)
-
-    def __str__(self) -> str:
-        return f"{self.library} is not installed; the extra {self.extra!r} brings it: pip install '.[{self.extra}]' in a checkout of refsim"
+from ..content import content, module
+from ..errors import ContentError, UsageError
+from ..figures import EXTRA, MissingExtraError
+from ..terminal import Progress, silent
 
 
 def available() -> tuple[str, ...]:
@@ -44,7 +21,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in content("reports").glob("*.py") if not p.stem.startswith("_")))
 
 
-def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
+def write(out: Path, names: Sequence[str] | None = None, progress: Progress = silent) -> list[Path]:
     """Write reports into `out`, which is made if need be.
 
     Parameters
@@ -52,7 +29,7 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int
     out : Path
     names : sequence of str, optional
         Which reports; all of them by default.
-    progress : callable, optional
+    progress : callable
         Called whenever a file stands, with the number that do, the number that will, and its name.
 
     Returns
@@ -82,8 +59,7 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int
         for script in scripts:
             for path in script.build(out):
                 written.append(path)
-                if progress:
-                    progress(len(written), total, path.name)
+                progress(len(written), total, path.name)
     except OSError as error:
         raise ContentError(f"{out} cannot be written: {error}") from error
     return written
@@ -91,60 +67,10 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Callable[[int
 
 def _load(name: str) -> Any:
     """A script, loaded from its file: reports/ is data of the package, not a package."""
-    path = content("reports") / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"refsim_report_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ContentError(f"{path} is no Python module")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return module(content("reports") / f"{name}.py", f"refsim_report_{name}")
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA:
-            raise MissingExtraError(library, EXTRA[library]) from error
-        raise
-    return module
-
-
-# ------------------------------------------------------------------------------------------------------- for the scripts
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """A CSV file with Unix line ends; floats to nine significant digits."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows([f"{v:.9g}" if isinstance(v, float) else v for v in row] for row in rows)
-    with _replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-    return path
-
-
-def write_figure(path: Path, figure: Any) -> Iterator[Path]:
-    """A matplotlib figure as `path` with the endings .png and .svg, without dates or versions in them.
-
-    The bitmap has a palette of 256 colours: a third of the bytes, and nobody sees the difference in a line drawing.
-    """
-    image: Any = import_module("PIL.Image")  # matplotlib depends on it
-    bitmap = io.BytesIO()
-    figure.savefig(bitmap, format="png", metadata={"Software": None})
-    target = path.with_suffix(".png")
-    with image.open(bitmap) as full, _replacing(target) as temporary:
-        full.convert("RGB").quantize(256, dither=image.Dither.NONE).save(temporary, format="PNG", optimize=True)
-    yield target
-    target = path.with_suffix(".svg")
-    with _replacing(target) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
-    yield target
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary beside `path` that takes its name only once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+            raise MissingExtraError(library) from error
         raise

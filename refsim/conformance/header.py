@@ -55,9 +55,9 @@ class Field:
 def layout(d: Definition) -> tuple[Field, ...]:
     """The members of the structure of `d`'s plans: what every plan has, then its own integers in their order.
 
-    Scales are left out: an integer kernel has no use for them. Dequantisation is the exception.
+    Scales are left out: an integer kernel has no use for them. An op with real results is the exception.
     """
-    return _layout(d.make, d.name == "dequantize")
+    return _layout(d.make, d.real)
 
 
 @cache
@@ -81,7 +81,7 @@ def operand_suffix(operand: Operand) -> str:
 
 def result_suffix(d: Definition) -> str:
     """Which structure the result is written to."""
-    return "f64" if d.name == "dequantize" else "i64"
+    return "f64" if d.real else "i64"
 
 
 def symbol(d: Definition) -> str:

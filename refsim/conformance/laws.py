@@ -16,6 +16,7 @@ import numpy as np
 
 from ..arithmetic import raw_integers
 from ..errors import RefsimError
+from ..ops import axes
 from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
 from ..registry import of
@@ -83,6 +84,8 @@ def equal(got: Any, due: Any, **values: Any) -> None:
 
 # ------------------------------------------------------------------------------------------------ the laws of every op
 
+ROWS = "M"
+"""The axis of a matrix product's first operand that a single product is cut along."""
 CUTS = (0, 1, 31, 33, 63, 65, 127, 129, 255, 257, 511, 513)
 """Sizes of the first of the launches that a batch is cut into: none, one, and beside the sizes that kernels use as a tile."""
 
@@ -114,7 +117,8 @@ def layouts(evaluate: Any, plan: Any, operands: list[Any]) -> None:
     if flat[0].ndim == 1:  # in two rows, or Fortran order is no other
         pairs = len(flat[0]) // 2
         cut = part(plan, flat, slice(2 * pairs))
-        flat = [x if x is None or (i and of(plan).layout == "gather") else x.reshape(2, pairs) for i, x in enumerate(cut)]
+        batched = [axes.parse(o.shape).batched for o in of(plan).operands]
+        flat = [x.reshape(2, pairs) if x is not None and has else x for x, has in zip(cut, batched, strict=True)]
     whole = evaluate(*flat)
     for layout in ("strided", "fortran"):
         laid = evaluate(*flat, layout=layout)
@@ -126,25 +130,30 @@ def layouts(evaluate: Any, plan: Any, operands: list[Any]) -> None:
 
 
 def flattened(plan: Plan, operands: list[Any]) -> list[Any]:
-    """The operands with one leading axis, along which `part` may cut them."""
-    d = of(plan)
-    first = operands[0]
-    if d.layout == "element":
-        shape: tuple[int, ...] = (-1,) if plan.channels is None else (-1, plan.channels)
-        return [x.reshape(shape) for x in operands]
-    if d.layout == "gather":
-        return [first.reshape(-1), *operands[1:]]
-    if d.layout == "row":
-        return [None if x is None else np.broadcast_to(x, first.shape).reshape(-1, first.shape[-1]) for x in operands]
-    if d.name == "linear":
-        return [first.reshape(-1, first.shape[-1]), *operands[1:]]
-    return [x.reshape(-1, *x.shape[-2:]) for x in operands] if first.ndim > 2 else operands
+    """The operands with one leading axis, along which `part` may cut them; operands that have no batch as they are.
+
+    A single matrix product stays as it is: it is cut into the rows of its first operand.
+    """
+    d, first = of(plan), operands[0]
+    own = axes.inner(plan, d.operands[0].shape)
+    if own and own[0] == ROWS and first.ndim == len(own):
+        return operands
+    made = []
+    for operand, x in zip(d.operands, operands, strict=True):
+        if x is not None and operand.kind == "bool":
+            x = np.broadcast_to(x, first.shape)
+        count = len(axes.inner(plan, operand.shape))
+        batched = x is not None and axes.parse(operand.shape).batched
+        made.append(x.reshape(-1, *x.shape[x.ndim - count :]) if batched else x)
+    return made
 
 
 def part(plan: Plan, flat: list[Any], which: slice) -> list[Any]:
     """Some of the batch: operands without a batch axis stay whole."""
-    alone = plan.op in ("linear", "embedding") or (plan.op == "matmul" and flat[0].ndim == 2)  # a single product is cut into rows
-    return [x if x is None or (alone and i) else x[which] for i, x in enumerate(flat)]
+    d = of(plan)
+    single = flat[0].ndim == len(axes.inner(plan, d.operands[0].shape))  # a single product, cut into rows
+    whole = [single or not axes.parse(o.shape).batched for o in d.operands[1:]]
+    return [flat[0][which], *(x if x is None or stays else x[which] for x, stays in zip(flat[1:], whole, strict=True))]
 
 
 # ---------------------------------------------------------------------------------------------- the checks of every op

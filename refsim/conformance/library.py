@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import TargetError
+from ..ops import axes
 from ..ops.base import Definition, Plan
 from ..ops.rescalings import RESCALINGS
 from ..registry import definition, definitions, of
 from . import header
-from .targets import Fault
+from .answers import Fault
 
 GUARD = 4096
 """Bytes before and behind every buffer that must stay as they were."""
@@ -110,7 +111,8 @@ def _implementation(functions: dict[str, Any]) -> Callable[..., Any]:
 def _launch(function: Any, plan: Plan, operands: list[Any], poison: int) -> Any:
     d = of(plan)
     given = _converted(d, operands)
-    arena = _Arena([*given, np.empty(_shape(plan, operands), dtype=np.dtype(header.TENSORS_NUMPY[header.result_suffix(d)]))], poison)
+    result = np.empty(axes.result_shape(d, plan, operands), dtype=header.TENSORS_NUMPY[header.result_suffix(d)])
+    arena = _Arena([*given, result], poison)
     structure, _kept = structure_of(plan)
     status = function(ctypes.byref(structure), *(None if t is None else ctypes.byref(t) for t in arena.tensors))
     harm = arena.harm([*(o.name for o in d.operands), "out"])
@@ -132,15 +134,6 @@ def _converted(d: Definition, operands: list[Any]) -> list[Any]:
             x = np.broadcast_to(x, operands[0].shape)
         made.append(None if x is None else x.astype(header.TENSORS_NUMPY[header.operand_suffix(operand)], order="C"))
     return made
-
-
-def _shape(plan: Any, operands: list[Any]) -> tuple[int, ...]:
-    first: tuple[int, ...] = operands[0].shape
-    if plan.op == "linear":
-        return (*first[:-1], plan.out_features)
-    if plan.op == "matmul":
-        return (*first[:-1], operands[1].shape[-1])
-    return (*first, plan.embedding_dim) if plan.op == "embedding" else first
 
 
 class _Arena:

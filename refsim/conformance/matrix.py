@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ContentError, UsageError
+from ..files import write
 from ..registry import dialects, names
-from .runner import place
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE
 
 BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
@@ -92,5 +92,5 @@ def update(page: Path, table: str) -> bool:
     text = placed(page, table)
     if text == page.read_text(encoding="utf-8"):
         return False
-    place(text.encode(), page)
+    write(page, text)
     return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from .facts import Strength, environment, target_hash
-from .subject import reproduction
+from .kinds import Verdict
+from .record import Failure
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, OpVerdict, Result
+from .words import reproduction
 
 _CLASSES = {CONFORMANT: "good", DIFFERS: "bad", BROKE: "odd", INCOMPLETE: "warn", ABSENT: "none"}
 _OF_CODE = {0: "good", 1: "bad", 3: "odd", 4: "warn", 130: "warn"}
@@ -36,7 +37,7 @@ def _first_line(text: str) -> str:
     return text.split("\n", 1)[0]
 
 
-def _chip(verdict: str) -> str:
+def _chip(verdict: Verdict) -> str:
     return f'<span class="chip {_CLASSES[verdict]}">{escape(verdict)}</span>'
 
 
@@ -102,7 +103,7 @@ def _verdicts(result: Result) -> str:
     ]
     rows = []
     for o in result.ops:
-        remarks = [f"{name} ({entry['lanes']:,} lanes)" for name, entry in o.deviations.items()]
+        remarks = [f"{name} ({entry.lanes:,} lanes)" for name, entry in o.deviations.items()]
         remarks = [f"known: {', '.join(remarks)}"] if remarks else []
         remarks += [text for text in o.not_run(result.effort) if o.claimed]
         counts = [f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")]
@@ -113,15 +114,14 @@ def _verdicts(result: Result) -> str:
 def _counterexamples(result: Result) -> str:
     cards = []
     for o in result.ops:
-        failures = o.all("failures")
-        found = sorted(failures, key=lambda f: f.get("where") != "search")[:3]
+        found = sorted(o.failures, key=lambda f: f.where != "search")[:3]
         for number, failure in enumerate(found):
-            cards.append(_failure(o, failure, result.target, sum(r["differing"] for r in o.records) - len(found) if not number else 0))
-        for entry in o.all("broken")[:2]:
-            cards.append(_card(f"{o.op} ({o.dialect}): {entry['kind']}", f"<pre>{escape(entry['text'])}</pre>"))
+            cards.append(_failure(o, failure, result.target, o.total("differing") - len(found) if not number else 0))
+        for launch in o.broken[:2]:
+            cards.append(_card(f"{o.op} ({o.dialect}): {launch.kind}", f"<pre>{escape(launch.text)}</pre>"))
         for record in o.records:
-            if "harness" in record:
-                cards.append(_card(f"{o.op} ({o.dialect}): the harness failed", f"<pre>{escape(record['harness'])}</pre>"))
+            if record.harness:
+                cards.append(_card(f"{o.op} ({o.dialect}): the harness failed", f"<pre>{escape(record.harness)}</pre>"))
     return _section("Counterexamples", "\n".join(cards))
 
 
@@ -129,34 +129,31 @@ def _card(title: str, body: str) -> str:
     return f'<article class="card"><h3>{escape(title)}</h3>{body}</article>'
 
 
-def _failure(o: OpVerdict, failure: dict[str, Any], target: str, others: int) -> str:
-    lines = []
-    if failure.get("law"):
-        lines.append(f"<p>Law broken: {escape(failure['law'])}</p>")
-    if "input" in failure:
-        got = f'<span class="chip bad">{escape(str(failure["got"]))}</span>'
-        due = f'<span class="chip good">{escape(str(failure["expected"]))}</span>'
-        lines.append(f"<p><code>{escape(failure['input'])}</code> gives {got}, due is {due}</p>")
-    if failure.get("step"):
-        step = failure["step"]
-        lines.append(
-            f"<p>First intermediate that differs: <code>{escape(step['name'])}</code> = {escape(str(step['got']))}, "
-            f"due is {escape(str(step['expected']))}</p>"
-        )
-    if failure.get("diagnosis"):
-        lines.append(f"<p><b>Looks like:</b> {escape(failure['diagnosis'])}</p>")
-    if failure.get("fingerprint"):
-        lines.append(f"<p><b>Fingerprint:</b> {escape(failure['fingerprint'])}</p>")
-    more = f"{others} more launches differ" if others > 0 else ""
-    lines.append(f'<p class="soft">{escape("; ".join(filter(None, [failure.get("share", ""), _found_by(failure), more])))}</p>')
-    if "input" in failure:
+def _failure(o: OpVerdict, failure: Failure, target: str, others: int) -> str:
+    lines, lane = [], failure.lane
+    if failure.law:
+        lines.append(f"<p>Law broken: {escape(failure.law)}</p>")
+    if lane is not None:
+        got, due = f'<span class="chip bad">{escape(str(lane.got))}</span>', f'<span class="chip good">{escape(str(lane.expected))}</span>'
+        lines.append(f"<p><code>{escape(lane.input)}</code> gives {got}, due is {due}</p>")
+        if lane.step is not None:
+            lines.append(
+                f"<p>First intermediate that differs: <code>{escape(lane.step.name)}</code> = {escape(str(lane.step.got))}, "
+                f"due is {escape(str(lane.step.expected))}</p>"
+            )
+    if failure.diagnosis:
+        lines.append(f"<p><b>Looks like:</b> {escape(failure.diagnosis)}</p>")
+    if failure.fingerprint:
+        lines.append(f"<p><b>Fingerprint:</b> {escape(failure.fingerprint)}</p>")
+    remarks = [lane.share if lane is not None else "", _found_by(failure), f"{others} more launches differ" if others > 0 else ""]
+    lines.append(f'<p class="soft">{escape("; ".join(filter(None, remarks)))}</p>')
+    if lane is not None:
         lines.append(f"<pre>{escape(reproduction(failure, target))}</pre>")
     return _card(f"{o.op} ({o.dialect})", "".join(lines))
 
 
-def _found_by(failure: dict[str, Any]) -> str:
-    where = str(failure.get("where", ""))
-    return {"search": "found by the search", "law": "", "exhaustive": "found among all inputs"}.get(where, where)
+def _found_by(failure: Failure) -> str:
+    return {"search": "found by the search", "law": "", "exhaustive": "found among all inputs"}.get(failure.where, failure.where)
 
 
 def _deviations(result: Result) -> str:
@@ -165,12 +162,10 @@ def _deviations(result: Result) -> str:
     complaints = "".join(f"<li>{escape(text)}</li>" for text in result.complaints)
     rows = []
     for entry in result.deviations:
-        met = [o.deviations[entry["id"]] for o in result.ops if entry["id"] in o.deviations]
-        lanes = sum(m["lanes"] for m in met)
-        example = f"<details><summary>smallest</summary><code>{escape(met[0]['example'])}</code></details>" if met else ""
-        where = f"{entry['op']} ({', '.join(entry['dialects'])})"
-        words = f"{escape(entry['reason'])} <span class=soft>{escape(entry['reference'])}</span>{example}"
-        rows.append([escape(entry["id"]), escape(where), f"{lanes:,}", words])
+        met = [o.deviations[entry.id] for o in result.ops if entry.id in o.deviations]
+        example = f"<details><summary>smallest</summary><code>{escape(met[0].example)}</code></details>" if met else ""
+        words = f"{escape(entry.reason)} <span class=soft>{escape(entry.reference)}</span>{example}"
+        rows.append([escape(entry.id), escape(entry.of), f"{sum(m.lanes for m in met):,}", words])
     table = _table([("deviation", False), ("operation", False), ("lanes", True), ("why", False)], rows)
     return _section("Known deviations", (f'<div class="card bad"><ul class="plain">{complaints}</ul></div>' if complaints else "") + table)
 

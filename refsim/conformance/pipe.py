@@ -11,13 +11,14 @@ import re
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import IO, Any
 
 import numpy as np
 
 from ..catalogue.draw import Words, draw_operands
 from ..errors import DomainError
+from ..ops import axes
 from ..ops.base import Plan
 from ..registry import of
 from ..verbs import run
@@ -42,22 +43,26 @@ class _Format:
 
     def __init__(self, plan: Plan, mask: bool) -> None:
         self.plan, self.definition = plan, of(plan)
-        self._operands = [o for o in self.definition.operands if o.kind != "bool" or mask]
-        self.names = [o.name for o in self._operands]
-        self.real = [o.kind if o.kind.startswith("float") else "" for o in self._operands]
-        self.real_result = self.definition.name == "dequantize"
+        self.operands = [o for o in self.definition.operands if o.kind != "bool" or mask]
+        self.names = [o.name for o in self.operands]
+        self.real = [o.kind if o.kind.startswith("float") else "" for o in self.operands]
+        out = axes.inner(plan, self.definition.out)
+        named = dict.fromkeys(name for o in self.operands for name in axes.inner(plan, o.shape))
+        open_ = [name for name in named if axes.length(self.definition, plan, name) is None]
+        self.open = next((name for name in reversed(out) if name in open_), "")
+        self.rows = tuple(name for name in open_ if name != self.open)
+        """Axes that have one element in a line, such as the rows of a matrix product."""
+        self.batchless = any(not axes.parse(o.shape).batched for o in self.operands)
+        """Whether an operand, such as a weight, is the same for a whole batch."""
 
     def shapes(self, free: int) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
         """Shapes of the operands and of the result of one line; `free` is the length that the plan leaves open."""
-        plan: Any = self.plan
-        if plan.op == "linear":
-            return [(plan.in_features,), (plan.out_features, plan.in_features), (plan.out_features,)], (plan.out_features,)
-        if plan.op == "matmul":
-            return [(1, plan.length), (plan.length, free)], (1, free)
-        if plan.op == "embedding":
-            return [(1,), (plan.num_embeddings, plan.embedding_dim)], (1, plan.embedding_dim)
-        length = free if plan.op == "i_softmax" else plan.length if plan.op == "i_layernorm" else plan.channels or 1
-        return [(length,)] * len(self.names), (length,)
+        d, plan = self.definition, self.plan
+        texts = [*(o.shape for o in self.operands), d.out]
+        named = {name: axes.length(d, plan, name) or 1 for text in texts for name in axes.inner(plan, text)}
+        sizes = axes.Sizes(() if axes.inner(plan, texts[0]) else (1,), {**named, self.open: free})
+        *operands, out = (sizes.shape(plan, text) for text in texts)
+        return operands, out
 
     def tokens(self, free: int) -> int:
         """Values in a line with its result."""
@@ -88,21 +93,25 @@ def lines(plan: Plan, seed: int = 0, mask: bool = False) -> Iterator[str]:
 
 def _cut(form: _Format, operands: list[Any]) -> Iterator[list[Any]]:
     """The operands of each line."""
-    plan: Any = form.plan
-    first = operands[0]
-    if plan.op == "linear":
-        bias = np.zeros(plan.out_features, dtype=np.int64) if operands[2] is None else operands[2]
-        yield from ([q, operands[1], bias] for q in first.reshape(-1, plan.in_features))
-    elif plan.op == "matmul":
-        for index in np.ndindex(*first.shape[:-1]):
-            yield [first[index], operands[1][index[:-1]]]
-    elif plan.op == "embedding":
-        yield from ([row, operands[1]] for row in first.reshape(-1, 1))
-    else:
-        if "mask" in form.names:
-            operands = [first, np.broadcast_to(True if operands[1] is None else operands[1], first.shape)]
-        length = first.shape[-1] if form.definition.layout == "row" else plan.channels or 1
-        yield from (list(row) for row in zip(*(x.reshape(-1, length) for x in operands[: len(form.names)]), strict=True))
+    plan, d = form.plan, form.definition
+    sizes = axes.unify(d, plan, [None if x is None else x.shape for x in operands])
+    shapes, _ = form.shapes(sizes.named.get(form.open, 1))
+    rows = (*sizes.lead, *(sizes.named[name] for name in form.rows))
+    given = dict(zip((o.name for o in d.operands), operands, strict=True))
+    columns: list[Iterable[Any]] = []
+    for operand, shape in zip(form.operands, shapes, strict=True):
+        x, inner = given[operand.name], axes.inner(plan, operand.shape)
+        if operand.kind == "bool":
+            x = np.broadcast_to(True if x is None else x, operands[0].shape)
+        elif x is None:
+            x = np.zeros(shape, dtype=np.int64)
+        if not axes.parse(operand.shape).batched:
+            columns.append(repeat(x))
+            continue
+        if inner[: len(form.rows)] != form.rows:  # the same for every row
+            x = np.broadcast_to(np.expand_dims(x, tuple(range(len(sizes.lead), len(rows)))), (*rows, *x.shape[len(sizes.lead) :]))
+        columns.append(x.reshape(-1, *shape))
+    yield from map(list, zip(*columns, strict=False))
 
 
 def _words(x: Any) -> Iterable[str]:
@@ -205,7 +214,7 @@ def _judged(form: _Format, batch: list[tuple[int, list[bytes]]], found: Judgemen
             yield from _judged(form, [line], found)
         return
     found.lines += len(batch)
-    wrong = (got.view(np.int64) != due.view(np.int64)) if form.real_result else got != due
+    wrong = (got.view(np.int64) != due.view(np.int64)) if form.definition.real else got != due
     for i in np.flatnonzero(wrong.any(axis=1)):
         found.differ += 1
         at = int(np.flatnonzero(wrong[i])[0])
@@ -223,9 +232,9 @@ def _parsed(form: _Format, rows: list[list[bytes]]) -> tuple[list[Any], Any]:
         values = [_value(word, kind) for row in rows for word in row[start : start + size]]
         operands.append(np.array(values, dtype=kind or np.int64).reshape(len(rows), *shape))
         start += size
-    results = [_value(word, "float64" if form.real_result else "") for row in rows for word in row[start:]]
+    results = [_value(word, "float64" if form.definition.real else "") for row in rows for word in row[start:]]
     try:
-        got = np.array(results, dtype=np.float64 if form.real_result else np.int64)
+        got = np.array(results, dtype=np.float64 if form.definition.real else np.int64)
     except OverflowError:  # beyond 64 bits: wrong, not illegible
         got = np.array(results, dtype=object)
     return operands, got.reshape(len(rows), math.prod(out))
@@ -243,7 +252,7 @@ def _value(word: bytes, kind: str) -> Any:
 def _due(form: _Format, operands: list[Any]) -> Any:
     """What the simulator says, as (lines, values)."""
     plan, count = form.plan, len(operands[0])
-    if plan.op in ("linear", "embedding"):  # weights and tables have no batch axis
+    if form.batchless:
         return np.stack([run(plan, *row).reshape(-1) for row in zip(*operands, strict=True)])
     if "mask" in form.names:
         if ((operands[1] != 0) & (operands[1] != 1)).any():

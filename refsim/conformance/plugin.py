@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from refsim.conformance.kinds import EFFORTS
+
 _SUITE: dict[str, Any] = {}
 
 
@@ -22,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--refsim-op", action="append", default=[], metavar="OP", help="only this op (may be repeated)")
     group.addoption("--refsim-dialect", action="append", default=[], metavar="DIALECT", help="only this dialect (may be repeated)")
-    group.addoption("--refsim-effort", default="quick", choices=("quick", "default", "nightly", "exhaustive"), help="how much to try")
+    group.addoption("--refsim-effort", default="quick", choices=EFFORTS, help="how much to try")
     group.addoption("--refsim-seed", type=int, default=0, help="seed of the search")
     group.addoption("--refsim-timeout", type=float, default=None, metavar="SECONDS", help="time limit of a launch")
     group.addoption("--refsim-events", default=None, metavar="FILE", help="append what happens to FILE, a JSON object a line")
@@ -43,8 +45,9 @@ def suite(config: pytest.Config) -> Any:
         text = config.getoption("--refsim-target")
         if not text:
             raise pytest.UsageError("the properties suite needs an implementation to check: --refsim-target TARGET")
-        from refsim.conformance.client import FIRST, LAUNCH, connect
-        from refsim.conformance.subject import Suite
+        from refsim.conformance.client import FIRST, LAUNCH
+        from refsim.conformance.comparison import Suite
+        from refsim.conformance.connect import connect
         from refsim.conformance.targets import parse
         from refsim.errors import RefsimError
 
@@ -54,9 +57,9 @@ def suite(config: pytest.Config) -> Any:
             worker = connect(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
         except RefsimError as error:
             raise pytest.UsageError(str(error)) from None
-        _SUITE["suite"] = Suite(spec, worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"), curious=True)
+        _SUITE["suite"] = Suite(worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"), curious=True)
         if not config.getoption("--refsim-events"):
-            from refsim.conformance.runner import stale
+            from refsim.conformance.deviations import stale
 
             if stale(worker.description):
                 names = ", ".join(stale(worker.description))
@@ -141,11 +144,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return
     record = made.record
     if record.failures:
-        from refsim.conformance.subject import describe_failure
+        from refsim.conformance.words import described
 
-        outcome.force_exception(pytest.fail.Exception("\n\n".join(map(describe_failure, record.failures)), pytrace=False))
+        outcome.force_exception(pytest.fail.Exception("\n\n".join(map(described, record.failures)), pytrace=False))
     elif record.broken:
-        text = "\n".join(f"{b['kind']}: {b['text']}" for b in record.broken)
+        text = "\n".join(f"{b.kind}: {b.text}" for b in record.broken)
         outcome.force_exception(pytest.fail.Exception(text, pytrace=False))
 
 
@@ -154,12 +157,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
     outcome: Any = yield
     made = getattr(item, "refsim", None)
     if made is not None and call.when == "call":
-        from refsim.conformance.subject import as_json
-
-        record = as_json(made.record)
-        if call.excinfo is not None and not record["failures"] and not record["broken"]:
-            record["harness"] = str(call.excinfo.getrepr(style="short"))
-        outcome.get_result().refsim = json.dumps(record)  # as text: between processes pytest-xdist loses integers below -2**31
+        record = made.record
+        if call.excinfo is not None and not record.failures and not record.broken:
+            record.harness = str(call.excinfo.getrepr(style="short"))
+        outcome.get_result().refsim = json.dumps(record.to_json())  # as text: between processes pytest-xdist loses integers below -2**31
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -175,22 +176,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _needless(config: pytest.Config) -> list[str]:
-    """Known deviations that did not occur where they are certain to: at their witness, or in a whole search of default effort."""
-    records = _SUITE.get("records", [])
+    """What to do about the known deviations that did not occur where they are certain to."""
     if config.getoption("--refsim-events") or hasattr(config, "workerinput"):
         return []
-    occurred = {name for r in records for name in r["deviations"]}
-    ran = {(r["op"], r["dialect"], r["check"]) for r in records if r["finished"]}
-    made = {}
-    for r in records:
-        for name, entry in r["declared"].items():
-            searched = all((r["op"], d, c) in ran for d in entry["dialects"] for c in ("golden", "differential"))
-            certain = entry["witness"] or (searched and config.getoption("--refsim-effort") != "quick")
-            if name not in occurred and certain and (r["op"], r["dialect"], "golden") in ran:
-                made[name] = f"deviation {name} of {r['op']} does not occur: remove it from DEVIATIONS" + (
-                    "" if entry["witness"] else ", or give it a witness"
-                )
-    return list(made.values())
+    from refsim.conformance.deviations import needless
+    from refsim.conformance.record import Record
+
+    records = [Record.from_json(r) for r in _SUITE.get("records", [])]
+    known = {entry.id: entry for r in records for entry in r.declared}
+    return [
+        f"deviation {name} of {known[name].op} does not occur: remove it from DEVIATIONS"
+        + ("" if known[name].witness else ", or give it a witness")
+        for name in needless(known.values(), records, config.getoption("--refsim-effort"))
+    ]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from ..ops.base import Plan
 from ..registry import dialects, names, of
-from ..vectors.corpus import plan_record
-from ..verbs import run
+from ..vectors.case import plan_record
 from . import frames, guard
-from .client import FIRST, Unloadable, Worker, as_handed
+from .answers import Unloadable
+from .client import FIRST, Worker
+from .kinds import Layout
 from .targets import Description, command, described
 
 PROTOCOL = 1
@@ -36,7 +37,7 @@ class Process(Worker):
             self.close()
             raise Unloadable(f"{self._spec.text}: its answer to the verb describe {error}", False) from None
 
-    def _request(self, verb: str, plan: Plan, layout: str) -> dict[str, Any]:
+    def _request(self, verb: str, plan: Plan, layout: Layout) -> dict[str, Any]:
         return {"verb": verb, "plan": plan_record(plan), "operands": [o.name for o in of(plan).operands]}
 
 
@@ -54,21 +55,3 @@ def _hello(header: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(domain, dict) or not all(op in names() and isinstance(entry, dict) for op, entry in domain.items()):
         raise ValueError("has a domain that is no object of ops with objects of plan parameters")
     return {"ops": header["ops"], "dialects": header["dialects"], "domain": domain, "deviations": []}
-
-
-class Called:
-    """The ops of a connected target as functions, for reproducing a failure by hand."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self.DIALECTS, self.DOMAIN = worker.description.dialects, worker.description.domain
-
-    def __getattr__(self, op: str) -> Any:
-        if op not in self._worker.description.ops:
-            raise AttributeError(op)
-
-        def call(*arguments: Any) -> Any:
-            *operands, plan = arguments
-            return self._worker.launch(plan, as_handed(plan, operands), run(plan, *operands).shape).out
-
-        return call

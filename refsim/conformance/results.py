@@ -1,25 +1,21 @@
-"""Targets named ``results:FOLDER``: what a hardware simulator or another machine wrote for the golden vectors; see docs/targets.md."""
+"""A folder of results: what a hardware simulator or another machine wrote for the golden vectors; docs/targets.md has its form."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import ContentError
-from ..ops.base import Plan
-from ..vectors import binary, form
-from ..vectors.corpus import Case, Corpus, lines_of, load
-from ..vectors.render import ABOUT
-from ..vectors.render import FORMAT as VECTORS
-from .client import Answer, Broken, Unloadable, Worker, usable
-from .targets import Description, Spec
+from ..vectors import form
+from ..vectors.case import Case
+from ..vectors.corpus import Corpus, lines_of, load
+from ..vectors.formats import npz, raw
+from ..vectors.launch import ABOUT
+from ..vectors.launch import FORMAT as VECTORS
+from .targets import Description
 
 MANIFEST = "results.json"
 FORMAT = 1
@@ -29,8 +25,6 @@ MEMBERS = 1 << 14
 """Arrays in one archive of results: an output and some steps of every case of an op."""
 RESULT = "result"
 """Stem of the file with a launch's result, in a folder that `refsim golden render` wrote."""
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_HEX = re.compile(r"[0-9a-fA-F_]{1,24}")
 
 
 class Made:
@@ -53,34 +47,38 @@ class Made:
         return (case for case in self._cases if (case.plan.op, case.plan.dialect) == (op, dialect))
 
 
-class Offline(Worker):
-    """Answers from files instead of a process: only to golden cases, and each as it was written.
+class Results:
+    """A folder of results, looked through: which case's result stands where.
+
+    Attributes
+    ----------
+    folder : Path
+    vectors : Corpus or Made
+        The cases that the results are of.
+    ids : dict of str to str
+        Where the result of each case stands, by the id of the case.
+    lines : dict
+        Records of results in JSON Lines, by the id of the case.
+    tensors : dict
+        Outputs and steps out of files of many launches, by the id of the case.
+    description : Description
 
     Raises
     ------
-    Unloadable
+    ContentError
         Results of another corpus or of none, or a file that is not in the format; names the file and the line.
     """
 
-    vectors: Corpus | Made
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec, self._process = spec, None
-        self._folder = Path(spec.attribute)
-        self._case: Case | None = None
-        self._ids: dict[str, str] = {}
-        self._lines: dict[str, dict[str, Any]] = {}
-        self._tensors: dict[str, dict[str, Any]] = {}
-        try:
-            path = self._folder / MANIFEST
-            self._manifest = _object(path.read_bytes(), MANIFEST) if path.is_file() else None
-            self.vectors = self._corpus()
-            self._scan()
-            self.description = self._claims()
-        except ContentError as error:
-            raise Unloadable(f"{spec.text}: {error}", False) from None
-
-    # -------------------------------------------------------------------------------------------------------------- loading
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ids: dict[str, str] = {}
+        self.lines: dict[str, dict[str, Any]] = {}
+        self.tensors: dict[str, dict[str, Any]] = {}
+        path = folder / MANIFEST
+        self._manifest = _object(path.read_bytes(), MANIFEST) if path.is_file() else None
+        self.vectors = self._corpus()
+        self._scan()
+        self.description = self._claims()
 
     def _corpus(self) -> Corpus | Made:
         """The vectors that the manifest names; the shipped ones where it names none."""
@@ -90,7 +88,7 @@ class Offline(Worker):
         named = manifest.get("vectors")
         if named is None:
             return load()
-        path = self._folder / str(named)
+        path = self.folder / str(named)
         return Made(path) if path.is_file() else load(path)
 
     def _of_corpus(self, named: Any, where: str) -> None:
@@ -106,16 +104,16 @@ class Offline(Worker):
         """Which case's result stands where."""
         if self._manifest is not None:
             self._of_corpus(None, MANIFEST)
-        rendered = [path.parent for path in sorted(self._folder.rglob(ABOUT))]
+        rendered = [path.parent for path in sorted(self.folder.rglob(ABOUT))]
         for folder in rendered:
             self._scan_rendered(folder)
-        for path in sorted(self._folder.rglob("*")):
+        for path in sorted(self.folder.rglob("*")):
             if path.suffix not in (".jsonl", ".npz", ".hex", ".bin") or not path.is_file() or any(f in path.parents for f in rendered):
                 continue
-            name = path.relative_to(self._folder).as_posix()
+            name = path.relative_to(self.folder).as_posix()
             if path.stat().st_size > LARGEST:
                 raise ContentError(f"{name}: more than {LARGEST} bytes")
-            if isinstance(self.vectors, Made) and path.resolve() == (self._folder / str((self._manifest or {})["vectors"])).resolve():
+            if isinstance(self.vectors, Made) and path.resolve() == (self.folder / str((self._manifest or {})["vectors"])).resolve():
                 continue
             if path.suffix == ".jsonl":
                 self._scan_lines(path, name)
@@ -127,26 +125,22 @@ class Offline(Worker):
 
     def _scan_rendered(self, folder: Path) -> None:
         """A folder as ``refsim golden render`` wrote it, with a file of results beside the vectors of each launch."""
-        name = (folder / ABOUT).relative_to(self._folder).as_posix()
+        name = (folder / ABOUT).relative_to(self.folder).as_posix()
         for prefix, id in self._launches(_object((folder / ABOUT).read_bytes(), name), name):
             for suffix in (".hex", ".bin"):
                 path = folder / prefix / f"{RESULT}{suffix}"
                 if path.is_file():
-                    self._found(id, path.relative_to(self._folder).as_posix())
+                    self._found(id, path.relative_to(self.folder).as_posix())
 
     def _scan_archive(self, path: Path, name: str) -> bool:
         """Whether an archive has a member ``about``, as those of ``refsim golden render``: then it holds results of many launches."""
         try:
-            members = form.unarchive(path.read_bytes(), MEMBERS)
+            about, launches = npz.read(path.read_bytes(), MEMBERS)
         except form.Malformed as error:
             raise ContentError(f"{name}: {error}") from None
-        if "about" not in members:
+        if about is None:
             return False
-        launches: dict[str, dict[str, Any]] = {}
-        for member, x in members.items():
-            prefix, _, tensor = member.rpartition("/")
-            launches.setdefault(prefix, {})[tensor] = x
-        for prefix, id in self._launches(_object(members["about"].tobytes(), f"{name}: about"), f"{name}: about"):
+        for prefix, id in self._launches(_object(about, f"{name}: about"), f"{name}: about"):
             if prefix in launches:
                 self._take(id, launches[prefix], name, f"{name}: {prefix}")
         return True
@@ -158,7 +152,7 @@ class Offline(Worker):
     def _scan_binary(self, path: Path, name: str) -> None:
         """Results in the binary form of ``refsim golden render --format bin``: launches with ``out`` and, optionally, the steps."""
         try:
-            corpus, launches = binary.read(path.read_bytes())
+            corpus, launches = raw.read(path.read_bytes())
         except form.Malformed as error:
             raise ContentError(f"{name}: {error}") from None
         self._of_corpus(corpus, name)
@@ -174,7 +168,7 @@ class Offline(Worker):
         if "out" not in tensors:
             raise ContentError(f"{where}: no tensor 'out'")
         self._found(id, found)
-        self._tensors[id] = {tensor.removeprefix("steps."): x for tensor, x in tensors.items()}
+        self.tensors[id] = {tensor.removeprefix("steps."): x for tensor, x in tensors.items()}
 
     def _launches(self, about: dict[str, Any], where: str) -> Iterator[tuple[str, str]]:
         """(prefix, id of the case) of each launch that a rendering holds."""
@@ -200,19 +194,19 @@ class Offline(Worker):
                 raise ContentError(f'{where}: it holds "operands"; results are "id", "out", "steps" and "corpus" only')
             self._of_corpus(record.get("corpus"), where)
             self._found(record["id"], where)
-            self._lines[record["id"]] = record
+            self.lines[record["id"]] = record
 
     def _found(self, id: str, where: str) -> None:
-        if id in self._ids:
-            raise ContentError(f"{where}: a second result of {id}, which {self._ids[id]} has too")
+        if id in self.ids:
+            raise ContentError(f"{where}: a second result of {id}, which {self.ids[id]} has too")
         if tuple(id.split("/")[:2]) not in self.vectors.keys:
             raise ContentError(f"{where}: {id!r:.80} is no case of these vectors")
-        self._ids[id] = where
+        self.ids[id] = where
 
     def _claims(self) -> Description:
         """The ops of the manifest, or those of which there is any result."""
         listed = (self._manifest or {}).get("ops")
-        keys = Counter(tuple(id.split("/")[:2]) for id in self._ids)
+        keys = Counter(tuple(id.split("/")[:2]) for id in self.ids)
         if listed is None:
             claimed = sorted(keys)
         elif isinstance(listed, dict) and all(isinstance(spoken, list) for spoken in listed.values()):
@@ -226,68 +220,6 @@ class Offline(Worker):
         domain = {op: {"dialects": tuple(d for o, d in claimed if o == op)} for op in ops}
         return Description(ops, tuple(sorted({d for _, d in claimed})), domain, ())
 
-    # ------------------------------------------------------------------------------------------------------------ answering
-
-    def announce(self, case: Case) -> None:
-        self._case = case
-
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: str = "C") -> Answer:
-        """The result of the case that was announced, or of the one with this plan and these operands."""
-        case = self._case if self._case is not None and self._case.plan == plan else self._alike(plan, operands)
-        if case is None:
-            raise Broken("no result", "results answer to golden cases only")
-        where = self._ids.get(case.id)
-        if where is None:
-            raise Broken("no result", f"none of {case.id}")
-        try:
-            if case.id in self._tensors:
-                named = self._tensored(case)
-            else:
-                named = self._lined(case) if case.id in self._lines else self._filed(case, self._folder / where)
-        except ContentError as error:
-            raise Broken("malformed", f"{where}: {case.id}: {error}") from None
-        except ValueError as error:
-            raise Broken("not integers", f"{where}: {case.id}: {error}") from None
-        named = {name: _shaped(array, case.steps[name].shape) for name, array in named.items()}
-        return usable(plan, list(named), list(named.values()), shape)
-
-    def _alike(self, plan: Plan, operands: list[Any]) -> Case | None:
-        def same(a: Any, b: Any) -> bool:
-            return a is b is None or (a is not None and b is not None and np.array_equal(a, b))
-
-        cases = (case for case in self.vectors.cases(plan.op, plan.dialect) if case.plan == plan)
-        return next((case for case in cases if all(map(same, case.operands, operands))), None)
-
-    def _lined(self, case: Case) -> dict[str, Any]:
-        record = self._lines[case.id]
-        steps = record.get("steps", {})
-        if not isinstance(steps, dict) or not all(name in case.steps and isinstance(x, (list, dict)) for name, x in steps.items()):
-            raise ContentError(f"steps are to be lists or tensors by names out of {', '.join(case.steps)}")
-        return {**{name: _values(x, case.steps[name].dtype) for name, x in steps.items()}, "out": _values(record["out"], case.out.dtype)}
-
-    def _tensored(self, case: Case) -> dict[str, Any]:
-        tensors = self._tensors[case.id]
-        unknown = set(tensors) - set(case.steps)
-        if unknown:
-            raise ContentError(f"there is no step {min(unknown)!r:.80}, only {', '.join(case.steps)}")
-        return tensors
-
-    def _filed(self, case: Case, path: Path) -> dict[str, Any]:
-        data, dtype = path.read_bytes(), case.out.dtype
-        if path.suffix == ".npz":
-            own = form.unarchive(data)
-            if set(own) - set(case.steps):  # such as operands: then it is the vector, whose output is the one that is due
-                raise ContentError(f"a member {min(set(own) - set(case.steps))!r:.80}; results are {', '.join(case.steps)} only")
-            return own
-        if path.suffix == ".hex":
-            return {"out": _words(data, dtype)}
-        if len(data) % dtype.itemsize:
-            raise ContentError(f"{len(data)} bytes are no whole number of {dtype}")
-        return {"out": np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)}
-
-    def close(self) -> int:
-        return 0
-
 
 def _object(data: bytes, where: str) -> dict[str, Any]:
     try:
@@ -297,55 +229,3 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ContentError(f"{where}: no JSON object")
     return record
-
-
-def _values(values: Any, dtype: Any) -> Any:
-    """The numbers of a JSON list: integers, those beyond 2**53 as strings too; reals as hexadecimal strings or numbers.
-
-    Or of a tensor as the corpus writes it, with a shape.
-    """
-    if isinstance(values, dict):
-        shape, data = values.get("shape"), values.get("data")
-        if not isinstance(data, list) or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ContentError("a tensor lacks its shape or its data")
-        if math.prod(shape) != len(data):
-            raise ContentError(f"{len(data)} values where the shape {shape} has another number")
-        return _values(data, dtype).reshape(shape)
-    if dtype.kind == "f":
-        reals = [float.fromhex(v) if isinstance(v, str) else v for v in values]
-        if any(type(v) not in (int, float) for v in reals):
-            raise ValueError("a value that is no real number")
-        return np.array(reals, dtype=np.float64)
-    for v in values:
-        if type(v) is not int and not (type(v) is str and _INTEGER.fullmatch(v)):
-            raise ValueError(f"{v!r:.40} is no integer")
-    try:
-        return np.array([int(v) for v in values], dtype=np.int64)
-    except OverflowError:
-        raise ValueError("an integer beyond 64 bits") from None
-
-
-def _words(data: bytes, dtype: Any) -> Any:
-    """What $writememh writes: words of two's complement as wide as the type, in order, with comments."""
-    text = re.sub(r"//[^\n]*|/\*.*?\*/", " ", data.decode("ascii", errors="replace"), flags=re.DOTALL)
-    bits = 8 * dtype.itemsize
-    values: list[int] = []
-    for word in text.split():
-        if word.startswith("@"):
-            if int(word[1:], 16) != len(values):
-                raise ContentError(f"the address {word} where word {len(values):x} is due")
-            continue
-        if not _HEX.fullmatch(word):
-            raise ValueError(
-                f"{word!r:.40} is no hexadecimal number" + ": it has undefined digits" * bool(re.fullmatch(r"[0-9a-fA-FxXzZ]+", word))
-            )
-        value = int(word, 16)
-        if value >> bits:
-            raise ContentError(f"{word} has more than the {bits} bits of {dtype}")
-        values.append(value)
-    return np.array(values, dtype=np.uint64).astype(f"u{dtype.itemsize}").view(dtype)
-
-
-def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
-    """A flat list in the shape that is due; anything else as it is."""
-    return array.reshape(shape) if array.ndim == 1 and array.size == math.prod(shape) else array

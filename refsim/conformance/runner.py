@@ -17,14 +17,18 @@ from typing import Any
 
 from ..content import content
 from ..errors import UsageError
+from ..files import write_below
 from ..registry import definitions, dialects, names
+from ..terminal import Progress, silent
 from ..vectors import load
-from .client import Unloadable, connect
+from .answers import Unloadable
+from .connect import connect
+from .deviations import stale
 from .facts import files_of, strength
+from .kinds import Effort
+from .record import Record
 from .targets import Description, parse
 from .verdict import OpVerdict, Result
-
-Progress = Callable[[int, int, str], None]
 
 
 def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -39,13 +43,13 @@ def check(
     *,
     ops: Sequence[str] = (),
     only: Sequence[str] = (),
-    effort: str = "quick",
+    effort: Effort = "quick",
     seed: int = 0,
     timeout: float | None = None,
     jobs: int = 0,
     junit: Path | None = None,
     score: Path | None = None,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = silent,
 ) -> Result:
     """Check one target and say what it came to.
 
@@ -97,11 +101,6 @@ def check(
     _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start
     return result
-
-
-def stale(claims: Description) -> list[str]:
-    """Ids of declared deviations of an op, or of a dialect of it, that the target does not implement."""
-    return [e["id"] for e in claims.deviations if not e["dialects"] or not all(claims.implements(e["op"], d) for d in e["dialects"])]
 
 
 def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:
@@ -168,7 +167,7 @@ def _run(
                 raise
         _read(events, 0, asked, lambda record: None)
         if junit is not None and Path(folder, "junit.xml").is_file():
-            place(Path(folder, "junit.xml").read_bytes(), junit)
+            write_below(junit, Path(folder, "junit.xml").read_bytes())
         lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
         if child.returncode not in (0, 1) and not result.interrupted and lost:
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
@@ -188,7 +187,8 @@ def _follow(child: subprocess.Popen[bytes], events: Path, asked: list[OpVerdict]
         total = event.get("collected", total)
         if "record" in event:
             done += 1
-            progress(done, max(total, done), f"{event['record']['op']} {event['record']['dialect']} {event['record']['check']}")
+            record = Record.from_json(event["record"])
+            progress(done, max(total, done), f"{record.op} {record.dialect} {record.check}")
 
     while True:
         ended = child.poll() is not None
@@ -208,9 +208,11 @@ def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[d
             position += len(line)
             event = json.loads(line)
             each(event)
-            for o in asked:
-                if "record" in event and (o.op, o.dialect) == (event["record"]["op"], event["record"]["dialect"]):
-                    o.records.append(event["record"])
+            if asked and "record" in event:
+                record = Record.from_json(event["record"])
+                for o in asked:
+                    if (o.op, o.dialect) == record.key:
+                        o.records.append(record)
     return position
 
 
@@ -233,29 +235,18 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def place(data: bytes, path: Path) -> None:
-    """Write a whole file or none: to a temporary beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write(result: Result, html: Path | None, statement: Path | None) -> None:
     """The page and the statement, each whole or not at all."""
     if html is not None:
         from .page import page
 
-        place(page(result).encode(), html)
+        write_below(html, page(result))
     if statement is not None:
         from .statement import statement as stated
 
-        place((json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n").encode(), statement)
+        write_below(statement, json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_json(data: Any, path: Path) -> None:
     """A JSON report, whole or not at all."""
-    place((json.dumps(data, indent=2) + "\n").encode(), path)
+    write_below(path, json.dumps(data, indent=2) + "\n")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from .kinds import Effort
 
 
 def score(
@@ -28,11 +31,12 @@ def score(
     from rich.console import Console
 
     from .. import registry
-    from ..cli import progress
     from ..errors import UsageError
+    from ..terminal import progress
+    from . import kill_matrix
     from . import score as scoring
+    from .kinds import EFFORTS
     from .runner import legal, write_json
-    from .subject import EFFORTS
 
     legal("effort", [effort], list(EFFORTS))
     legal("op", op or [], registry.names())
@@ -43,20 +47,20 @@ def score(
         result = scoring.score(
             ops=op or [],
             dialects=dialect or [],
-            effort=scoring.VECTORS if vectors_only else effort,
+            effort=scoring.VECTORS if vectors_only else cast("Effort", effort),
             seed=seed,
             jobs=jobs,
             at_least=at_least,
             progress=told,
         )
-    scoring.show(result, Console(highlight=False, width=None if sys.stdout.isatty() else 140))
+    kill_matrix.show(result, Console(highlight=False, width=None if sys.stdout.isatty() else 140))
     if json is not None:
         write_json(result.as_json(), json)
     if out is not None:
-        for path in scoring.write(result, out):
+        for path in kill_matrix.write(result, out):
             print(path)
     if write_readme and not result.interrupted:
         from ..vectors.readme import write_strength
 
-        print(write_strength(result))
+        print(write_strength(result.corpus, result.counts, [f.id for f in result.survivors]))
     raise typer.Exit(result.exit_code)

@@ -39,7 +39,7 @@ def statement(result: Result) -> dict[str, Any]:
     """What `result` came to, in the order in which one reads it; conforms to `schema`."""
     ops = [_op(o, result.effort) for o in result.ops]
     keys = [(o.op, o.dialect) for o in result.ops if o.claimed]
-    lanes = {e["id"]: sum(o.deviations.get(e["id"], {"lanes": 0})["lanes"] for o in result.ops) for e in result.deviations}
+    lanes = {e.id: sum(o.deviations[e.id].lanes for o in result.ops if e.id in o.deviations) for e in result.deviations}
     made: dict[str, Any] = {
         "statement": VERSION,
         "verdict": result.headline,
@@ -55,7 +55,14 @@ def statement(result: Result) -> dict[str, Any]:
         "totals": _totals(ops),
         "ops": ops,
         "deviations": [
-            {**{k: e[k] for k in ("id", "op", "reason", "reference")}, "dialects": list(e["dialects"]), "lanes": lanes[e["id"]]}
+            {
+                "id": e.id,
+                "op": e.op,
+                "reason": e.reason,
+                "reference": e.reference,
+                "dialects": list(e.dialects),
+                "lanes": lanes[e.id],
+            }
             for e in result.deviations
         ],
         "mutants": {
@@ -83,7 +90,7 @@ def _op(o: OpVerdict, effort: str) -> dict[str, Any]:
         "bins_met": len(o.bins) - len(empty),
         "bins_empty": empty,
         "differing": o.total("differing"),
-        "deviations": {name: entry["lanes"] for name, entry in o.deviations.items()},
+        "deviations": {name: entry.lanes for name, entry in o.deviations.items()},
         "not_run": o.not_run(effort),
     }
 

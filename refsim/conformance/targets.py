@@ -1,12 +1,10 @@
-"""What can be checked: a Python file, an importable module, a shipped implementation, and what is named with a kind before a colon."""
+"""What can be checked: a Python file, a module, a shipped implementation, what is named with a kind before a colon; and what it claims."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,12 @@ from ..content import content
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters
+from .kinds import TargetKind
+from .record import Deviation
 
 ADAPTER = "adapter.py"
-KINDS = ("mutant", "cmd", "lib", "results")
+KINDS: dict[str, TargetKind] = {"mutant": "mutant", "cmd": "cmd", "lib": "lib", "results": "results"}
 """What may stand before the first colon; anything else there is a file, a module or a shipped name."""
-
-
-class Fault(Exception):
-    """What a loaded target found out about itself; `kind` is one of `client.KINDS`."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +41,7 @@ class Spec:
     attribute : str
         The object inside, "" for the module itself; for the other kinds what stands behind the colon.
     shipped : bool
-    kind : str
-        "python" or one of `KINDS`.
+    kind : TargetKind
     """
 
     text: str
@@ -58,7 +49,7 @@ class Spec:
     module: str
     attribute: str
     shipped: bool
-    kind: str = "python"
+    kind: TargetKind = "python"
 
 
 def shipped() -> dict[str, Path]:
@@ -76,7 +67,7 @@ def parse(text: str) -> Spec:
     """
     base, colon, attribute = text.partition(":")
     if colon and base in KINDS:
-        return Spec(text, None, "", _named(base, attribute), False, base)
+        return Spec(text, None, "", _named(KINDS[base], attribute), False, KINDS[base])
     if base in shipped():
         return Spec(text, str(shipped()[base]), f"refsim_target_{base}", attribute, True)
     if base.endswith(".py") or "/" in base:
@@ -95,7 +86,7 @@ def parse(text: str) -> Spec:
     return Spec(text, None, base, attribute, False)
 
 
-def _named(kind: str, text: str) -> str:
+def _named(kind: TargetKind, text: str) -> str:
     """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
     if kind == "mutant":
         from ..catalogue.mutants import mutant
@@ -125,48 +116,7 @@ def command(text: str) -> list[str]:
     return [str(Path(program).absolute()), *words[1:]]
 
 
-def load(spec: Spec) -> Any:
-    """The target as a Python object, in the worker. The folder of a file is importable, as for a script."""
-    if spec.kind == "mutant":
-        from ..catalogue.mutants import mutant
-
-        return Mutated(mutant(spec.attribute))
-    if spec.kind == "lib":
-        from .library import Library
-
-        return Library(Path(spec.attribute))
-    if spec.kind in ("cmd", "results"):
-        from .client import connect
-        from .process import Called
-
-        return Called(connect(spec))
-    if spec.path is None:
-        module = importlib.import_module(spec.module)
-    else:
-        sys.path.insert(0, str(Path(spec.path).parent))
-        found = importlib.util.spec_from_file_location(spec.module, spec.path)
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        sys.modules[spec.module] = module
-        found.loader.exec_module(module)
-    target: Any = module
-    for part in filter(None, spec.attribute.split(".")):
-        target = getattr(target, part)
-    return target
-
-
-class Mutated:
-    """A mutant of the simulator as a target: one op in one dialect."""
-
-    def __init__(self, mutant: Any) -> None:
-        self.DIALECTS = (mutant.dialect,)
-        setattr(self, mutant.op, lambda *arguments: mutant.trace(arguments[-1], *arguments[:-1])["out"])
-
-
-def target(text: str) -> Any:
-    """The target that `text` names, loaded into this process: for reproducing a failure by hand."""
-    return load(parse(text))
+# ------------------------------------------------------------------------------------------------------------ what it claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +126,7 @@ class Description:
     ops: tuple[str, ...]
     dialects: tuple[str, ...]
     domain: Mapping[str, Mapping[str, Any]]
-    deviations: tuple[Mapping[str, Any], ...]
+    deviations: tuple[Deviation, ...]
 
     def implements(self, op: str, dialect: str) -> bool:
         """Whether the target claims `op` in `dialect`."""
@@ -209,7 +159,8 @@ def described(message: dict[str, Any]) -> Description:
             return tuple(tuples(v) for v in value)
         return {k: tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-    return Description(*(tuples(message[key]) for key in ("ops", "dialects", "domain", "deviations")))
+    ops, dialects, domain, deviations = (tuples(message[key]) for key in ("ops", "dialects", "domain", "deviations"))
+    return Description(ops, dialects, domain, tuple(map(Deviation.from_json, deviations)))
 
 
 def covers(domain: Mapping[str, Any], d: Definition, plan: Plan) -> bool:
@@ -242,12 +193,3 @@ def _binary32(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_binary32, value))
     return not isinstance(value, float) or float(np.float32(value)) == value
-
-
-def smallest_dtype(lo: int, hi: int) -> Any:
-    """The smallest of int8, uint8, int16, int32, int64 that holds [lo, hi]."""
-    for dtype in (np.int8, np.uint8, np.int16, np.int32):
-        info = np.iinfo(dtype)
-        if info.min <= lo and hi <= info.max:
-            return dtype
-    return np.int64

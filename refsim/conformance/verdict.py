@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -12,10 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
+from .deviations import declared, needless
 from .facts import Strength, environment
-from .subject import describe_failure, reproduction
+from .kinds import Effort, Verdict
+from .record import BrokenLaunch, Deviation, Failure, Occurrence, Record
+from .words import described, reproduction
 
-CONFORMANT, DIFFERS, BROKE, INCOMPLETE, ABSENT = "conformant", "non-conformant", "broke", "incomplete", "not implemented"
+CONFORMANT: Verdict = "conformant"
+DIFFERS: Verdict = "non-conformant"
+BROKE: Verdict = "broke"
+INCOMPLETE: Verdict = "incomplete"
+ABSENT: Verdict = "not implemented"
 _COLOURS = {CONFORMANT: "green", DIFFERS: "bold red", BROKE: "bold magenta", INCOMPLETE: "yellow", ABSENT: "dim"}
 SEARCHES = ("golden", "differential", "exhaustive")
 """Checks that are no laws."""
@@ -28,47 +35,52 @@ class OpVerdict:
 
     op: str
     dialect: str
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     claimed: bool = True
 
     def total(self, name: str) -> int:
-        return sum(int(r[name]) for r in self.records)
-
-    def all(self, name: str) -> list[Any]:
-        return [entry for r in self.records for entry in r[name]]
+        """The sum of a count over all records."""
+        return sum(int(getattr(r, name)) for r in self.records)
 
     @property
-    def deviations(self) -> dict[str, dict[str, Any]]:
+    def failures(self) -> list[Failure]:
+        return [failure for r in self.records for failure in r.failures]
+
+    @property
+    def broken(self) -> list[BrokenLaunch]:
+        return [launch for r in self.records for launch in r.broken]
+
+    @property
+    def deviations(self) -> dict[str, Occurrence]:
         """Lanes per known deviation that occurred, with the smallest example of the first test that met it."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Occurrence] = {}
         for record in self.records:
-            for name, entry in record["deviations"].items():
-                known = found.setdefault(name, {"lanes": 0, "example": entry["example"]})
-                known["lanes"] += entry["lanes"]
+            for name, entry in record.deviations.items():
+                found.setdefault(name, Occurrence(0, entry.example)).lanes += entry.lanes
         return found
 
     @property
-    def verdict(self) -> str:
-        if self.all("failures"):
+    def verdict(self) -> Verdict:
+        if self.failures:
             return DIFFERS
-        if self.all("broken") or any("harness" in r for r in self.records):
+        if self.broken or any(r.harness for r in self.records):
             return BROKE
-        golden = [r for r in self.records if r["check"] == "golden"]
         if not self.claimed:
             return ABSENT
-        if not golden or not all(r["finished"] for r in self.records) or not self.total("launches"):
+        golden = any(r.check == "golden" for r in self.records)
+        if not golden or not all(r.finished for r in self.records) or not self.total("launches"):
             return INCOMPLETE
         return CONFORMANT
 
     @property
     def bins(self) -> dict[str, int]:
         """Lanes of the golden vectors that were run, per semantic bin."""
-        return next((r["bins"] for r in self.records if r["check"] == "golden"), {})
+        return next((r.bins for r in self.records if r.check == "golden"), {})
 
     @property
     def laws(self) -> list[str]:
         """Checks that were run to their end, beside the golden vectors and the search."""
-        return [r["check"] for r in self.records if r["check"] not in SEARCHES and r["finished"]]
+        return [r.check for r in self.records if r.check not in SEARCHES and r.finished]
 
     def not_run(self, effort: str) -> list[str]:
         """What was not tried, in words."""
@@ -77,11 +89,11 @@ class OpVerdict:
         made = []
         if self.total("outside"):
             made.append(f"{self.total('outside')} golden vectors outside the declared domain")
-        made += [f"{r['check']}: not finished" for r in self.records if not r["finished"]]
+        made += [f"{r.check}: not finished" for r in self.records if not r.finished]
         if not self.records:
             made.append("nothing was run")
-        made += [f"{r['check']}: {r['note']}" for r in self.records if r["note"] and r["check"] != "exhaustive"]
-        made += [f"exhaustive: {r['note']}" for r in self.records if r["note"] and r["check"] == "exhaustive" and effort == "exhaustive"]
+        made += [f"{r.check}: {r.note}" for r in self.records if r.note and r.check != "exhaustive"]
+        made += [f"exhaustive: {r.note}" for r in self.records if r.note and r.check == "exhaustive" and effort == "exhaustive"]
         return made
 
     def as_json(self, effort: str) -> dict[str, Any]:
@@ -91,12 +103,12 @@ class OpVerdict:
             "verdict": self.verdict,
             **{name: self.total(name) for name in ("vectors", "outside", "launches", "lanes")},
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
-            "failures": self.all("failures"),
-            "broken": self.all("broken"),
-            "harness": [r["harness"] for r in self.records if "harness" in r],
-            "deviations": self.deviations,
-            "checks": [r["check"] for r in self.records],
-            "notes": [r["note"] for r in self.records if r["note"] and r["check"] != "exhaustive"],
+            "failures": [f.to_json() for f in self.failures],
+            "broken": [asdict(b) for b in self.broken],
+            "harness": [r.harness for r in self.records if r.harness],
+            "deviations": {name: occurrence.to_json() for name, occurrence in self.deviations.items()},
+            "checks": [r.check for r in self.records],
+            "notes": [r.note for r in self.records if r.note and r.check != "exhaustive"],
             "not_run": self.not_run(effort),
         }
 
@@ -107,8 +119,8 @@ class Result:
 
     Attributes
     ----------
-    deviations : sequence of mapping
-        The target's own, without their predicates.
+    deviations : sequence of Deviation
+        The target's own.
     stale : list of str
         Of these, the ones for an op or dialect that it does not implement.
     selected : list of str
@@ -126,10 +138,10 @@ class Result:
     """
 
     target: str
-    effort: str
+    effort: Effort
     seed: int
     ops: list[OpVerdict]
-    deviations: Sequence[Any] = ()
+    deviations: Sequence[Deviation] = ()
     interrupted: bool = False
     trouble: str = ""
     seconds: float = 0.0
@@ -166,22 +178,15 @@ class Result:
         """Declared deviations of what was checked that did not occur: perhaps mended meanwhile, perhaps rare."""
         checked = {(o.op, o.dialect) for o in self.ops if o.records}
         occurred = {name for o in self.ops for name in o.deviations}
-        return [e["id"] for e in self.deviations if e["id"] not in occurred and any((e["op"], d) in checked for d in e["dialects"])]
+        return [e.id for e in self.deviations if e.id not in occurred and any((e.op, d) in checked for d in e.dialects)]
 
     @property
     def needless(self) -> list[str]:
         """The silent ones that cannot be rare: of which the witness agrees, or that all of default effort did not meet."""
-        ended = {(o.op, o.dialect) for o in self.ops if o.records and all(r["finished"] for r in o.records)}
-        claimed = {(o.op, o.dialect) for o in self.ops if o.claimed}
-        certain = {e["id"] for e in self.deviations if "witness" in e or self.effort != "quick"}
-        whole = {e["id"] for e in self.deviations if {(e["op"], d) for d in e["dialects"]} & claimed <= ended}
-        return [name for name in self.silent if name in certain & whole and not self.interrupted and not self._selective(name)]
-
-    def _selective(self, name: str) -> bool:
-        """Whether a deviation is of dialects too that were not asked for: it may occur there."""
-        entry = next(e for e in self.deviations if e["id"] == name)
-        asked = {o.dialect for o in self.ops if o.op == entry["op"]}
-        return any(d in self.spoken.get(entry["op"], ()) and d not in asked for d in entry["dialects"])
+        if self.interrupted:
+            return []
+        known = [declared(e, self.spoken.get(e.op, ())) for e in self.deviations]
+        return needless(known, [r for o in self.ops for r in o.records], self.effort)
 
     @property
     def headline(self) -> str:
@@ -204,13 +209,12 @@ class Result:
     def complaints(self) -> list[str]:
         """What is wrong with the declared deviations, and what mends it."""
         made = []
+        known = {e.id: e for e in self.deviations}
         for name in self.stale:
-            entry = next(e for e in self.deviations if e["id"] == name)
-            of = f"{entry['op']} ({', '.join(entry['dialects'])})"
+            of = known[name].of
             made.append(f"deviation {name} is declared for {of}, which the target does not implement: remove it from DEVIATIONS")
         for name in self.needless:
-            entry = next(e for e in self.deviations if e["id"] == name)
-            if "witness" in entry:
+            if known[name].witness is not None:
                 made.append(f"deviation {name} no longer occurs, not even at its witness: remove it from DEVIATIONS")
             else:
                 made.append(f"deviation {name} did not occur at {self.effort} effort: remove it from DEVIATIONS, or give it a witness")
@@ -266,7 +270,7 @@ class Result:
             "trouble": self.trouble,
             "seconds": round(self.seconds, 3),
             "ops": [o.as_json(self.effort) for o in self.ops],
-            "deviations_declared": [dict(e) for e in self.deviations],
+            "deviations_declared": [e.to_json() for e in self.deviations],
             "deviations_silent": self.silent,
             "deviations_needless": self.needless,
             "deviations_stale": self.stale,
@@ -324,8 +328,8 @@ def _remark(o: OpVerdict) -> str:
     if o.total("outside"):
         parts.append(f"{o.total('outside')} vectors outside its declared domain")
     if o.deviations:
-        parts.append("known: " + ", ".join(f"{name} ({entry['lanes']:,} lanes)" for name, entry in o.deviations.items()))
-    parts += [r["note"] for r in o.records if r["note"] and r["check"] != "exhaustive"]
+        parts.append("known: " + ", ".join(f"{name} ({entry.lanes:,} lanes)" for name, entry in o.deviations.items()))
+    parts += [r.note for r in o.records if r.note and r.check != "exhaustive"]
     return "; ".join(parts)
 
 
@@ -336,28 +340,27 @@ def _say(console: Console, text: str, style: str = "", indent: str = "") -> None
 
 
 def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
-    failures = o.all("failures")
-    if failures:
-        failure = next((f for f in failures if f.get("where") == "search"), failures[0])
+    if o.failures:
+        failure = next((f for f in o.failures if f.where == "search"), o.failures[0])
         _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}", "bold red")
-        _say(console, describe_failure(failure).split("\n", 1)[-1], indent="  ")
-        if failure.get("where", "").startswith("golden "):
-            _say(console, f"vector {failure['where'].removeprefix('golden ')}", indent="  ")
-        others = sum(r["differing"] for r in o.records) - 1
+        _say(console, described(failure).split("\n", 1)[-1], indent="  ")
+        if failure.where.startswith("golden "):
+            _say(console, f"vector {failure.where.removeprefix('golden ')}", indent="  ")
+        others = o.total("differing") - 1
         if others > 0:
             _say(console, f"{others} more launches differ", "dim", "  ")
-        if "input" in failure:
+        if failure.lane is not None:
             _say(console, "to reproduce:", "dim")
             _say(console, reproduction(failure, result.target), "cyan")
-    for entry in o.all("broken")[:1]:
-        _say(console, f"\n{o.op} ({o.dialect}) {entry['kind']}", "bold magenta")
-        _say(console, entry["text"], indent="  ")
+    for launch in o.broken[:1]:
+        _say(console, f"\n{o.op} ({o.dialect}) {launch.kind}", "bold magenta")
+        _say(console, launch.text, indent="  ")
     for record in o.records:
-        if "harness" in record:
+        if record.harness:
             _say(console, f"\n{o.op} ({o.dialect}): the harness failed", "bold magenta")
-            _say(console, record["harness"], indent="  ")
-    for name, entry in o.deviations.items():
-        fact = next((e for e in result.deviations if e["id"] == name), None)
-        reason = f": {fact['reason']} ({fact['reference']})" if fact else ""
-        _say(console, f"{o.op} ({o.dialect}) known deviation {name}, {entry['lanes']:,} lanes{reason}", "yellow")
-        _say(console, f"smallest: {entry['example']}", "dim", "  ")
+            _say(console, record.harness, indent="  ")
+    for name, occurrence in o.deviations.items():
+        fact = next((e for e in result.deviations if e.id == name), None)
+        reason = f": {fact.reason} ({fact.reference})" if fact else ""
+        _say(console, f"{o.op} ({o.dialect}) known deviation {name}, {occurrence.lanes:,} lanes{reason}", "yellow")
+        _say(console, f"smallest: {occurrence.example}", "dim", "  ")

@@ -19,10 +19,11 @@ from ..ops.base import Plan
 from ..plans import freeze, unproven
 from ..verbs import trace
 from . import frames
+from .answers import Fault
 from .guard import bound
-from .targets import Fault, Spec, describe, load
-
-LAYOUTS = ("C", "strided", "fortran", "broadcast")
+from .kinds import Layout
+from .loading import load
+from .targets import Spec, describe
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +33,7 @@ def _plan(text: str) -> Plan:
     return unproven(request["op"], request["dialect"], {k: freeze(v) for k, v in request["parameters"].items()})
 
 
-def laid_out(x: Any, layout: str) -> Any:
+def laid_out(x: Any, layout: Layout) -> Any:
     """The same values in another memory layout."""
     if x is None or layout == "C" or not x.ndim:
         return x

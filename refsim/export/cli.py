@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .. import files
 from ..errors import RefsimError, UsageError
+from ..terminal import plan_parameters
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,7 +33,6 @@ def onnx(
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
     from .. import plans
-    from ..cli import plan_parameters
 
     plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
@@ -40,7 +40,7 @@ def onnx(
 
 
 def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediates: bool = False) -> None:
-    """Write the graph of `plan`, checked by ``onnx.checker``, to a temporary and rename it.
+    """Write the graph of `plan`, checked by ``onnx.checker``, whole or not at all.
 
     Raises
     ------
@@ -64,11 +64,7 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
             raise UsageError(f"{name!r} cannot be left out of {d.name}: {', '.join(optional) or 'all its operands are required'}")
     made = model(plan, without, intermediates)
     checker.check_model(made, full_check=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(made.SerializeToString())
-        temporary.replace(path)
+        files.write(path, made.SerializeToString())
     except OSError as error:
         raise RefsimError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

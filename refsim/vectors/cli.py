@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..content import content
 from ..errors import ContentError, UsageError
+from ..terminal import plan_parameters, progress
 
 app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
 
@@ -23,15 +23,6 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 Folder = Annotated[
     Path | None, typer.Argument(help="A folder with a manifest.json; the shipped corpus where left out.", show_default=False)
 ]
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error, gone when done; the callable that moves it."""
-    columns = TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
 
 
 def _fail(code: int, text: object) -> typer.Exit:
@@ -53,12 +44,12 @@ def _existing(path: Path | None) -> Path | None:
 def generate(
     out: Annotated[Path | None, typer.Option(help="Folder to write; the shipped corpus where left out.", show_default=False)] = None,
 ) -> None:
-    """Write the whole corpus: the same bytes every time, into its place in one step."""
-    from .corpus import generate as make
+    """Write the whole corpus: the same bytes every time, into its place as a whole."""
+    from .generator import generate as make
 
     try:
-        with _bar() as progress:
-            corpus = make(out or content("golden"), progress=progress)
+        with progress() as told:
+            corpus = make(out or content("golden"), progress=told)
     except (ContentError, OSError) as error:
         raise _fail(USAGE, error) from None
     files = corpus.manifest["files"].values()
@@ -72,14 +63,14 @@ def verify(
     ] = None,
 ) -> None:
     """Check schema, hashes and counts, and recompute every output and intermediate on int64 and on Python ints."""
-    from .corpus import verify as prove
-    from .corpus import verify_lines
+    from .verifier import verify as prove
+    from .verifier import verify_lines
 
     if path is not None and not path.exists():
         raise _fail(USAGE, f"{path}: no such file or folder")
     try:
-        with _bar() as progress:
-            proven = verify_lines(path, progress) if path is not None and path.is_file() else prove(path, progress)
+        with progress() as told:
+            proven = verify_lines(path, told) if path is not None and path.is_file() else prove(path, told)
     except ContentError as error:
         raise _fail(FAILED, error) from None
     hash = f", corpus {proven.hash}" if proven.hash else ""
@@ -155,8 +146,6 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 def _parameters(context: typer.Context) -> dict[str, Any]:
-    from ..cli import plan_parameters
-
     given = plan_parameters(context.args)
     if "bits" in given:
         given["input_bits"] = given.pop("bits")
@@ -177,7 +166,7 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
 
 
 def _format(format: str) -> str:
-    from .render import WRITERS
+    from .formats import WRITERS
 
     if format not in WRITERS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(WRITERS)}")
@@ -208,8 +197,8 @@ def render(
     with _all_or_nothing(target):
         vectors = load(corpus)
         cases = select(vectors, op, dialect, _parameters(context), tag or (), case or ())
-        with _bar() as progress:
-            write(vectors, cases, format, target, force, progress)
+        with progress() as told:
+            write(vectors, cases, format, target, force, told)
     _say(f"{len(cases)} of {vectors.manifest['ops'][dialect][op]['cases']} cases of {op} ({dialect}) in {target}, corpus {vectors.hash}")
 
 
@@ -235,14 +224,15 @@ def make(
     from functools import partial
 
     from .. import plans
+    from .formats import FOLDERS, WRITERS
     from .make import launch
-    from .render import FOLDERS, WRITERS, default_out, whole
+    from .render import default_out, whole
 
     target = out or default_out(op, dialect, _format(format))
     plan = plans.plan(op, dialect=dialect, **_parameters(context))
     wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
-    with _all_or_nothing(target), _bar() as progress:
-        vectors = launch(plan, count, seed, wanted, omit or (), columns, progress)
+    with _all_or_nothing(target), progress() as told:
+        vectors = launch(plan, count, seed, wanted, omit or (), columns, told)
         write = partial(WRITERS[format], lanes=lanes) if format == "jsonl" else WRITERS[format]
         with whole(target, format in FOLDERS, force) as place:
             write([vectors], place, f"{op}_{dialect}", None)

@@ -17,9 +17,9 @@ from .. import registry, verbs
 from ..catalogue.blocks import operands_of
 from ..errors import UsageError
 from ..ops.base import Plan
+from ..terminal import Progress, silent
 from . import form
-from .corpus import Progress, silent
-from .render import Block, Launch, Tensor, constants
+from .launch import Block, Launch, Tensor, constants
 
 BLOCK = 1 << 16
 """Elements of an operand or of the output made at a time."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..catalogue.family import TAGS, families
 from ..content import content
+from ..files import write
 
 STRENGTH = Path(__file__).parent / "strength.json"
 """Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
@@ -75,21 +77,25 @@ def _share(mutants: int, noticed: int) -> str:
     return f"{100 * noticed / mutants:.1f}"
 
 
-def write_strength(result: Any) -> Path:
-    """Keep what a `Score` of the shipped vectors alone came to, and write the README anew.
+def write_strength(corpus: str, counts: Mapping[str, Sequence[int]], survivors: Sequence[str]) -> Path:
+    """Keep what the shipped vectors alone were measured to notice, and write the README anew.
+
+    Parameters
+    ----------
+    corpus : str
+        Hash of the vectors that were measured.
+    counts : mapping
+        "op/dialect" to (mutants that are not equivalent, of these noticed).
+    survivors : sequence of str
+        Ids of the others.
 
     Returns
     -------
     Path
         The README.
     """
-    counts: dict[str, list[int]] = {}
-    for fate in result.of():
-        count = counts.setdefault(f"{fate.op}/{fate.dialect}", [0, 0])
-        count[0] += 1
-        count[1] += fate.killed
-    measured = {"corpus": result.corpus, "mutants": counts, "survivors": [fate.id for fate in result.survivors]}
-    STRENGTH.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    measured = {"corpus": corpus, "mutants": counts, "survivors": survivors}
+    write(STRENGTH, json.dumps(measured, indent=1) + "\n")
     path = content("golden") / "README.md"
-    path.write_bytes(readme(json.loads((content("golden") / "manifest.json").read_text(encoding="utf-8"))))
+    write(path, readme(json.loads((content("golden") / "manifest.json").read_text(encoding="utf-8"))))
     return path

@@ -17,7 +17,9 @@ import pytest
 
 import refsim
 from refsim.conformance import header
-from refsim.conformance.client import Worker, as_handed, connect
+from refsim.conformance.answers import as_handed
+from refsim.conformance.client import Worker
+from refsim.conformance.connect import connect
 from refsim.conformance.targets import parse
 from refsim.content import content
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import refsim
+from refsim.vectors.formats import WRITERS
 from refsim.vectors.make import launch
-from refsim.vectors.render import WRITERS, whole
+from refsim.vectors.render import whole
 
 
 @pytest.mark.parametrize(("form", "count"), [("npz", 4_000_000), ("jsonl", 400_000)])

@@ -8,28 +8,12 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-import refsim
-from refsim.extend import (
-    CONSTANTS,
-    REGISTER_BITS,
-    Choice,
-    InputBits,
-    Integer,
-    Ints,
-    Lemma,
-    Operand,
-    Plan,
-    RealScale,
-    Register,
-    Scales,
-    Whole,
-    known,
-)
+import refsim.extend as rs
 from refsim.ops.exp import i_exp_paper, paper_constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiluPlan(Plan):
+class SiluPlan(rs.Plan):
     """q_ln2, q_b, q_c of I-EXP; e_max its value at 0; k fractional bits of the sigmoid. The output's scale is S / 2**k."""
 
     scale: float
@@ -47,40 +31,40 @@ def make(head, *, scale: float, k: int) -> SiluPlan:
 
 
 class SiluSteps(NamedTuple):
-    up: Annotated[Ints, Register()]
-    down: Annotated[Ints, Register()]
-    total: Annotated[Ints, Register()]
-    sigmoid: Annotated[Ints, Register()]
-    out: Annotated[Ints, Register()]
+    up: Annotated[rs.Ints, rs.Register()]
+    down: Annotated[rs.Ints, rs.Register()]
+    total: Annotated[rs.Ints, rs.Register()]
+    sigmoid: Annotated[rs.Ints, rs.Register()]
+    out: Annotated[rs.Ints, rs.Register()]
 
 
-AT_LEAST_ONE = Lemma(
+AT_LEAST_ONE = rs.Lemma(
     "one-exponent-is-0",
     "exp(min(x, 0)) + exp(min(-x, 0)) >= exp(0) in integers too",
     "min(q, 0) or min(-q, 0) is 0, where I-EXP gives e_max; the other addend, a shifted square plus q_c >= 0, is not negative.",
 )
 
 
-@refsim.define(
+@rs.define(
     "i_silu",
     "paper",
     make=make,
     steps=SiluSteps,
-    operands=(Operand("q"),),
+    operands=(rs.Operand("q"),),
     layout="element",
     parameters=(
-        RealScale(name="scale", doc="scale of the input", space=Scales(2**-14, 0.69)),
-        InputBits(default=16, space=Whole(2, 24)),
-        Integer(name="k", doc="fractional bits of the sigmoid", default=8, unit="bits", lo=1, hi=16, space=Choice((8, 8, 7, 15))),
-        CONSTANTS,
-        REGISTER_BITS,
+        rs.RealScale(name="scale", doc="scale of the input", space=rs.Scales(2**-14, 0.69)),
+        rs.InputBits(default=16, space=rs.Whole(2, 24)),
+        rs.Integer(name="k", doc="fractional bits of the sigmoid", default=8, unit="bits", lo=1, hi=16, space=rs.Choice((8, 8, 7, 15))),
+        rs.CONSTANTS,
+        rs.REGISTER_BITS,
     ),
     points=lambda plan: [z * plan.q_ln2 for z in (*range(33), 62, 63, 64, 65)],
     source="a variation of ours: x * sigmoid(x) with the paper's Algorithm 3, I-EXP",
 )
-def i_silu(p, q: Ints) -> SiluSteps:
+def i_silu(p, q: rs.Ints) -> SiluSteps:
     """q * ((e(q) << k) // (e(q) + e(-q))), with e(x) the i-exp of min(x, 0)."""
     up, down = i_exp_paper(p, np.minimum(q, 0)).out, i_exp_paper(p, np.minimum(-q, 0)).out
-    total = known(up + down, p.e_max, None, AT_LEAST_ONE)
+    total = rs.known(up + down, p.e_max, None, AT_LEAST_ONE)
     sigmoid = (up << p.k) // total
     return SiluSteps(up, down, total, sigmoid, q * sigmoid)

@@ -8,15 +8,14 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-import refsim
-from refsim.extend import CONSTANTS, REGISTER_BITS, Ints, Operand, Output, Plan, Register, known, row_max, row_sum, shift_right
+import refsim.extend as rs
 from refsim.lemmas import EXP_MAXIMUM
 from refsim.ops.exp import code_constants, code_polynomial, code_segment
 from refsim.ops.softmax import SoftmaxFacts, parameters, points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectPlan(Plan):
+class DirectPlan(rs.Plan):
     """x0, q_b, q_c of the released code's i-exp; its value at 0 is q_c."""
 
     scale: float
@@ -36,23 +35,23 @@ def make(head, *, scale: float, length: int, output_bits: int) -> DirectPlan:
 
 
 class DirectSteps(NamedTuple):
-    q_tilde: Annotated[Ints, Register()]
-    z: Annotated[Ints, Register()]
-    r: Annotated[Ints, Register()]
-    poly: Annotated[Ints, Register()]
-    e: Annotated[Ints, Register()]
-    total: Annotated[Ints, Register()]
-    out: Annotated[Ints, Output(signed=False, extra=1)]
+    q_tilde: Annotated[rs.Ints, rs.Register()]
+    z: Annotated[rs.Ints, rs.Register()]
+    r: Annotated[rs.Ints, rs.Register()]
+    poly: Annotated[rs.Ints, rs.Register()]
+    e: Annotated[rs.Ints, rs.Register()]
+    total: Annotated[rs.Ints, rs.Register()]
+    out: Annotated[rs.Ints, rs.Output(signed=False, extra=1)]
 
 
-@refsim.define(
+@rs.define(
     "i_softmax",
     "direct",
     make=make,
     steps=DirectSteps,
-    operands=(Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True)),
+    operands=(rs.Operand("q", "... L"), rs.Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True)),
     layout="row",
-    parameters=(*parameters(0.69), CONSTANTS, REGISTER_BITS),
+    parameters=(*parameters(0.69), rs.CONSTANTS, rs.REGISTER_BITS),
     points=points(code_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
@@ -60,13 +59,13 @@ class DirectSteps(NamedTuple):
     ),
     source="a variation of ours: IntSoftmax.int_exp of the released code, then the paper's Algorithm 3, I-SOFTMAX",
 )
-def i_softmax_direct(p, q: Ints, mask=None) -> DirectSteps:
+def i_softmax_direct(p, q: rs.Ints, mask=None) -> DirectSteps:
     """(e << k) // sum(e), e the released code's polynomial shifted right by z. Mask as in the paper's dialect."""
     seen = q if mask is None else np.where(mask, q, p.input_range[0])
-    q_tilde = np.minimum(q - row_max(seen), 0)
+    q_tilde = np.minimum(q - rs.row_max(seen), 0)
     z, r = q_tilde // p.x0, np.remainder(q_tilde, p.x0)
     poly = r * (r + p.q_b) + p.q_c
-    e = known(shift_right(poly, z), 0, p.e_max, EXP_MAXIMUM)
+    e = rs.known(rs.shift_right(poly, z), 0, p.e_max, EXP_MAXIMUM)
     e = e if mask is None else np.where(mask, e, 0)
-    total = np.maximum(row_sum(e, 1, p.length), p.e_max)
+    total = np.maximum(rs.row_sum(e, 1, p.length), p.e_max)
     return DirectSteps(q_tilde, z, r, poly, e, total, (e << p.output_bits) // total)

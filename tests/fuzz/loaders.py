@@ -292,7 +292,7 @@ def tied(folder: Path, files: dict[str, bytes], change: Callable[[dict[str, Any]
 def surface(seeds: Seeds, folder: Path, choose: Choose) -> tuple[str, Callable[[], Any]]:
     """A forged folder, and what is to read it."""
     from refsim.catalogue import bins
-    from refsim.vectors import corpus, form, schema
+    from refsim.vectors import corpus, form, schema, verify
     from refsim.vectors.diff import changes
 
     kind = choose(0, 6)
@@ -318,11 +318,11 @@ def surface(seeds: Seeds, folder: Path, choose: Choose) -> tuple[str, Callable[[
         return "unarchive", lambda: form.unarchive(archive)
     if kind == 3:
         tied(folder, {"schema.json": seeds.schema, name: mutate(line, choose)})
-        return "verify line", lambda: corpus.verify(folder)
+        return "verify line", lambda: verify(folder)
     if kind == 4:
         archive = mutate_bytes(seeds.archive, choose)
         tied(folder, {"schema.json": seeds.schema, "ibert/embedding.jsonl": seeds.large, f"ibert/{seeds.name}": archive})
-        return "verify archive", lambda: corpus.verify(folder)
+        return "verify archive", lambda: verify(folder)
     if kind == 5:
 
         def change(manifest: dict[str, Any]) -> Any:
@@ -331,7 +331,7 @@ def surface(seeds: Seeds, folder: Path, choose: Choose) -> tuple[str, Callable[[
             return manifest
 
         tied(folder, {"schema.json": seeds.schema, name: line}, change)
-        return "manifest", lambda: (list(corpus.load(folder)), corpus.verify(folder))
+        return "manifest", lambda: (list(corpus.load(folder)), verify(folder))
     tied(folder, {"schema.json": seeds.schema, name: mutate(line, choose)})
     (folder / "other").mkdir()
     tied(folder / "other", {"schema.json": seeds.schema, name: line})
@@ -388,7 +388,7 @@ def _wrong_list(seeds: Seeds, folder: Path) -> Callable[[], Any]:
 
 def _misfit(seeds: Seeds, folder: Path) -> Callable[[], Any]:
     """Thousands of channels whose integers do not fit: what would mend them takes a search of minutes."""
-    from refsim.vectors import corpus
+    from refsim.vectors import verify
 
     line = next(line for line in seeds.lines if b'"i_gelu/paper/' in line)
 
@@ -396,7 +396,7 @@ def _misfit(seeds: Seeds, folder: Path) -> Callable[[], Any]:
         record["plan"]["parameters"] = {"scale": ["0x1.0000000000000p-14"] * 6000, "input_bits": 32, "register_bits": 32}
 
     tied(folder, {"schema.json": seeds.schema, "paper/i_gelu.jsonl": _edited(line, change)})
-    return lambda: corpus.verify(folder)
+    return lambda: verify(folder)
 
 
 def _outer(seeds: Seeds, folder: Path) -> Callable[[], Any]:
@@ -404,17 +404,18 @@ def _outer(seeds: Seeds, folder: Path) -> Callable[[], Any]:
     import numpy as np
 
     from refsim.plans import plan
-    from refsim.vectors import corpus, form
+    from refsim.vectors import form, verify
+    from refsim.vectors.case import case_of, encode
 
     made, length = plan("matmul", length=1), 1 << 20
-    case = corpus.case_of("matmul/ibert/x/y", ("random",), made, [np.zeros((1, 1), dtype=np.int8), np.zeros((1, 1), dtype=np.int8)])
-    record = json.loads(corpus.encode(case)[0])
+    case = case_of("matmul/ibert/x/y", ("random",), made, [np.zeros((1, 1), dtype=np.int8), np.zeros((1, 1), dtype=np.int8)])
+    record = json.loads(encode(case)[0])
     name = "matmul.x.y.npz"
     for operand, shape in (("a", [length, 1]), ("b", [1, length])):
         record["operands"][operand] = {"shape": shape, "dtype": "int8", "file": name, "member": f"operands.{operand}"}
     archive = form.archive({"operands.a": np.zeros((length, 1), dtype=np.int8), "operands.b": np.zeros((1, length), dtype=np.int8)})
     tied(folder, {"schema.json": seeds.schema, "ibert/matmul.jsonl": form.line(record), f"ibert/{name}": archive})
-    return lambda: corpus.verify(folder)
+    return lambda: verify(folder)
 
 
 def _overlapping(seeds: Seeds, folder: Path) -> Callable[[], Any]:
@@ -576,7 +577,8 @@ def main() -> None:
 
             import refsim.catalogue.bins
             import refsim.vectors.corpus
-            import refsim.vectors.diff  # noqa: F401
+            import refsim.vectors.diff
+            import refsim.vectors.verifier  # noqa: F401
     seeds = Seeds()
     confine(seeds)
     if mode == "hypothesis":

@@ -10,7 +10,7 @@ import numpy as np
 from ...catalogue.mutants import mutant
 from ...ops.base import Definition, Plan
 from ...registry import definition
-from ..client import Broken
+from ..answers import Broken
 from ..diagnose import OR, TOLD, differ, in_step
 from .forms import NONE, SIMULATOR, Ask, Known
 from .identify import chosen_rule, plan_words, shortly

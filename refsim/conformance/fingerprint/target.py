@@ -17,7 +17,8 @@ from ...ops.base import Definition, Plan
 from ...ops.rescalings import RESCALINGS
 from ...registry import definitions, dialects, names
 from ...verbs import run
-from ..client import Broken, Unloadable, as_handed, connect
+from ..answers import Answering, Broken, Unloadable, as_handed
+from ..connect import connect
 from ..targets import parse
 from .forms import NONE, Ask, Fingerprint, Known
 from .identify import declared_rules, identify
@@ -131,20 +132,20 @@ def fingerprint(
     return result
 
 
-def in_words(worker: Any, op: str, dialect: str, rule: str | None = None) -> tuple[str, bool]:
+def in_words(worker: Answering, op: str, dialect: str, rule: str | None = None) -> tuple[str, bool]:
     """`named` of a target's op."""
     return named(_asking(worker), op, dialect, worker.description.domain.get(op), rule, _knowing(worker, op))
 
 
-def _asking(worker: Any) -> Ask:
+def _asking(worker: Answering) -> Ask:
     def ask(plan: Plan, operands: list[Any]) -> Any:
         return worker.launch(plan, as_handed(plan, operands), run(plan, *operands).shape).out
 
     return ask
 
 
-def _knowing(worker: Any, op: str) -> Known | None:
-    if not any(entry["op"] == op for entry in worker.description.deviations):
+def _knowing(worker: Answering, op: str) -> Known | None:
+    if not any(entry.op == op for entry in worker.description.deviations):
         return None
 
     def known(plan: Plan, operands: list[Any]) -> Any:

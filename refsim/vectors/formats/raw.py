@@ -1,23 +1,64 @@
-"""Reads the raw binary form that `render.raw` writes (docs/vectors.md, ``bin``): for the results that somebody writes in it."""
+"""Raw binary, ``bin``: one file, all little-endian and on 8-byte boundaries, as docs/vectors.md lays it out."""
 
 from __future__ import annotations
 
 import binascii
 import math
 import struct
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .form import DTYPES, Malformed, parse
-from .render import MAGIC, TYPES
+from ..form import DTYPES, Malformed, parse
+from ..launch import Launch, as_bytes, kept
 
+MAGIC = b"REFSIMV1"
+TYPES = ("none", *DTYPES)
+"""A tensor's type is its place in this list."""
 MOST_AXES = 8
 _LARGEST = 1 << 40
 """Elements that a shape may promise, axes of 0 left aside."""
 
-Launch = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+Read: TypeAlias = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+"""The text of a launch, and its tensors by name."""
+
+
+def write(launches: Sequence[Launch], place: Path, stem: str, corpus: str | None) -> None:
+    """One file of all launches."""
+    with place.open("wb") as file:
+        file.write(struct.pack("<8sII32s", MAGIC, len(launches), 0, bytes.fromhex(corpus or "")))
+        for launch in launches:
+            text = launch.text().encode()
+            with kept(launch, place, as_bytes) as tensors:
+                heads = [
+                    struct.pack(
+                        f"<56sBBHI{len(t.tensor.shape)}Q",
+                        t.tensor.name.encode(),
+                        TYPES.index(t.tensor.dtype),
+                        len(t.tensor.shape),
+                        0,
+                        t.crc,
+                        *t.tensor.shape,
+                    )
+                    for t in tensors
+                ]
+                size = 16 + _padded(len(text)) + sum(map(len, heads)) + sum(_padded(t.file.tell()) for t in tensors)
+                file.write(struct.pack("<QII", size, len(tensors), len(text)) + text.ljust(_padded(len(text)), b"\0"))
+                for head, one in zip(heads, tensors, strict=True):
+                    length = one.file.tell()
+                    file.write(head)
+                    one.copy(file)
+                    file.write(bytes(_padded(length) - length))
+
+
+def _padded(length: int) -> int:
+    return -(-length // 8) * 8
+
+
+# -------------------------------------------------------------------------------------------------------------------- read
 
 
 class _Part:
@@ -42,7 +83,7 @@ class _Part:
             raise Malformed(f"{self.where}the padding at offset {at} is not zero")
 
 
-def read(data: bytes) -> tuple[str | None, list[Launch]]:
+def read(data: bytes) -> tuple[str | None, list[Read]]:
     """The corpus' hash, None for vectors made to order, and each launch: its text, its tensors by name.
 
     Raises
@@ -69,7 +110,7 @@ def read(data: bytes) -> tuple[str | None, list[Launch]]:
     return (corpus.hex() if any(corpus) else None), launches
 
 
-def _launch(part: _Part) -> Launch:
+def _launch(part: _Part) -> Read:
     number, length = part.unpack("<II", "its head")
     try:
         text = parse(part.take(length, "its text"))

@@ -1,0 +1,126 @@
+"""The kill matrix: which check notices which mistake, as a table, as files and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..catalogue.mutants import LEVELS
+from ..figures import MissingExtraError, write_figure
+from .score import VECTORS, Fate, Score, percent
+
+COMMON = ("golden", "differential", "exhaustive", "batch", "repeat", "layouts")
+"""Checks that every op has; the others are its own laws."""
+COLUMNS = {
+    "golden": "golden vectors",
+    "differential": "search",
+    "batch": "batch law",
+    "repeat": "repeat law",
+    "layouts": "layout law",
+    "laws": "own laws",
+}
+
+
+def _column(f: Fate, name: str) -> bool | None:
+    """Whether a column's checks noticed; None where none of them was run."""
+    own = [noticed for check, noticed in f.checks.items() if check == name or (name == "laws" and check not in COMMON)]
+    return any(own) if own else None
+
+
+def _groups(result: Score) -> list[tuple[str, list[Fate]]]:
+    keys = dict.fromkeys((f.op, f.dialect) for f in result.fates)
+    rows = [(f"{op} ({dialect})", result.of(op=op, dialect=dialect)) for op, dialect in keys]
+    return [*rows, *((f"level: {level}", result.of(level=level)) for level in LEVELS), ("all", result.of())]
+
+
+def _columns(result: Score) -> dict[str, str]:
+    return {k: v for k, v in COLUMNS.items() if any(_column(f, k) is not None for f in result.fates)}
+
+
+def show(result: Score, console: Console) -> None:
+    """Percent of mutants that each check notices, per op and dialect; then the survivors."""
+    columns = _columns(result)
+    table = Table(title=f"mutants noticed, per cent ({result.effort})", title_justify="left", header_style="bold")
+    table.add_column("op")
+    table.add_column("mutants", justify="right")
+    for name in (*columns.values(), "by any"):
+        table.add_column(name, justify="right")
+    for name, fates in _groups(result):
+        if not fates:
+            continue
+        if name.startswith("level: data"):
+            table.add_section()
+        shares = [percent([f for f in fates if _column(f, k) is not None], lambda f, k=k: bool(_column(f, k))) for k in columns]  # type: ignore[misc]
+        table.add_row(name, str(len(fates)), *("" if s is None else f"{s:.1f}" for s in shares), f"{percent(fates):.1f}")
+    console.print(table)
+    for f in result.survivors:
+        console.print(f"{f.id} {f.verdict}: it {f.mistake} (step {f.step})", markup=False, soft_wrap=True)
+    equivalent = sum(bool(f.equivalent) for f in result.fates)
+    missing = f", {result.planned - len(result.fates)} not reached" if result.planned > len(result.fates) else ""
+    text = (
+        f"{len(result.fates)} mutants in {result.seconds:.0f} s, {equivalent} proven equivalent, {len(result.survivors)} survive{missing}"
+    )
+    console.print(text, style="green" if result.exit_code == 0 else "bold red", markup=False)
+
+
+def table(result: Score) -> str:
+    """The kill matrix as CSV: a mutant a line, a check a column (1 noticed, 0 not, empty where it is no check of the op)."""
+    names = list(dict.fromkeys(name for f in result.fates for name in f.checks))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "op", "dialect", "level", "step", "verdict", "first", "mistake", *names])
+    for f in result.fates:
+        cells = [int(f.checks[n]) if n in f.checks else "" for n in names]
+        writer.writerow([f.id, f.op, f.dialect, f.level, f.step, f.verdict, (f.killers or [""])[0], f.mistake, *cells])
+    return text.getvalue()
+
+
+def write(result: Score, out: Path) -> list[Path]:
+    """``kill_matrix`` as .csv, .json, .png and .svg in the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / f"kill_matrix.{ending}" for ending in ("csv", "json")]
+    paths[0].write_text(table(result), encoding="utf-8")
+    paths[1].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
+    return [*paths, *_draw(result, out)]
+
+
+def _draw(result: Score, out: Path) -> list[Path]:
+    """The heat map: op and dialect against check, the share of mutants noticed."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib") from error
+
+    names = {**_columns(result), "any": "any check"}
+    groups = [(name, fates) for name, fates in _groups(result) if fates]
+    shares = np.full((len(groups), len(names)), np.nan)
+    for row, (_, fates) in enumerate(groups):
+        for column, k in enumerate(names):
+            known = [f.killed if k == "any" else _column(f, k) for f in fates]
+            known = [v for v in known if v is not None]
+            if known:
+                shares[row, column] = 100 * sum(map(bool, known)) / len(known)
+    with matplotlib.rc_context({"font.size": 13, "svg.hashsalt": "refsim", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(12.8, 1.9 + 0.34 * len(groups)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
+        for (row, column), share in np.ndenumerate(shares):
+            text = "–" if np.isnan(share) else f"{share:.0f}" if share in (0, 100) else f"{share:.1f}"
+            axes.text(column, row, text, ha="center", va="center", color="white" if share < 60 else "black")
+        axes.set_xticks(range(len(names)), list(names.values()))
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(len(groups)), [f"{name}  [{len(fates)}]" for name, fates in groups])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for line in (sum(not n.startswith("level") and n != "all" for n, _ in groups), len(groups) - 1):
+            axes.axhline(line - 0.5, color="white", linewidth=3)
+        effort = "the golden vectors alone" if result.effort == VECTORS else f"{result.effort} effort"
+        axes.set_title(f"Share of mutants that each check notices, per cent ({effort})", fontsize=16, pad=12, loc="left")
+        return list(write_figure(out / "kill_matrix", figure))

@@ -1,0 +1,71 @@
+"""Both ends of a child process, written and read without ever waiting longer than a deadline."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+
+
+class Pipes:
+    """Both ends of a process, with one deadline for what is sent and received."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
+        os.set_blocking(self._to, False)
+        self._data, self._ended, self.deadline = bytearray(), False, 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was received since `expect`."""
+        return self._begun or bool(self._data)
+
+    def expect(self, limit: float) -> None:
+        """Start the clock for one exchange."""
+        self.deadline, self._begun = time.monotonic() + limit, False
+
+    def unasked(self) -> bool:
+        """Whether the process has written something since its last answer."""
+        if not self._data and not self._ended and select.select([self._from], [], [], 0)[0]:
+            self._receive()
+        return bool(self._data)
+
+    def send(self, data: bytes) -> None:
+        """All of `data`; what the process writes meanwhile is kept, lest both wait for each other. A dead process is silent."""
+        rest = memoryview(data)
+        while rest and not self._ended:
+            readable, writable = self._wait([self._from], [self._to])
+            if readable:
+                self._receive()
+            if writable:
+                try:
+                    rest = rest[os.write(self._to, rest[: 1 << 20]) :]
+                except BlockingIOError:
+                    continue
+                except OSError:  # a process that died meanwhile is found out by the missing answer
+                    return
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, or fewer where the stream ends; a TimeoutError at the deadline."""
+        while len(self._data) < size and not self._ended:
+            self._wait([self._from], [])
+            self._receive()
+        part = bytes(self._data[:size])
+        del self._data[:size]
+        self._begun = self._begun or bool(part)
+        return part
+
+    def _wait(self, read: list[int], write: list[int]) -> tuple[list[int], list[int]]:
+        left = self.deadline - time.monotonic()
+        found = select.select(read, write, [], left) if left > 0 else ([], [], [])
+        if not found[0] and not found[1]:
+            raise TimeoutError
+        return found[0], found[1]
+
+    def _receive(self) -> None:
+        part = os.read(self._from, 1 << 20)
+        self._data += part
+        self._ended = not part

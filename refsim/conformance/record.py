@@ -1,0 +1,249 @@
+"""What the tests under properties/ find out, as data: it crosses processes as JSON and stands in reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeAlias
+
+from .kinds import Harm, Layout
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The first intermediate that differs; its values, or its shapes in words."""
+
+    name: str
+    got: int | float | str
+    expected: int | float | str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A launch that differs, and the lane that shows it.
+
+    Attributes
+    ----------
+    operands : list
+        As they were handed over: dtype, shape and, unless they are large, data; None for one that is left out.
+    names : list of str
+        Of the operands.
+    index : list of int
+        The lane in ``out``.
+    got, expected : int or float
+        Its value, and the one that is due.
+    input : str
+        Its operands in words.
+    step : Step or None
+        Of the intermediates that the target returns.
+    share : str
+        How many lanes of the launch differed, in words.
+    """
+
+    operands: list[Json | None]
+    names: list[str]
+    index: list[int]
+    got: int | float
+    expected: int | float
+    input: str
+    layout: Layout = "C"
+    step: Step | None = None
+    share: str = ""
+
+
+@dataclass
+class Failure:
+    """One launch, or one law, in which the target is wrong.
+
+    Attributes
+    ----------
+    parameters : dict
+        What the plan was made from.
+    call : str
+        The plan as the call that makes it; "" where there is none.
+    where : str
+        The check that met it: "search", "law", "exhaustive", ``golden <id>``, or the witness of a deviation.
+    diagnosis : str
+        The mistake that it looks like, continuing "it".
+    law : str
+        The law that is broken, and on what.
+    fingerprint : str
+        What the fingerprint says where it names no arithmetic.
+    lane : Lane or None
+        None where there is nothing to show but the diagnosis or the law.
+    """
+
+    op: str
+    dialect: str
+    parameters: Json = field(default_factory=dict)
+    call: str = ""
+    where: str = ""
+    diagnosis: str = ""
+    law: str = ""
+    fingerprint: str = ""
+    lane: Lane | None = None
+
+    def to_json(self) -> Json:
+        lane: Json = asdict(self.lane) if self.lane is not None else {"operands": []}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lane"}
+        return {k: v for k, v in own.items() if v or k not in ("where", "law", "fingerprint")} | lane
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        own = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        if "got" not in data:
+            return cls(**own)
+        step = data.get("step")
+        lane = {f.name: data[f.name] for f in fields(Lane) if f.name in data}
+        return cls(**own, lane=Lane(**lane | {"step": Step(**step) if step else None}))
+
+
+@dataclass(frozen=True)
+class BrokenLaunch:
+    """A launch without an answer."""
+
+    kind: Harm
+    text: str
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A known difference that a target declares, without its predicate.
+
+    Attributes
+    ----------
+    witness : mapping or None
+        ``parameters`` of a plan and ``operands`` at which it certainly occurs.
+    rest : mapping
+        What else the target says of it.
+    """
+
+    id: str
+    op: str
+    dialects: tuple[str, ...]
+    reason: str
+    reference: str
+    witness: Mapping[str, Any] | None = None
+    rest: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> Json:
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rest"}
+        return {k: v for k, v in own.items() if v is not None} | dict(self.rest)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Deviation:
+        named = [f.name for f in fields(cls) if f.name != "rest"]
+        rest = {k: v for k, v in data.items() if k not in named}
+        own = {k: data[k] for k in named if k in data}
+        return cls(**{**own, "dialects": tuple(own["dialects"])}, rest=rest)
+
+    @property
+    def of(self) -> str:
+        """Its op and dialects in words."""
+        return f"{self.op} ({', '.join(self.dialects)})"
+
+
+@dataclass
+class Occurrence:
+    """Lanes on which a known deviation occurred.
+
+    Attributes
+    ----------
+    example : str
+        The smallest in words; "" before there is any.
+    size : float
+        How large its operands are.
+    """
+
+    lanes: int = 0
+    example: str = ""
+    size: float = field(default=math.inf, compare=False)
+
+    def to_json(self) -> Json:
+        return {"lanes": self.lanes, "example": self.example}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A known deviation as far as it can be checked: the dialects in which the target has its op, and whether it has a witness."""
+
+    id: str
+    op: str
+    dialects: tuple[str, ...]
+    witness: bool
+
+
+@dataclass
+class Record:
+    """What one test found out.
+
+    Attributes
+    ----------
+    vectors, outside, missing : int
+        Golden vectors that were answered, that lie outside the declared domain, and that lack a result.
+    launches, lanes : int
+    finished : bool
+        Whether the test came to its end, with an answer to every launch.
+    failures : list of Failure
+        The first three.
+    differing : int
+        All of them.
+    broken : list of BrokenLaunch
+        The first three.
+    deviations : dict of str to Occurrence
+        Known deviations that occurred.
+    declared : list of Declared
+        Known deviations of the op and dialect; only of the golden vectors.
+    bins : dict of str to int
+        Lanes per semantic bin; only of the golden vectors.
+    note : str
+        What was not tried.
+    harness : str
+        How the harness itself failed.
+    """
+
+    op: str
+    dialect: str
+    check: str
+    vectors: int = 0
+    launches: int = 0
+    lanes: int = 0
+    outside: int = 0
+    missing: int = 0
+    finished: bool = False
+    failures: list[Failure] = field(default_factory=list)
+    differing: int = 0
+    broken: list[BrokenLaunch] = field(default_factory=list)
+    deviations: dict[str, Occurrence] = field(default_factory=dict)
+    declared: list[Declared] = field(default_factory=list)
+    bins: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+    harness: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.op, self.dialect
+
+    def to_json(self) -> Json:
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "failures": [f.to_json() for f in self.failures],
+            "broken": [asdict(b) for b in self.broken],
+            "deviations": {name: occurrence.to_json() for name, occurrence in self.deviations.items()},
+            "declared": [asdict(d) for d in self.declared],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Record:
+        return cls(
+            **{
+                **data,
+                "failures": [Failure.from_json(f) for f in data["failures"]],
+                "broken": [BrokenLaunch(**b) for b in data["broken"]],
+                "deviations": {name: Occurrence(**o) for name, o in data["deviations"].items()},
+                "declared": [Declared(**{**d, "dialects": tuple(d["dialects"])}) for d in data["declared"]],
+            }
+        )

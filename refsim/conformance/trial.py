@@ -1,0 +1,136 @@
+"""One mutant through every check of the suite, in this process.
+
+A mutant answers here instead of in a worker of its own, and a check stops at the first difference instead of looking for the smallest;
+which launches are tried, and with which operands, is what `check` tries.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ..catalogue.mutants import Mutant
+from ..content import content, module
+from ..ops.base import Plan
+from ..registry import definition
+from ..vectors import Case
+from ..verbs import run
+from .answers import Answer
+from .comparison import Suite
+from .kinds import Effort, Layout
+from .laws import STANDARD, Check, Vacuous, suitable
+from .record import Failure
+from .search import EXAMPLES, LAW_SHARE, Abandoned
+from .subject import Subject, corpus
+from .targets import Description
+from .worker import laid_out
+
+
+class Here:
+    """The harness's end of a mutant that answers in this process."""
+
+    vectors = None
+
+    def __init__(self, m: Mutant) -> None:
+        self._mutant = m
+        self.description = Description((m.op,), (m.dialect,), {}, ())
+
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
+        handed = [laid_out(x, layout) for x in operands]
+        before = [None if x is None else x.tobytes() for x in handed]
+        out = self._mutant.trace(plan, *handed)["out"]
+        if out.shape != shape:
+            raise Abandoned(f"{self._mutant.id}: out has shape {out.shape}, {shape} is due")
+        return Answer({"out": out}, any(x is not None and x.tobytes() != b for x, b in zip(handed, before, strict=True)))
+
+    def announce(self, case: Case) -> None:
+        pass
+
+    def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> int:
+        return 0
+
+
+class Tried(Subject):
+    """A subject that is content with the first difference."""
+
+    def golden(self) -> None:
+        d = self.definition
+        for case in cases(d.name, d.dialect):
+            if self.covered(case.plan):
+                self.launched(case)
+
+    def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layout, where: str) -> None:
+        answer, wrong = self.differing(plan, operands, due, layout)
+        if answer.modified or wrong.any():
+            self.fail(Failure(plan.op, plan.dialect, where=where))
+            raise Abandoned  # no exception that Hypothesis would look into
+
+    def law(self, check: Check) -> None:
+        """As a subject's, without the smaller launch and the words that a report would need."""
+
+        def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
+            def evaluate(*changed: Any, plan: Plan = plan, layout: Layout = "C") -> Any:
+                if not self.covered(plan):
+                    raise Vacuous
+                out = self.evaluate(plan, list(changed), layout, run(plan, *changed).shape).out
+                return out if out.dtype.kind == "f" else out.astype(np.int64)
+
+            try:
+                check(evaluate, plan, operands)
+            except AssertionError:
+                self.fail(Failure(plan.op, plan.dialect, where="law"))
+                raise Abandoned from None
+
+        examples = EXAMPLES[self.suite.effort] // LAW_SHARE
+        for _ in islice(self.obeying(checked, 10 * examples), examples):
+            pass
+
+
+@lru_cache(maxsize=4)
+def cases(op: str, dialect: str) -> tuple[Any, ...]:
+    """The golden vectors of an op."""
+    return tuple(corpus().cases(op, dialect))
+
+
+@cache
+def _tests() -> dict[str, dict[str, Any]]:
+    """The functions of the properties suite by op and check."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(content("properties").glob("test_*.py")):
+        suite = module(path, f"refsim_scored_{path.stem}")
+        if hasattr(suite, "OP"):
+            own = {name: f for name, f in vars(suite).items() if name.startswith("test_")}
+            found[suite.OP] = {name.removeprefix("test_"): f for name, f in {**STANDARD, **own}.items()}
+    return found
+
+
+_DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
+"""The launches that laws are tried on, drawn once per op; by seed."""
+
+
+def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False) -> dict[str, bool]:
+    """Per check whether it notices a mutant: each check in turn, from a fresh start."""
+    found: dict[str, bool] = {}
+    tests = _tests().get(m.op) or {name.removeprefix("test_"): f for name, f in STANDARD.items()}
+    for name, test in tests.items():
+        if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
+            continue
+        if name == "exhaustive" and effort != "exhaustive":
+            continue
+        m.forget()
+        suite = Suite(Here(m), effort, seed)
+        suite.drawn = _DRAWN.setdefault((seed, (m.op, m.dialect)), {})
+        subject = Tried(suite, m.op, m.dialect, name)
+        try:
+            test(subject)
+        except Abandoned:
+            if not subject.record.failures:
+                raise RuntimeError(f"{m.id} does not answer as its op does") from None
+        found[name] = bool(subject.record.failures)
+    return found
