@@ -73,6 +73,11 @@ def asked() -> tuple[Key, ...]:
     return tuple(key for text in sources() for key in _LOADED[text])
 
 
+def source(key: Key) -> str:
+    """The file or module of the environment that defines an op in a dialect; "" for any other."""
+    return next((text for text in sources() if key in _LOADED.get(text, ())), "")
+
+
 def ask(text: str) -> None:
     """Name one more file or module in the environment of this process and of those that it starts.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -132,21 +133,22 @@ _BOTTOM = """
 """
 
 
-def text() -> str:
-    """All of refsim.h."""
-    body = _body()
+def text(chosen: Sequence[Definition] | None = None) -> str:
+    """All of refsim.h: with every op that there is, or with those chosen. Its number names what stands in it, and no more."""
+    body = _body(tuple(definitions() if chosen is None else chosen))
     number = int.from_bytes(hashlib.sha256(f"{VERSION}\n{body}".encode()).digest()[:6], "big")
     return _TOP.replace("@ABI@", str(number)) + body + _BOTTOM
 
 
 @cache
-def abi() -> int:
-    """The number that names this layout: another layout has another."""
-    line = next(line for line in text().splitlines() if line.startswith("#define REFSIM_ABI "))
+def abi(keys: tuple[tuple[str, str], ...]) -> int:
+    """The number that names the layout of the header with these ops: another layout has another."""
+    chosen = [d for d in definitions() if d.key in keys]
+    line = next(line for line in text(chosen).splitlines() if line.startswith("#define REFSIM_ABI "))
     return int(line.partition("(")[2].rstrip(")"))
 
 
-def _body() -> str:
+def _body(chosen: Sequence[Definition]) -> str:
     parts = []
     for suffix, element in TENSORS.items():
         for name, pointer in ((f"refsim_{suffix}", f"const {element} *"), (f"refsim_{suffix}_out", f"{element} *")):
@@ -156,7 +158,7 @@ def _body() -> str:
                 )
     rules = ",\n".join(f"    REFSIM_{rule.upper()} = {i}" for i, rule in enumerate(RESCALINGS))
     parts.append(f"/* The rules of requantize. */\nenum refsim_rule {{\n{rules}\n}};\n")
-    parts += [_operation(d) for d in definitions()]
+    parts += [_operation(d) for d in chosen]
     return "\n".join(parts)
 
 

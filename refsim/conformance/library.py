@@ -15,7 +15,7 @@ from ..errors import TargetError
 from ..ops import axes
 from ..ops.base import Definition, Plan
 from ..ops.rescalings import RESCALINGS
-from ..registry import definition, definitions, of
+from ..registry import definition, definitions, of, ours
 from . import header
 from .answers import Fault
 
@@ -50,12 +50,14 @@ class Library:
         number = self._symbol("refsim_abi", ctypes.c_int64)
         if number is None:
             raise TargetError(f"{path.name} does not export refsim_abi: it was not written to the interface of refsim.h")
-        if number() != header.abi():
+        layouts = {header.abi(tuple(d.key for d in chosen)): chosen for chosen in (list(definitions()), ours())}
+        if number() not in layouts:
+            due = " or ".join(map(str, layouts))
             raise TargetError(
-                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {header.abi()}): run `refsim header`, recompile"
+                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {due}): run `refsim header`, recompile"
             )
         found: dict[str, dict[str, Any]] = {}
-        for d in definitions():
+        for d in layouts[number()]:
             function = self._symbol(header.symbol(d), ctypes.c_int)
             if function is not None:
                 found.setdefault(d.name, {})[d.dialect] = function
