@@ -109,9 +109,11 @@ def ops(
         for o in d.operands:
             _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
         for name, parameter in registry.parameters(d).items():
-            default = (
-                "required" if parameter.required else "may be left out" if parameter.default is None else f"default {parameter.default!r}"
-            )
+            default = "may be left out" if parameter.default is None else f"default {parameter.default!r}"
+            if d.given is not None and name in d.given.names:
+                default = f"in place of {', '.join(d.given.replaces)}"
+            elif parameter.required:
+                default = "required"
             unit = f" ({parameter.unit})" if parameter.unit else ""
             _CONSOLE.print(f"  parameter {name}: {parameter.doc}{unit}; {parameter.text}; {default}", markup=False)
         for name, mark in base.marks(d.steps).items():

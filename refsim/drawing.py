@@ -27,13 +27,15 @@ _LINE, _PAD, _HEAD = 1.35, 9, 24
 """Distance of lines in sizes of the font; room within a box, and the height of its head."""
 _GAP, _ASIDE, _APART, _MARGIN = 32, 20, 56, 24
 """Distances between layers, between neighbours in a layer, between columns, and to the edge of the picture."""
+_ARROW = 8
+"""Length of the head of an arrow."""
 _DEEP = 8
 """Layers of a column: with more of them a picture is cut, so that it fits a slide."""
 _WRAP = 38
 """Characters of a line of a box."""
 
-_BOUNDS = "[least, greatest]: proven of every value; int17: what that needs; / int64: the declared width"
-
+_BOUNDS = "[least, greatest] that is proven of every value; the type that it needs / the declared width"
+"""The key to the last line of a box."""
 _STYLE = """
 text { font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2937 }
 .call { font-weight: bold }
@@ -272,12 +274,12 @@ def _place(rows: Sequence[Sequence[_Spot]]) -> float:
         place = _places(upper)
         for spot in lower:
             spot.above.sort(key=lambda o: place[id(o)])
-    for turn in range(300):
-        close = max(0.1, 64 * 0.97**turn)
+    for turn in range(100):
+        close = max(0.1, 64 * 0.93**turn)
         for row in (*rows, *reversed(rows)):
             offsets = [0.0]
-            for left, right in pairwise(row):
-                offsets.append(offsets[-1] + (left.width + right.width) / 2 + _ASIDE)
+            for one, other in pairwise(row):
+                offsets.append(offsets[-1] + (one.width + other.width) / 2 + _ASIDE)
             wants, weights = [], []
             for spot, offset in zip(row, offsets, strict=True):
                 pulls = [(o.x - _port(o, spot), _stiffness(spot, o)) for o in spot.above]
@@ -384,30 +386,26 @@ def _draw(parent: ElementTree.Element, rows: Sequence[Sequence[_Spot]]) -> float
     heights = [max(spot.box.height if spot.box else 0 for spot in row) for row in rows]
     tops = [sum(heights[:i]) + _GAP * i for i in range(len(rows))]
     lines, boxes = _add(parent, "g"), _add(parent, "g")
-    for row, upper, height, lower in zip(rows, tops, heights, [*tops[1:], 0.0], strict=True):
+    for i, row in enumerate(rows):
         for spot in row:
+            start, end = tops[i], tops[i] + heights[i]
             if spot.box:
-                _draw_box(boxes, spot.box, spot.x - spot.width / 2, upper + (height - spot.box.height) / 2)
-            start = upper + (height + spot.box.height) / 2 if spot.box else upper
-            for other in spot.below:
-                depth = heights[tops.index(lower)]
-                _draw_line(lines, spot.x, start, upper + height, lower, depth, other, spot)
+                start = (start + end + spot.box.height) / 2
+                _draw_box(boxes, spot.box, spot.x - spot.width / 2, start - spot.box.height)
+            for to in spot.below:
+                arrive, tip = tops[i + 1], tops[i + 1]
+                if to.box:
+                    arrive, tip = arrive - _ARROW, tip + (heights[i + 1] - to.box.height) / 2
+                _draw_line(lines, spot.x, start, end, to.x + _port(spot, to), arrive, tip - _ARROW if to.box else tip)
+                if to.box:
+                    _add(lines, "path", class_="arrow", d=f"M{to.x + _port(spot, to):g} {tip:g}l-4.5 {-_ARROW}h9z")
     return tops[-1] + heights[-1]
 
 
-def _draw_line(
-    parent: ElementTree.Element, x: float, start: float, leave: float, arrive: float, depth: float, to: _Spot, since: _Spot
-) -> None:
-    """From (x, start) straight to the end of its layer, then in a bow to the next, and there to the box or on past it."""
-    end = to.x + _port(since, to)
-    if to.box is None:
-        path = f"M{x:g} {start:g}V{leave:g}C{x:g} {leave + _GAP / 2:g} {end:g} {arrive - _GAP / 2:g} {end:g} {arrive:g}"
-        _add(parent, "path", class_="edge", d=path)
-        return
-    tip = arrive + (depth - to.box.height) / 2
-    path = f"M{x:g} {start:g}V{leave:g}C{x:g} {leave + _GAP / 2:g} {end:g} {arrive - 6 - _GAP / 2:g} {end:g} {arrive - 6:g}V{tip - 6:g}"
-    _add(parent, "path", class_="edge", d=path)
-    _add(parent, "path", class_="arrow", d=f"M{end:g} {tip:g}l-4.5 -8h9z")
+def _draw_line(parent: ElementTree.Element, x: float, start: float, leave: float, to: float, arrive: float, end: float) -> None:
+    """From (x, start) straight down to the end of its layer, in a bow to the next, and straight down to (to, end)."""
+    bow = f"C{x:g} {leave + _GAP / 2:g} {to:g} {arrive - _GAP / 2:g} {to:g} {arrive:g}"
+    _add(parent, "path", class_="edge", d=f"M{x:g} {start:g}V{leave:g}{bow}V{end:g}")
 
 
 def _draw_box(parent: ElementTree.Element, box: _Box, x: float, y: float) -> None:

@@ -145,7 +145,7 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
     if given.get("register_bits") == 32:
         if works(register_bits=64):
             advice.append("register_bits=64 fits")
-        if not advice[:-1]:
+        if scale is not None and not advice[:-1]:
             advice.append(
                 f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction"
             )

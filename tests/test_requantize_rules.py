@@ -184,6 +184,10 @@ def xnn_vcvt(x: int, s: float, add: int) -> int:
     return math.floor(Fraction(x * m + 128, 256))
 
 
+def float_scale_half_away(x: int, s: float, add: int) -> int:
+    return half_away(Fraction(float(fl32(x) * fl32(s))))
+
+
 TRANSCRIBED: dict[str, Callable[[int, float, int], int]] = {
     "dyadic_half_even": dyadic(round),
     "dyadic_half_up": dyadic(half_up),
@@ -209,6 +213,7 @@ TRANSCRIBED: dict[str, Callable[[int, float, int], int]] = {
     "truncate_low_bits": truncate_low_bits,
     "fqvit_m_n": fqvit_m_n,
     "xnn_vcvt": xnn_vcvt,
+    "float_scale_half_away": float_scale_half_away,
 }
 
 DOMAIN: dict[str, tuple[int, int, bool]] = {
@@ -232,6 +237,7 @@ DOMAIN: dict[str, tuple[int, int, bool]] = {
     "truncate_low_bits": (-130, 31, True),
     "fqvit_m_n": (-200, 200, True),
     "xnn_vcvt": (-8, 7, False),
+    "float_scale_half_away": (-60, 30, True),
 }
 """Per rule: the real scale s lies in [2**lo, 2**hi); whether it may be negative."""
 
@@ -486,6 +492,15 @@ def test_divisor_is_rounded_once_to_binary64() -> None:
     assert plan.multiplier == (1 << 23) + 2
     plan = refsim.plan("requantize", dialect="paper", rule="onnx_quantize_linear", scale_in=1.0, scale_out=1 + 2.0**-24)
     assert plan.multiplier == 1 << 23
+
+
+def test_a_tie_of_binary32_alone() -> None:
+    """132644863 / 2**20 lies below 126.5; binary32 has 132644864 of the input, which is a tie."""
+    given = {"scale_in": 2.0**-20, "scale_out": 1.0}
+    asked = ("float_scale_half_away", "float_scale", "dyadic_half_away")
+    answers = {rule: refsim.run(refsim.plan("requantize", rule=rule, **given), np.array([132644863])).item() for rule in asked}
+    assert answers["float_scale_half_away"] == 127
+    assert answers["float_scale"] == answers["dyadic_half_away"] == 126
 
 
 def test_onnx_divides_where_the_code_multiplies() -> None:

@@ -108,6 +108,8 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
         if isinstance(declared, Choice):
             choices = [v for v in declared.values if v in choices] or choices
         space[name] = Choice(tuple(choices))
+    if d.given is not None and any(name in space for name in d.given.names):
+        space = {name: s for name, s in space.items() if name not in d.given.replaces}
     return space
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import raw_integers
-from ..certificates import widths
+from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import Definition, Plan, arrays
 from ..ops.parameters import WAYS, Choice, Reals, Scales, Whole
@@ -53,6 +53,10 @@ def scaled(d: Definition) -> bool:
 
 def _registered(d: Definition) -> bool:
     return scaled(d) and d.registers
+
+
+def _with_registers(d: Definition) -> bool:
+    return (elementwise(d) or rowwise(d)) and d.registers and d.input is not None
 
 
 def _made_of_scales(d: Definition) -> bool:
@@ -318,15 +322,18 @@ FINE = (2**-12, 7e-4, 3e-3)
 """Scales at which polynomials of fine inputs fit 32 bits."""
 
 
-@generic("registers", lambda d: range(3) if d.narrow else [], ["register32"], place=36, suits=_registered)
+@generic("registers", lambda d: range(3) if d.narrow else [], ["register32"], place=36, suits=_with_registers)
 def registers(key: Key) -> Draft:
     """Plans in 32-bit registers, at the widest inputs for which every intermediate provably fits them."""
-    return in_narrow_registers(key, range(32, 1, -1), scale=COARSE[key.index])
+    d = key.d
+    given = {"scale": min(max(COARSE[key.index], space_of(d).lo), space_of(d).hi)} if scaled(d) else needed(d)
+    most = d.input.widths[1] if d.input is not None else 32
+    return in_narrow_registers(key, range(min(most, 32), 1, -1), **given)
 
 
 def in_narrow_registers(key: Key, bits: Sequence[int], **given: Any) -> Draft:
     """A case of `registers`: the widest input of `bits`."""
-    plan = fitting(key, bits, register_bits=32, **_length(key.d, 7), **given)
+    plan = fitting(key, bits, register_bits=32, **{**given, **_length(key.d, 7)})
     return plan, laid(plan, lanes(plan, key.id, 140)[:140]), ()
 
 
@@ -374,26 +381,27 @@ def _own(d: Definition, name: str) -> Formula:
     return lambda s: getattr(_steps(s, d), name)
 
 
-def _some_plan(d: Definition) -> Plan | None:
+def _some_plans(d: Definition) -> list[Plan]:
     drawn = (draw_plan(Words(f"mutants/{d.name}/{d.dialect}/{i}"), d, {"per_channel": False}) for i in range(20))
-    return next((plan for plan in drawn if plan is not None), None)
+    return [plan for plan in drawn if plan is not None]
 
 
-def _constants_of(d: Definition) -> list[str]:
+def _constants_of(plans: list[Plan]) -> list[str]:
     """Integers of a plan that its parameters do not say themselves."""
-    plan = _some_plan(d)
-    if plan is None:
-        return []
-    given = dict(plan.parameters)
-    return [name for name, v in plan.integers().items() if isinstance(v, int) and not isinstance(v, bool) and name not in given]
+    found: dict[str, None] = {}
+    for plan in plans[:1]:
+        given = dict(plan.parameters)
+        found |= {n: None for n, v in plan.integers().items() if isinstance(v, int) and not isinstance(v, bool) and n not in given}
+    return list(found)
 
 
 @restates()
 def mutants(d: Definition) -> Book:
     """The mutants of a definition whose run nobody has restated: of its plan, of its result, and of its launch."""
     book = Book(d, {name: _own(d, name) for name in d.steps._fields})
-    plan, result, first = _some_plan(d), book.formulas["out"], book.first
-    for name in _constants_of(d):
+    plans, result, first = _some_plans(d), book.formulas["out"], book.first
+    constants_of_plan = _constants_of(plans)
+    for name in constants_of_plan:
         slug = name.lower().replace("_", "-")
         book.data(first, f"{slug}-one-more", f"has {name} one too large", changed(name, lambda v: v + 1))
         book.data(first, f"{slug}-one-less", f"has {name} one too small", changed(name, lambda v: v - 1))
@@ -407,17 +415,17 @@ def mutants(d: Definition) -> Book:
     book.wrong("out", "negated", "has the other sign", lambda s: -result(s))
     book.wrong("out", "nothing", "gives 0 for everything", lambda s: result(s) * 0)
     book.wrong("out", "first-result", "gives the first element's result for all", lambda s: _first_of(result(s)))
-    width = widths(d, plan)["out"][0] if plan is not None else None
-    if width is not None and width.lo < 0:
+    reached = [certificate(plan).bounds[-1] for plan in plans if not d.real]  # of a real result nothing is proven
+    if any(bound.lo < 0 for bound in reached):
         book.wrong("out", "magnitude", "loses the sign of its result", lambda s: np.abs(result(s)))
-    if width is not None and max(-width.lo, width.hi) >= 1 << 32:
+    if any(max(-bound.lo, bound.hi) >= 1 << 31 for bound in reached):
         book.wrong("out", "wraps-32", "wraps the result at 32 bits", lambda s: wrap32(result(s)))
         book.wrong("out", "saturates-32", "saturates the result at 32 bits", lambda s: sat32(result(s)))
         book.wrong("out", "binary32", "keeps 24 significant bits of the result", lambda s: binary32(result(s)))
     if d.layout == "element":
-        kernels.element(book)
+        kernels.element(book, plan_matters=bool(constants_of_plan))
     elif d.layout == "row":
-        kernels.rows(book)
+        kernels.rows(book, plan_matters=bool(constants_of_plan))
     else:
         kernels.first_lane(book)
         kernels.accumulates(book)

@@ -146,7 +146,10 @@ class Book:
 
         @lru_cache(maxsize=256)
         def mistaken(plan: Plan) -> Plan:
-            return dataclasses.replace(plan, **fields(plan))
+            try:
+                return dataclasses.replace(plan, **fields(Reals(plan)))
+            except NoReals:  # made from given integers: the mistake was made, if at all, before they were given
+                return plan
 
         self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(mistaken(plan), *operands))
 
@@ -277,6 +280,23 @@ def _integer(x: Any) -> Any:
 
 def _per(value: Any, function: Callable[[Any], Any]) -> Any:
     return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
+
+
+class NoReals(Exception):
+    """A plan of given integers was asked for the real number that it was not made from."""
+
+
+class Reals:
+    """A plan of which every field can be read but those that it has not, having been made from given integers."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._plan, name)
+        if value is None:
+            raise NoReals(name)
+        return value
 
 
 def constant(name: str, function: Callable[[Any, Any], int], source: str = "scale") -> Callable[[Any], dict[str, Any]]:

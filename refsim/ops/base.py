@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ..arithmetic import widths
-from ..errors import DefinitionError
+from ..errors import DefinitionError, PlanError
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Parameter, Scale, Space
 
 
@@ -61,7 +61,7 @@ class Plan:
 @cache
 def channel_fields(kind: Any) -> tuple[str, ...]:
     """The fields of a class of plans that may hold one value per channel: those annotated `Channels` or `Scale`."""
-    return tuple(name for name, hint in get_type_hints(kind).items() if hint in (Channels, Scale))
+    return tuple(name for name, hint in get_type_hints(kind).items() if hint in (Channels, Scale, Channels | None, Scale | None))
 
 
 @lru_cache(maxsize=256)
@@ -322,6 +322,14 @@ def define(name: str, dialect: str, **facts: Any) -> Callable[[Callable[..., Any
         return run
 
     return register
+
+
+def same_channels(**values: Any) -> None:
+    """Refuse constants per channel of different numbers of channels; a single number goes with any."""
+    counts = {name: len(v) for name, v in values.items() if isinstance(v, tuple)}
+    if len(set(counts.values())) > 1:
+        name, count = next(reversed(counts.items()))
+        raise PlanError(name, f"{count} values", "as many as the other constants per channel: " + ", ".join(map(str, counts.values())))
 
 
 def each(function: Callable[..., tuple[Any, ...]], *values: Any) -> tuple[Any, ...]:

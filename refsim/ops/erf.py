@@ -11,9 +11,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Facts, Operand, Plan, define, each, questions
+from .base import Facts, Operand, Plan, define, each, questions, same_channels
 from .constants import binary, decimal, floor_root, over, whole
-from .parameters import CONSTANTS, REGISTER_BITS, Channels, InputBits, Parameter, RealScale, Scale, Scales, Whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Integer, Parameter, RealScale, Scale, Scales, Whole
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
@@ -45,10 +45,10 @@ class ErfFacts(Facts):
 class ErfPlan(Plan):
     """`scale` is that of i-erf's own input (in i-GELU: S over root two)."""
 
-    scale: Scale
+    scale: Scale | None
     q_b: Channels
     q_c: Channels
-    output_scale: Scale
+    output_scale: Scale | None
 
 
 def exact_constants(square: Fraction, shift: int) -> tuple[int, int, int, Fraction]:
@@ -89,6 +89,18 @@ def parameters(largest: float) -> tuple[Parameter, ...]:
     return scale, InputBits(default=32, space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
+CLIP = Integer(name="q_b", doc="minus the bound at which |q| is clipped", lo=-(1 << 62), hi=0, channels=True)
+TOP = Integer(name="q_c", doc="what is added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+
+
+def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels) -> ErfPlan:
+    same_channels(q_b=q_b, q_c=q_c)
+    return ErfPlan(**head, scale=None, q_b=q_b, q_c=q_c, output_scale=None)
+
+
+GIVEN = Given(parameters=(CLIP, TOP), replaces=("scale", "constants"), make=_given)
+
+
 def clip_points(plan: Any) -> Sequence[int]:
     """Both sides of the clip, the roots of the polynomial, and where the shift's floor turns."""
     points = [0, 1]
@@ -125,6 +137,7 @@ class ErfSteps(NamedTuple):
     operands=(Operand("q"),),
     layout="element",
     parameters=parameters(2**-2),
+    given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
     source="paper, Algorithm 2, I-ERF",
@@ -143,6 +156,7 @@ def i_erf_paper(p: Any, q: Ints) -> ErfPaperSteps:
     operands=(Operand("q"),),
     layout="element",
     parameters=parameters(2**-7),
+    given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",

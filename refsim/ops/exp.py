@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..arithmetic.widths import Ints, Register
 from ..errors import PlanError
 from .base import Facts, Operand, Plan, define, questions
 from .constants import binary, decimal, floor_ln2_over, over, whole
-from .parameters import CONSTANTS, REGISTER_BITS, InputBits, Parameter, RealScale, Scales, Whole
+from .parameters import CONSTANTS, REGISTER_BITS, Given, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 CONST = 30
 """Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
@@ -28,22 +29,22 @@ _X0 = decimal("-0.6931")
 class ExpPaperPlan(Plan):
     """q_ln2: ln 2 in units of the scale; q_b, q_c of I-POLY."""
 
-    scale: float
+    scale: float | None
     q_ln2: int
     q_b: int
     q_c: int
-    output_scale: float
+    output_scale: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpPlan(Plan):
     """x0: minus ln 2 in units of the scale; q_b, q_c of r * (r + q_b) + q_c."""
 
-    scale: float
+    scale: float | None
     x0: int
     q_b: int
     q_c: int
-    output_scale: float
+    output_scale: float | None
 
 
 def paper_constants(scale: float, way: str) -> tuple[int, int, int, float]:
@@ -94,6 +95,39 @@ def _plan_paper(head: dict[str, Any], *, scale: float) -> ExpPaperPlan:
 def _plan_ibert(head: dict[str, Any], *, scale: float) -> ExpPlan:
     x0, q_b, q_c, out = code_constants(scale, head["constants"])
     return ExpPlan(**head, scale=scale, x0=x0, q_b=q_b, q_c=q_c, output_scale=out / 2.0**CONST)
+
+
+Q_B = Integer(name="q_b", doc="constant b of the polynomial", lo=0, hi=1 << 62)
+Q_C = Integer(name="q_c", doc="constant c of the polynomial", lo=1, hi=1 << 62)
+PAPER_GIVEN = (Integer(name="q_ln2", doc="ln 2 in units of the scale: the length of a segment", lo=1, hi=1 << 62), Q_B, Q_C)
+"""The integers of the paper's i-exp."""
+CODE_GIVEN = (Integer(name="x0", doc="minus ln 2 in units of the scale: minus the length of a segment", lo=-(1 << 62), hi=-1), Q_B, Q_C)
+"""The integers of the released code's i-exp."""
+
+
+def rising(segment: int, q_b: int) -> None:
+    """Refuse a polynomial that does not rise all the way to 0, on which the lemma exp-maximum rests."""
+    if q_b < segment - 1:
+        raise PlanError("q_b", q_b, f"at least {segment - 1}, the length of a segment less one, so that i-exp is greatest at 0")
+
+
+def _given_paper(head: dict[str, Any], *, q_ln2: int, q_b: int, q_c: int) -> ExpPaperPlan:
+    rising(q_ln2, q_b)
+    return ExpPaperPlan(**head, scale=None, q_ln2=q_ln2, q_b=q_b, q_c=q_c, output_scale=None)
+
+
+def positive(x0: int, q_b: int, q_c: int) -> None:
+    """Refuse a polynomial of the released code that falls below 1 within a segment."""
+    middle = max(x0 + 1, -q_b // 2)
+    least = min(code_polynomial(SimpleNamespace(q_b=q_b, q_c=q_c), r) for r in (middle, min(middle + 1, 0)))
+    if least < 1:
+        raise PlanError("q_c", q_c, f"at least {q_c + 1 - least}, so that r * (r + q_b) + q_c >= 1 within a segment")
+
+
+def _given_ibert(head: dict[str, Any], *, x0: int, q_b: int, q_c: int) -> ExpPlan:
+    rising(-x0, q_b)
+    positive(x0, q_b, q_c)
+    return ExpPlan(**head, scale=None, x0=x0, q_b=q_b, q_c=q_c, output_scale=None)
 
 
 def _parameters(smallest: float, largest: float) -> tuple[Parameter, ...]:
@@ -178,6 +212,7 @@ class ExpSteps(NamedTuple):
     operands=(Operand("q", "..."),),
     layout="element",
     parameters=_parameters(2**-20, 0.69),
+    given=Given(parameters=PAPER_GIVEN, replaces=("scale", "constants"), make=_given_paper),
     points=segment_points(paper_segment),
     facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
     source="paper, Algorithm 3, I-EXP",
@@ -206,6 +241,7 @@ def segments_ibert(p: Any, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     operands=(Operand("q", "..."),),
     layout="element",
     parameters=_parameters(2**-14, 1.6),
+    given=Given(parameters=CODE_GIVEN, replaces=("scale", "constants"), make=_given_ibert),
     points=segment_points(code_segment),
     facts=ExpFacts(segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST),
     narrow=False,

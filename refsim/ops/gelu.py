@@ -10,10 +10,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Operand, Plan, define, each, questions
+from .base import Operand, Plan, define, each, questions, same_channels
 from .constants import binary, decimal
-from .erf import SHIFT, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
-from .parameters import Channels, Scale
+from .erf import CLIP, SHIFT, TOP, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
+from .parameters import Channels, Given, Integer, Scale
 
 ROOT2 = decimal("1.4142")
 """The released code's square root of two."""
@@ -23,11 +23,11 @@ ROOT2 = decimal("1.4142")
 class GeluPlan(Plan):
     """q_b, q_c of the polynomial and q_1, the integer that stands for one, at the scale of i-erf's output (negative)."""
 
-    scale: Scale
+    scale: Scale | None
     q_b: Channels
     q_c: Channels
     q_1: Channels
-    output_scale: Scale
+    output_scale: Scale | None
 
 
 @questions("i_gelu")
@@ -54,6 +54,19 @@ def _plan(shift: int, root2: float, half: Fraction) -> Any:
     return make
 
 
+_ONE = Integer(
+    name="q_1", doc="the integer that stands for one, at the scale of i-erf's output", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True
+)
+
+
+def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels, q_1: Channels) -> GeluPlan:
+    same_channels(q_b=q_b, q_c=q_c, q_1=q_1)
+    return GeluPlan(**head, scale=None, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=None)
+
+
+_GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "constants"), make=_given)
+
+
 class GeluPaperSteps(NamedTuple):
     t: Annotated[Ints, Register()]
     q_erf: Annotated[Ints, Register()]
@@ -75,6 +88,7 @@ class GeluSteps(NamedTuple):
     operands=(Operand("q"),),
     layout="element",
     parameters=parameters(2**-2),
+    given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
     source="paper, Algorithm 2, I-GELU",
@@ -93,6 +107,7 @@ def i_gelu_paper(p: Any, q: Ints) -> GeluPaperSteps:
     operands=(Operand("q"),),
     layout="element",
     parameters=parameters(2**-7),
+    given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",

@@ -15,7 +15,7 @@ from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
 from .base import Facts, Operand, Plan, define, each, questions
 from .constants import binary, floor_root, whole
-from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, Given, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
 
 
 @questions("i_layernorm")
@@ -42,10 +42,10 @@ class LayerNormPaperPlan(Plan):
 
     length: int
     fraction_bits: int
-    gamma: Scale
-    beta: Scale
+    gamma: Scale | None
+    beta: Scale | None
     bias: Channels
-    output_scale: Scale
+    output_scale: Scale | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,13 @@ class LayerNormPlan(Plan):
 
     length: int
     shift: int
-    gamma: Scale
-    beta: Scale
+    gamma: Scale | None
+    beta: Scale | None
     bias: Channels
-    output_scale: Scale
+    output_scale: Scale | None
 
 
-def _per_channel(length: int, **values: Scale) -> None:
+def _per_channel(length: int, **values: Any) -> None:
     """Refuse values per channel of another number than a row has elements."""
     for name, value in values.items():
         if isinstance(value, tuple) and len(value) != length:
@@ -95,6 +95,19 @@ def _plan_ibert(head: dict[str, Any], *, length: int, gamma: Scale, beta: Scale,
 
     bias, out = each(constants, gamma, beta)
     return LayerNormPlan(**head, length=length, shift=shift, gamma=gamma, beta=beta, bias=bias, output_scale=out)
+
+
+def _given_paper(head: dict[str, Any], *, length: int, fraction_bits: int, bias: Channels) -> LayerNormPaperPlan:
+    _per_channel(length, bias=bias)
+    return LayerNormPaperPlan(**head, length=length, fraction_bits=fraction_bits, gamma=None, beta=None, bias=bias, output_scale=None)
+
+
+def _given_ibert(head: dict[str, Any], *, length: int, shift: int, bias: Channels) -> LayerNormPlan:
+    _per_channel(length, bias=bias)
+    return LayerNormPlan(**head, length=length, shift=shift, gamma=None, beta=None, bias=bias, output_scale=None)
+
+
+_BIAS = Integer(name="bias", doc="beta over gamma in units of the output", unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
 
 
 def _root_times(n: int, factor: Fraction) -> float:
@@ -163,6 +176,7 @@ def _parameters() -> tuple[Parameter, ...]:
         CONSTANTS,
         REGISTER_BITS,
     ),
+    given=Given(parameters=(_BIAS,), replaces=("gamma", "beta", "constants"), make=_given_paper),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
@@ -193,6 +207,7 @@ def i_layernorm_paper(p: Any, q: Ints) -> LayerNormPaperSteps:
         CONSTANTS,
         REGISTER_BITS,
     ),
+    given=Given(parameters=(_BIAS,), replaces=("gamma", "beta", "constants"), make=_given_ibert),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=False, squares="V"),
     narrow=False,

@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
-from .base import Facts, Operand, Plan, define, each, questions
+from .base import Facts, Operand, Plan, define, each, questions, same_channels
 from .constants import binary, over, whole
-from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, InputBits, Real, RealScale, Scale, Scales, Whole
+from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, Given, InputBits, Integer, Real, RealScale, Scale, Scales, Whole
 
 
 @questions("i_poly")
@@ -33,13 +33,13 @@ class PolyFacts(Facts):
 class PolyPlan(Plan):
     """a * ((x + b)**2 + c / a) at scale S; the output's scale is a * S**2."""
 
-    scale: Scale
-    a: float
-    b: float
-    c: float
+    scale: Scale | None
+    a: float | None
+    b: float | None
+    c: float | None
     q_b: Channels
     q_c: Channels
-    output_scale: Scale
+    output_scale: Scale | None
 
 
 def _constants(scale: float, a: float, b: float, c: float, way: str) -> tuple[int, int, float]:
@@ -60,6 +60,15 @@ def _constants(scale: float, a: float, b: float, c: float, way: str) -> tuple[in
 def _plan(head: dict[str, Any], *, scale: Scale, a: float, b: float, c: float) -> PolyPlan:
     q_b, q_c, out = each(lambda s: _constants(s, a, b, c, head["constants"]), scale)
     return PolyPlan(**head, scale=scale, a=a, b=b, c=c, q_b=q_b, q_c=q_c, output_scale=out)
+
+
+def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels) -> PolyPlan:
+    same_channels(q_b=q_b, q_c=q_c)
+    return PolyPlan(**head, scale=None, a=None, b=None, c=None, q_b=q_b, q_c=q_c, output_scale=None)
+
+
+_Q_B = Integer(name="q_b", doc="what is added before squaring", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+_Q_C = Integer(name="q_c", doc="what is added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
 
 
 class PolySteps(NamedTuple):
@@ -93,6 +102,7 @@ for _dialect, _source, _narrow_scales in (
             CONSTANTS,
             REGISTER_BITS,
         ),
+        given=Given(parameters=(_Q_B, _Q_C), replaces=("scale", "a", "b", "c", "constants"), make=_given),
         points=lambda plan: [-b for b in (plan.q_b if isinstance(plan.q_b, tuple) else (plan.q_b,))],
         facts=PolyFacts(narrow_scales=_narrow_scales),
         source=_source,

@@ -16,9 +16,24 @@ import numpy as np
 from ..arithmetic import saturate, wrap
 from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
-from .base import Facts, Operand, Plan, define, each, questions
+from .base import Facts, Operand, Plan, define, each, questions, same_channels
 from .constants import dyadic
-from .parameters import Channels, Choice, InputBits, Integer, OneOf, RealScale, Scale, Scales, Truth, Whole, legal_integer, legal_scale
+from .parameters import (
+    Channels,
+    Choice,
+    Given,
+    InputBits,
+    Integer,
+    OneOf,
+    Parameter,
+    RealScale,
+    Scale,
+    Scales,
+    Truth,
+    Whole,
+    legal_integer,
+    legal_scale,
+)
 from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Rule
 
 
@@ -27,15 +42,15 @@ class RequantizePlan(Plan):
     """`multiplier` and `shift` as the rule reads them (dyadic: M and e)."""
 
     rule: str
-    scale_in: Scale
-    scale_out: float
+    scale_in: Scale | None
+    scale_out: float | None
     multiplier: Channels
     shift: Channels
     addend: int
     zero_point: int
     output_bits: int
     output_signed: bool
-    output_scale: float
+    output_scale: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +104,17 @@ class RequantizeFacts(Facts):
     factors: Factors
 
 
+def _offsets(head: dict[str, Any], rule: str, output_bits: int, output_signed: bool, zero_point: Any, addend: Any) -> tuple[int, int]:
+    """Zero point and addend, if output and rule take them, and the input's range too."""
+    chosen = RESCALINGS[rule]
+    width = Signed(output_bits) if output_signed else Unsigned(output_bits)
+    zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
+    addend = legal_integer("addend", addend, *((INT32.lo, INT32.hi) if chosen.arithmetic.addend else (0, 0)))
+    if not fits(Signed(chosen.input_bits), *head["input_range"]):
+        raise PlanError("input_range", head["input_range"], f"within {Signed(chosen.input_bits)} for rule {rule}")
+    return zero_point, addend
+
+
 def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
     def make(
         head: dict[str, Any],
@@ -101,13 +127,8 @@ def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
         zero_point: int,
         addend: int,
     ) -> RequantizePlan:
-        chosen = RESCALINGS[rule]
-        scale_in = legal_scale("scale_in", scale_in, channels=True, signed=chosen.signed)
-        width = Signed(output_bits) if output_signed else Unsigned(output_bits)
-        zero_point = legal_integer("zero_point", zero_point, width.lo, width.hi)
-        addend = legal_integer("addend", addend, *((INT32.lo, INT32.hi) if chosen.arithmetic.addend else (0, 0)))
-        if not fits(Signed(chosen.input_bits), *head["input_range"]):
-            raise PlanError("input_range", head["input_range"], f"within {Signed(chosen.input_bits)} for rule {rule}")
+        scale_in = legal_scale("scale_in", scale_in, channels=True, signed=RESCALINGS[rule].signed)
+        zero_point, addend = _offsets(head, rule, output_bits, output_signed, zero_point, addend)
         m, shift = each(lambda s: factors.of("scale_in", rule, s, scale_out), scale_in)
         return RequantizePlan(
             **head,
@@ -124,6 +145,62 @@ def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
         )
 
     return make
+
+
+def given_factor(rule: str, suffix: str, multiplier: Channels, shift: Channels) -> None:
+    """Refuse a multiplier or a shift that the arithmetic of the rule does not take."""
+    facts, signed = RESCALINGS[rule].multiplier, RESCALINGS[rule].signed
+    same_channels(**{f"multiplier{suffix}": multiplier, f"shift{suffix}": shift})
+    (least, most), (low, high) = facts.sizes, facts.shifts
+    for m in multiplier if isinstance(multiplier, tuple) else (multiplier,):
+        if not least <= (abs(m) if signed else m) <= most:
+            raise PlanError(f"multiplier{suffix}", m, f"{'of a size ' if signed else ''}from {least} to {most} for rule {rule}")
+    for s in shift if isinstance(shift, tuple) else (shift,):
+        if not low <= s <= high:
+            raise PlanError(f"shift{suffix}", s, f"from {low} to {high} for rule {rule}")
+
+
+def _given(
+    head: dict[str, Any],
+    *,
+    multiplier: Channels,
+    shift: Channels,
+    rule: str,
+    output_bits: int,
+    output_signed: bool,
+    zero_point: int,
+    addend: int,
+) -> RequantizePlan:
+    given_factor(rule, "", multiplier, shift)
+    zero_point, addend = _offsets(head, rule, output_bits, output_signed, zero_point, addend)
+    return RequantizePlan(
+        **head,
+        rule=rule,
+        scale_in=None,
+        scale_out=None,
+        multiplier=multiplier,
+        shift=shift,
+        addend=addend,
+        zero_point=zero_point,
+        output_bits=output_bits,
+        output_signed=output_signed,
+        output_scale=None,
+    )
+
+
+def factor_parameters(suffix: str, operand: str) -> tuple[Parameter, ...]:
+    """A given multiplier and shift; what the rule takes may be narrower."""
+    return (
+        Integer(name=f"multiplier{suffix}", doc=f"what {operand} is multiplied by", lo=-(1 << 31), hi=1 << 31, channels=True),
+        Integer(
+            name=f"shift{suffix}",
+            doc=f"places by which the product of {operand} is shifted right",
+            unit="bits",
+            lo=-95,
+            hi=255,
+            channels=True,
+        ),
+    )
 
 
 def points_of(plan: Any) -> Sequence[int]:
@@ -215,6 +292,7 @@ for _dialect, _factors, _source in (
                 space=Choice((0, 3, -5)),
             ),
         ),
+        given=Given(parameters=factor_parameters("", "the input"), replaces=("scale_in", "scale_out"), make=_given),
         points=points_of,
         source=_source,
     )(requantize)

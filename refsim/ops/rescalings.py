@@ -33,11 +33,16 @@ class Multiplier:
         s (of a rule that divides, 1 / s) to the multiplier and the shift; raises ValueError with the legal range of s.
     powers_of_two : bool
         Whether s must be a power of two.
+    sizes, shifts : tuple of int
+        The least and the greatest magnitude of a multiplier, and the least and the greatest shift, that the arithmetic takes: those that
+        `make` gives, and others that somebody may have.
     """
 
     words: str
     make: Callable[[float], tuple[int, int]]
     powers_of_two: bool
+    sizes: tuple[int, int]
+    shifts: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,17 +251,17 @@ SCALE_32 = "binary32 scale"
 _TWICE_ROUNDED = "16-bit multiplier, twice rounded"
 
 
-def _multiplier(words: str, make: Callable[[float], tuple[int, int]]) -> Multiplier:
-    return Multiplier(words=words, make=make, powers_of_two=False)
+def _multiplier(words: str, make: Callable[[float], tuple[int, int]], sizes: tuple[int, int], shifts: tuple[int, int]) -> Multiplier:
+    return Multiplier(words=words, make=make, powers_of_two=False, sizes=sizes, shifts=shifts)
 
 
-DYADIC = _multiplier(NEAREST_31, _fixed(31, (-95, 160)))
+DYADIC = _multiplier(NEAREST_31, _fixed(31, (-95, 160)), (1, 1 << 31), (-95, 160))
 """The multiplier of I-BERT itself: shifts to the left and beyond a register are legal."""
-_GEMMLOWP = _multiplier(NEAREST_31, _gemmlowp)
-_REDUCED = _multiplier(_TWICE_ROUNDED, _reduced)
-_BINARY32 = _multiplier(SCALE_32, _float)
-_POWER_OF_TWO = Multiplier(words="power of two", make=_power_of_two, powers_of_two=True)
-_PULP = _multiplier("multiplier with 8 fractional bits, floored", _pulp)
+_GEMMLOWP = _multiplier(NEAREST_31, _gemmlowp, (0, (1 << 31) - 1), (1, 62))
+_REDUCED = _multiplier(_TWICE_ROUNDED, _reduced, (0, 0x7FFF), (8, 46))
+_BINARY32 = _multiplier(SCALE_32, _float, (1, 1 << 24), (-7, 84))
+_POWER_OF_TWO = Multiplier(words="power of two", make=_power_of_two, powers_of_two=True, sizes=(1, 1), shifts=(0, 62))
+_PULP = _multiplier("multiplier with 8 fractional bits, floored", _pulp, (0, (1 << 31) - 1), (1, 31))
 
 # --------------------------------------------------------------------------------------------------------------- arithmetics
 
@@ -451,7 +456,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="single_rounding",
             found_in="TFLite single rounding, TOSA single rounding, TVM UPWARD",
             formula="(x*m + 2**(30 - x0)) >> (31 - x0)",
-            multiplier=_multiplier(NEAREST_31, _fixed(31, (1, 62))),
+            multiplier=_multiplier(NEAREST_31, _fixed(31, (1, 62)), (0, 1 << 31), (1, 62)),
             arithmetic=HALF,
             rounding=once("half_up"),
             odd=False,
@@ -464,7 +469,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="tosa_double_round",
             found_in="TOSA RESCALE",
             formula="r = 2**(sh - 1), plus 2**30 with the sign of x (+ for 0) where sh > 31; (x*m + r) >> sh",
-            multiplier=_multiplier(NEAREST_31, _fixed(31, (2, 62))),
+            multiplier=_multiplier(NEAREST_31, _fixed(31, (2, 62)), (0, 1 << 31), (2, 62)),
             arithmetic=TWO_HALVES,
             rounding=Rounding("", "half up, then half away", twice=True),
             odd=False,
@@ -477,7 +482,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="tosa_scale16",
             found_in="TOSA RESCALE of 48-bit accumulators",
             formula="(x*m + 2**(sh - 1)) >> sh, m of 16 bits",
-            multiplier=_multiplier(NEAREST_15, _fixed(15, (2, 62))),
+            multiplier=_multiplier(NEAREST_15, _fixed(15, (2, 62)), (0, 1 << 15), (2, 62)),
             arithmetic=HALF,
             rounding=once("half_up"),
             odd=False,
@@ -490,7 +495,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="tvm_tonearest",
             found_in="TVM TONEAREST",
             formula="k = 31 - x0; (x*m + 2**(k - 1) - (x < 0)) >> k",
-            multiplier=_multiplier(NEAREST_31, _fixed(31, (1, 62))),
+            multiplier=_multiplier(NEAREST_31, _fixed(31, (1, 62)), (0, 1 << 31), (1, 62)),
             arithmetic=HALF_LESS_SIGN,
             rounding=Rounding("half_away", "half away by the input's sign", twice=False),
             odd=True,
@@ -542,7 +547,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="xnn_rndnu",
             found_in="XNNPACK rndnu",
             formula="s = m24 / 2**sh in binary32; (x*m24 + 2**(sh - 1)) >> sh",
-            multiplier=_multiplier(SCALE_32, _rndnu),
+            multiplier=_multiplier(SCALE_32, _rndnu, (0, 1 << 24), (16, 55)),
             arithmetic=HALF,
             rounding=once("half_up"),
             odd=False,
@@ -581,7 +586,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="onnx_quantize_linear",
             found_in="ONNX QuantizeLinear",
             formula="half_even(fl32(x / d)), d = fl32(scale_out / scale_in)",
-            multiplier=_multiplier(SCALE_32, _divisor),
+            multiplier=_multiplier(SCALE_32, _divisor, (1 << 23, (1 << 24) - 1), (-7, 84)),
             arithmetic=QUOTIENT_32,
             rounding=once("half_even"),
             odd=True,
@@ -633,7 +638,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="ita_half_up",
             found_in="ITA's RTL (8-bit multiplier, 8-bit shift; the zero point is its add)",
             formula="half_up(x*mul / 2**s)",
-            multiplier=_multiplier(NEAREST_8, _fixed(8, (0, 255))),
+            multiplier=_multiplier(NEAREST_8, _fixed(8, (0, 255)), (0, 1 << 8), (0, 255)),
             arithmetic=WIDE,
             rounding=once("half_up"),
             odd=False,
@@ -646,7 +651,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="truncate_low_bits",
             found_in="SwiftTron's RTL",
             formula="the low bits of (x*m) >> c",
-            multiplier=_multiplier(NEAREST_31, _fixed(31, (0, 160))),
+            multiplier=_multiplier(NEAREST_31, _fixed(31, (0, 160)), (0, 1 << 31), (0, 160)),
             arithmetic=WIDE,
             rounding=once("floor"),
             odd=False,
@@ -659,7 +664,7 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="fqvit_m_n",
             found_in="FQ-ViT",
             formula="N = clamp(7 - floor(log2 s), 0, 31), M = clamp(floor(s * 2**N), 0, 255); half_even((M*x + B) / 2**N)",
-            multiplier=_multiplier("multiplier of at most 8 bits, floored", _fqvit),
+            multiplier=_multiplier("multiplier of at most 8 bits, floored", _fqvit, (0, 255), (0, 31)),
             arithmetic=SUM,
             rounding=once("half_even"),
             odd=True,
@@ -672,12 +677,25 @@ RESCALINGS: dict[str, Rule] = _listed(
             name="xnn_vcvt",
             found_in="XNNPACK's convert kernels, qs8 and qu8, which LiteRT runs by default (9 bits: uint8 less a zero point)",
             formula="m = half_even(256 * s), s in binary32; (x*m + 128) >> 8",
-            multiplier=_multiplier("multiplier with 8 fractional bits, to nearest even", _vcvt),
+            multiplier=_multiplier("multiplier with 8 fractional bits, to nearest even", _vcvt, (1, 1 << 15), (8, 8)),
             arithmetic=HALF,
             rounding=once("half_up"),
             odd=False,
             input_bits=9,
             signed=False,
+            wraps=False,
+            alike={},
+        ),
+        Rule(
+            name="float_scale_half_away",
+            found_in="MNN's portable int8 kernels, and others that end in C's roundf (MNN clamps before it rounds, which is the same)",
+            formula="half_away(fl32(fl32(x) * s))",
+            multiplier=_BINARY32,
+            arithmetic=PRODUCT_32,
+            rounding=once("half_away"),
+            odd=True,
+            input_bits=32,
+            signed=True,
             wraps=False,
             alike={},
         ),

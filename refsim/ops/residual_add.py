@@ -9,9 +9,9 @@ from typing import Annotated, Any, NamedTuple
 from ..arithmetic import multiply_shift_round, saturate
 from ..arithmetic.widths import Ints, Output, Signed
 from ..errors import PlanError
-from .base import Operand, Plan, define, each
-from .parameters import Channels, Choice, InputBits, Integer, RealScale, Scale, Scales, Whole
-from .requantize import IBERT, PAPER, Factors, points_of
+from .base import Operand, Plan, define, each, same_channels
+from .parameters import Channels, Choice, Given, InputBits, Integer, RealScale, Scale, Scales, Whole
+from .requantize import IBERT, PAPER, Factors, factor_parameters, given_factor, points_of
 from .rescalings import FIXED_POINT_MUL
 
 
@@ -19,16 +19,16 @@ from .rescalings import FIXED_POINT_MUL
 class ResidualAddPlan(Plan):
     """One dyadic factor per operand."""
 
-    scale_in: Scale
-    scale_residual: Scale
-    scale_out: float
+    scale_in: Scale | None
+    scale_residual: Scale | None
+    scale_out: float | None
     residual_range: tuple[int, int]
     multiplier: Channels
     shift: Channels
     multiplier_residual: Channels
     shift_residual: Channels
     output_bits: int
-    output_scale: float
+    output_scale: float | None
 
 
 def _plan_residual(factors: Factors) -> Callable[..., ResidualAddPlan]:
@@ -57,6 +57,35 @@ def _plan_residual(factors: Factors) -> Callable[..., ResidualAddPlan]:
         )
 
     return make
+
+
+def _given(
+    head: dict[str, Any],
+    *,
+    multiplier: Channels,
+    shift: Channels,
+    multiplier_residual: Channels,
+    shift_residual: Channels,
+    residual_bits: int,
+    output_bits: int,
+) -> ResidualAddPlan:
+    same_channels(multiplier=multiplier, shift=shift, multiplier_residual=multiplier_residual, shift_residual=shift_residual)
+    given_factor(FIXED_POINT_MUL, "", multiplier, shift)
+    given_factor(FIXED_POINT_MUL, "_residual", multiplier_residual, shift_residual)
+    residual = Signed(residual_bits)
+    return ResidualAddPlan(
+        **head,
+        scale_in=None,
+        scale_residual=None,
+        scale_out=None,
+        residual_range=(residual.lo, residual.hi),
+        multiplier=multiplier,
+        shift=shift,
+        multiplier_residual=multiplier_residual,
+        shift_residual=shift_residual,
+        output_bits=output_bits,
+        output_scale=None,
+    )
 
 
 class ResidualAddSteps(NamedTuple):
@@ -97,6 +126,11 @@ for _dialect, _factors, _source in (
             InputBits(default=32, widths=(2, 64), space=Whole(2, 32)),
             Integer(name="residual_bits", doc="width of the residual", default=32, unit="bits", lo=2, hi=64, space=Choice((8, 16, 22, 32))),
             Integer(name="output_bits", doc="width of the output", default=22, unit="bits", lo=2, hi=32, space=Choice((22, 16, 8))),
+        ),
+        given=Given(
+            parameters=(*factor_parameters("", "q"), *factor_parameters("_residual", "the residual")),
+            replaces=("scale_in", "scale_residual", "scale_out"),
+            make=_given,
         ),
         points=points_of,
         source=_source,

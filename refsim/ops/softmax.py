@@ -17,7 +17,9 @@ from ..lemmas import EXP_MAXIMUM
 from .base import Operand, Plan, define, questions
 from .constants import binary, dyadic
 from .exp import (
+    CODE_GIVEN,
     CONST,
+    PAPER_GIVEN,
     ExpFacts,
     code_constants,
     code_polynomial,
@@ -26,17 +28,19 @@ from .exp import (
     paper_constants,
     paper_polynomial,
     paper_segment,
+    positive,
+    rising,
     segment_points,
     segments_ibert,
 )
-from .parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, Parameter, RealScale, Scales, Whole
+from .parameters import CONSTANTS, REGISTER_BITS, Choice, Given, InputBits, Integer, Parameter, RealScale, Scales, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftmaxPaperPlan(Plan):
     """`length` is the greatest row length; e_max the i-exp of the row's maximum."""
 
-    scale: float
+    scale: float | None
     length: int
     output_bits: int
     q_ln2: int
@@ -50,13 +54,13 @@ class SoftmaxPaperPlan(Plan):
 class SoftmaxPlan(Plan):
     """M / 2**E takes i-exp to 16 bits; x_max is the greatest i-exp it is made for, e_max what the row's maximum becomes."""
 
-    scale: float
+    scale: float | None
     length: int
     output_bits: int
     x0: int
     q_b: int
     q_c: int
-    x_max: int
+    x_max: int | None
     M: int
     E: int
     e_max: int
@@ -106,6 +110,51 @@ def _plan_ibert(head: dict[str, Any], *, scale: float, length: int, output_bits:
         e_max=e_max,
         output_scale=2.0**-output_bits,
     )
+
+
+def _given_paper(head: dict[str, Any], *, length: int, output_bits: int, q_ln2: int, q_b: int, q_c: int) -> SoftmaxPaperPlan:
+    rising(q_ln2, q_b)
+    return SoftmaxPaperPlan(
+        **head,
+        scale=None,
+        length=length,
+        output_bits=output_bits,
+        q_ln2=q_ln2,
+        q_b=q_b,
+        q_c=q_c,
+        e_max=q_b * q_b + q_c,
+        output_scale=2.0**-output_bits,
+    )
+
+
+def _given_ibert(head: dict[str, Any], *, length: int, output_bits: int, x0: int, q_b: int, q_c: int, M: int, E: int) -> SoftmaxPlan:
+    rising(-x0, q_b)
+    positive(x0, q_b, q_c)
+    e_max = min(multiply_shift_round(q_c, M, E - CONST), 32767)
+    if e_max < 1:
+        raise PlanError(
+            "M", M, f"so large that q_c * M / 2**(E - {CONST}), the 16-bit i-exp of the row's maximum, is at least 1 (here {e_max})"
+        )
+    return SoftmaxPlan(
+        **head,
+        scale=None,
+        length=length,
+        output_bits=output_bits,
+        x0=x0,
+        q_b=q_b,
+        q_c=q_c,
+        x_max=None,
+        M=M,
+        E=E,
+        e_max=e_max,
+        output_scale=2.0**-output_bits,
+    )
+
+
+_FACTOR = (
+    Integer(name="M", doc="multiplier of the factor that takes i-exp to 16 bits", lo=1, hi=1 << 31),
+    Integer(name="E", doc="shift of the factor that takes i-exp to 16 bits", unit="bits", lo=-64, hi=160),
+)
 
 
 def parameters(largest: float) -> tuple[Parameter, ...]:
@@ -221,6 +270,7 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     operands=_OPERANDS,
     layout="row",
     parameters=(*parameters(0.69), CONSTANTS, REGISTER_BITS),
+    given=Given(parameters=PAPER_GIVEN, replaces=("scale", "constants"), make=_given_paper),
     points=points(paper_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
@@ -257,6 +307,7 @@ def i_softmax_paper(p: Any, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
         CONSTANTS,
         REGISTER_BITS,
     ),
+    given=Given(parameters=(*CODE_GIVEN, *_FACTOR), replaces=("scale", "constants", "x_max"), make=_given_ibert),
     points=points(code_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(

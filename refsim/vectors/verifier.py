@@ -63,8 +63,8 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
         try:
             d = registry.definition(op, dialect)
         except PlanError:
-            text = "; where a file defines it, name that with --ops"
-            raise ContentError(f"{name}: there is no op {op} in dialect {dialect}{text}") from None
+            remedy = "; where a file defines it, name that with --ops"
+            raise ContentError(f"{name}: there is no op {op} in dialect {dialect}{remedy}") from None
         count = Histogram(d)
         for record, text, large in corpus.records(op, dialect):
             try:
