@@ -22,7 +22,8 @@ from refsim.errors import ContentError
 from refsim.ops.base import DEFINITIONS, QUESTIONS, Definition, Operand, Plan, define
 from refsim.ops.exp import ExpFacts
 from refsim.ops.parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, RealScale, Scales, Whole
-from refsim.vectors import corpus, make
+from refsim.vectors import make
+from refsim.vectors.case import case_of
 
 KEYS = [d.key for d in registry.definitions()]
 ROOT = Path(__file__).parents[1]
@@ -196,7 +197,7 @@ def test_a_third_dialect_has_all_that_the_one_has_whose_run_it_is(third: dict[tu
         counted = bins.Histogram(d)
         for f in family.families(d):  # the first case of every family: which dialect it is changes no line behind it
             for case_key, (plan, operands, tags) in islice(f.cases(d), 1):
-                counted.add(corpus.case_of(case_key.id, tags, plan, operands))
+                counted.add(case_of(case_key.id, tags, plan, operands))
         assert list(counted.bins) == list(bins.declared(one)), key
         assert counted.lanes, key
         assert [m.id.split("/")[2] for m in mutants.mutants(*d.key)] == [m.id.split("/")[2] for m in mutants.mutants(*key)], key

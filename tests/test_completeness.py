@@ -12,7 +12,7 @@ import pytest
 import refsim
 from refsim import registry
 from refsim.catalogue import bins, draw, family, mutants
-from refsim.conformance import score
+from refsim.conformance import laws, trial
 from refsim.errors import RefsimError
 from refsim.ops.base import DEFINITIONS, Definition, Plan
 from refsim.ops.rescalings import RESCALINGS
@@ -50,7 +50,7 @@ def lacking(d: Definition) -> list[str]:
         "its run restated, for mutants of its formulas (refsim/catalogue)": mutants.has_own_book(d),
         f"{ENOUGH} mutants, of formulas and of kernels": len(mutants.mutants(*d.key)) >= ENOUGH
         and all(mutants.mutants(*d.key, level=level) for level in ("arithmetic", "kernel")),
-        "laws (properties/)": any(name not in score.STANDARD for name in (f"test_{n}" for n in score._tests().get(d.name, {}))),
+        "laws (properties/)": any(name not in laws.STANDARD for name in (f"test_{n}" for n in trial._tests().get(d.name, {}))),
         "a recorded graph": recorded(some_plan(d)),
         "a section in docs/semantics.md": d.name in headings(),
         "golden vectors": (d.dialect, d.name) in {(dialect, op) for dialect, ops in shipped().items() for op in ops},

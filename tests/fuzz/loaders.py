@@ -572,7 +572,7 @@ def main() -> None:
     if mode in ("atheris", "replay"):
         import atheris
 
-        with atheris.instrument_imports(include=["refsim.vectors", "zipfile"]):
+        with atheris.instrument_imports(include=["refsim.catalogue.bins", "refsim.vectors", "zipfile"]):
             import zipfile  # noqa: F401
 
             import refsim.catalogue.bins
