@@ -61,6 +61,17 @@ def layout(d: Definition) -> tuple[Field, ...]:
     return _layout(d.make, d.real)
 
 
+_KINDS: dict[Any, str] = {
+    int: "integer",
+    bool: "integer",
+    int | None: "integer",  # None is 0, which no such integer is
+    str: "rule",
+    Channels: "integers",
+    Scale: "reals",
+    tuple[int, int]: "range",
+}
+
+
 @cache
 def _layout(make: Any, scales: bool) -> tuple[Field, ...]:
     made = get_type_hints(make)["return"]
@@ -68,10 +79,9 @@ def _layout(make: Any, scales: bool) -> tuple[Field, ...]:
     found = [Field("register_bits", "integer"), Field("input_range", "range")]
     for f in fields(made):
         hint = hints[f.name]
-        if f.name in common or (hint in (float, Scale) and not scales):
+        if f.name in common or (hint in (float, Scale, float | None, Scale | None) and not scales):
             continue
-        kinds = {int: "integer", bool: "integer", str: "rule", Channels: "integers", Scale: "reals", tuple[int, int]: "range"}
-        found.append(Field(f.name, kinds[hint]))
+        found.append(Field(f.name, _KINDS[hint]))
     return tuple(found)
 
 

@@ -54,7 +54,8 @@ class Library:
         if number() not in layouts:
             due = " or ".join(map(str, layouts))
             raise TargetError(
-                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {due}): run `refsim header`, recompile"
+                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {due}): run `refsim header`, recompile, and "
+                "name the same --ops here as there"
             )
         found: dict[str, dict[str, Any]] = {}
         for d in layouts[number()]:
@@ -197,7 +198,7 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
             kept.append(array)
             values += [array.ctypes.data, array.size]
         else:
-            values.append(tuple(RESCALINGS).index(value) if field.kind == "rule" else _whole(value))
+            values.append(tuple(RESCALINGS).index(value) if field.kind == "rule" else _whole(0 if value is None else value))
     return _structure_type(plan.op, plan.dialect)(*values), kept
 
 

@@ -16,7 +16,7 @@ from .parameters import Channels, Parameter, Scale
 LAYOUTS = ("element", "row", "product", "gather")
 KINDS = ("int", "bool", "float32", "float64")
 _WIDTHS = (Signed, Unsigned, Register, Output, Condition, Real, Inner)
-_FIELDS = (int, bool, float, float | None, Channels, Scale, Scale | None, tuple[int, int])
+_FIELDS = (int, bool, int | None, float, float | None, Channels, Scale, Scale | None, tuple[int, int])
 """What a field of a plan may be annotated with, besides the plan of another op: vectors and C structures are made of these."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _OWN = ("name", "dialect", "run")
