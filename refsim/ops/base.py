@@ -311,14 +311,13 @@ def define(name: str, dialect: str, **facts: Any) -> Callable[[Callable[..., Any
     """
 
     def register(run: Callable[..., Any]) -> Callable[..., Any]:
-        for prove in CHECKS:
-            prove(name, dialect, run, facts)
-        definition = Definition(name=name, dialect=dialect, run=run, **facts)
-        if definition.key in DEFINITIONS:
-            code = getattr(DEFINITIONS[definition.key].run, "__code__", None)
+        if (name, dialect) in DEFINITIONS:
+            code = getattr(DEFINITIONS[name, dialect].run, "__code__", None)
             where = "" if code is None else f", in {code.co_filename}"
             raise DefinitionError(f"{name} is already defined for dialect {dialect}{where}: give the op or the dialect another name")
-        DEFINITIONS[definition.key] = definition
+        for prove in CHECKS:
+            prove(name, dialect, run, facts)
+        DEFINITIONS[name, dialect] = Definition(name=name, dialect=dialect, run=run, **facts)
         return run
 
     return register

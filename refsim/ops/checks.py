@@ -93,7 +93,8 @@ def _plan(facts: Mapping[str, Any]) -> Iterator[str]:
     hints, common = get_type_hints(made), {f.name for f in dataclasses.fields(Plan)}
     for f in dataclasses.fields(made):
         hint = hints[f.name]
-        if f.name not in common and hint not in _FIELDS and not (isinstance(hint, type) and issubclass(hint, Plan)):
+        whole = hint in _FIELDS or (isinstance(hint, type) and issubclass(hint, Plan)) or (f.name == "rule" and hint is str)
+        if f.name not in common and not whole:
             yield f"field {f.name} of {made.__name__} must be an int, a bool, a float, Channels, Scale, a tuple[int, int] or a plan"
     if facts["layout"] == "row" and "length" not in hints:
         yield f"{made.__name__} needs a field length, the greatest length of a row"
