@@ -98,7 +98,7 @@ def _plan(facts: Mapping[str, Any]) -> Iterator[str]:
         whole = hint in _FIELDS or all(plans) or (f.name == "rule" and hint is str)
         if f.name not in common and not whole:
             yield f"field {f.name} of {made.__name__} must be an int, a bool, a float, Channels, Scale, a tuple[int, int] or a plan"
-    if facts["layout"] == "row" and "length" not in hints:
+    if facts["layout"] == "row" and not hasattr(made, "length"):
         yield f"{made.__name__} needs a field length, the greatest length of a row"
     head = ("constants", "register_bits", "input_bits", "input_range")
     names = [p.name for p in facts.get("parameters", ()) if p.name not in head]
