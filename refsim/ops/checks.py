@@ -6,16 +6,16 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from ..arithmetic.widths import Condition, Output, Real, Register, Signed, Unsigned
 from ..errors import DefinitionError
-from .base import Definition, Inner, Operand, Plan
+from .base import Definition, Inner, Of, Operand, Plan
 from .parameters import Channels, Parameter, Scale
 
 LAYOUTS = ("element", "row", "product", "gather")
 KINDS = ("int", "bool", "float32", "float64")
-_WIDTHS = (Signed, Unsigned, Register, Output, Condition, Real, Inner)
+_WIDTHS = (Signed, Unsigned, Register, Output, Condition, Real, Inner, Of)
 _FIELDS = (int, bool, int | None, float, float | None, Channels, Scale, Scale | None, tuple[int, int])
 """What a field of a plan may be annotated with, besides the plan of another op: vectors and C structures are made of these."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -42,7 +42,7 @@ def _fields(facts: Mapping[str, Any]) -> Iterator[str]:
     for name in facts:
         if name not in own:
             yield f"a definition has no {name!r}; it has {', '.join(own)}"
-    missing = [f.name for f in own.values() if f.default is dataclasses.MISSING and f.name not in facts]
+    missing = [f.name for f in own.values() if f.name not in facts and f.default is f.default_factory is dataclasses.MISSING]
     if missing:
         yield f"it lacks {', '.join(missing)}"
 
@@ -93,10 +93,11 @@ def _plan(facts: Mapping[str, Any]) -> Iterator[str]:
     hints, common = get_type_hints(made), {f.name for f in dataclasses.fields(Plan)}
     for f in dataclasses.fields(made):
         hint = hints[f.name]
-        whole = hint in _FIELDS or (isinstance(hint, type) and issubclass(hint, Plan)) or (f.name == "rule" and hint is str)
+        plans = all(isinstance(kind, type) and issubclass(kind, Plan) for kind in get_args(hint) or (hint,))
+        whole = plans or hint in _FIELDS or (f.name == "rule" and hint is str)
         if f.name not in common and not whole:
             yield f"field {f.name} of {made.__name__} must be an int, a bool, a float, Channels, Scale, a tuple[int, int] or a plan"
-    if facts["layout"] == "row" and "length" not in hints:
+    if facts["layout"] == "row" and "length" not in hints and not facts.get("parts"):  # those of a composite say how long a row is
         yield f"{made.__name__} needs a field length, the greatest length of a row"
     head = ("constants", "register_bits", "input_bits", "input_range")
     names = [p.name for p in facts.get("parameters", ()) if p.name not in head]
