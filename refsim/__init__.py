@@ -7,6 +7,8 @@ The four verbs::
     steps = refsim.trace(plan, q)
     proof = refsim.certificate(plan)
 
+An operation of your own is a run decorated with `refsim.define`; `refsim.extend` has what such a definition is written with.
+
 Importing this package is cheap; NumPy is loaded with the first verb.
 """
 
@@ -22,13 +24,20 @@ if TYPE_CHECKING:
     from .certificates import graph as graph
     from .conformance.loading import target as target
     from .errors import ContentError as ContentError
+    from .errors import DefinitionError as DefinitionError
     from .errors import DomainError as DomainError
     from .errors import PlanError as PlanError
     from .errors import RefsimError as RefsimError
     from .errors import TargetError as TargetError
     from .errors import UsageError as UsageError
     from .errors import WidthError as WidthError
-    from .ops.base import Plan as Plan
+    from .extend import Facts as Facts
+    from .extend import Lemma as Lemma
+    from .extend import Operand as Operand
+    from .extend import Plan as Plan
+    from .extend import define as define
+    from .extend import known as known
+    from .extend import questions as questions
     from .plans import plan as plan
     from .registry import definition as definition
     from .registry import definitions as definitions
@@ -39,8 +48,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "target": "conformance.loading",
-    **dict.fromkeys(("ContentError", "DomainError", "PlanError", "RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
-    "Plan": "ops.base",
+    **dict.fromkeys(("ContentError", "DefinitionError", "DomainError", "PlanError"), "errors"),
+    **dict.fromkeys(("RefsimError", "TargetError", "UsageError", "WidthError"), "errors"),
+    **dict.fromkeys(("Facts", "Lemma", "Operand", "Plan", "define", "known", "questions"), "extend"),
     **dict.fromkeys(("Certificate", "certificate", "graph"), "certificates"),
     "Graph": "carriers.recorded",
     **dict.fromkeys(("definition", "definitions"), "registry"),

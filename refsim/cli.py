@@ -12,15 +12,25 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from . import __version__
-from .errors import PlanError, RefsimError, UsageError
+from .errors import DefinitionError, PlanError, RefsimError, UsageError
 from .terminal import plan_parameters, progress
 
 if TYPE_CHECKING:
     from .conformance.kinds import Effort
 
+
+class _Commands(TyperGroup):
+    """The commands; ``--ops FILE`` stands anywhere behind them, also where an option may be a parameter of an op."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _without_ops(args))
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,8 +49,34 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _without_ops(args: list[str]) -> list[str]:
+    """The arguments without ``--ops FILE`` and ``--ops=FILE``, each of which is noted for this process and those that it starts."""
+    from . import extensions
+
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return [*rest, word, *words]
+        if name != "--ops":
+            rest.append(word)
+            continue
+        text = value if equals else next(words, "")
+        if not text:
+            raise UsageError("--ops lacks its value, a Python file or module that defines ops")
+        extensions.ask(text)
+    return rest
+
+
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    ops: Annotated[
+        list[str] | None,
+        typer.Option(help="A Python file or module with ops or dialects of your own, for every command, before or behind its name."),
+    ] = None,
+) -> None:
     pass
 
 
@@ -363,7 +399,7 @@ def main() -> None:
     _mount()
     try:
         app()
-    except (UsageError, PlanError) as error:
+    except (UsageError, PlanError, DefinitionError) as error:
         _ERRORS.print(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(2)
     except RefsimError as error:

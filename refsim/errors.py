@@ -90,6 +90,28 @@ class ContentError(RefsimError):
     """A file of ours or of a user that is missing, damaged, edited or not what it says it is."""
 
 
+class DefinitionError(RefsimError, TypeError):
+    """A definition of an op, a dialect or a rule that cannot be taken: it says what is missing, and in which file.
+
+    Attributes
+    ----------
+    problem : str
+        What is wrong, and what would be right.
+    file : str
+        The file, or the module, that was to be loaded; "" where the definition stands in code that was simply run.
+    line : int
+        The line of it that raised the error; 0 where none is known.
+    """
+
+    def __init__(self, problem: str, file: str = "", line: int = 0) -> None:
+        self.problem, self.file, self.line = problem, file, line
+        super().__init__(problem, file, line)
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.file and self.line else self.file
+        return f"{place}: {self.problem}" if place else self.problem
+
+
 class TargetError(RefsimError):
     """An implementation under test that could not be loaded or did not answer as the contract asks."""
 

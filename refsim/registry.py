@@ -1,19 +1,35 @@
-"""Every op in every dialect: the look-up that everything else iterates over."""
+"""Every op in every dialect: the look-up that everything else iterates over.
+
+Whatever comes from outside the package is loaded with the first look-up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
 
-from . import ops  # noqa: F401  (importing the package defines every op)
+from . import extensions
+from . import ops as ops  # importing the package defines every op
 from .errors import PlanError
-from .ops.base import DEFINITIONS, Definition, Plan
+from .ops.base import DEFINITIONS, OURS, Definition, Plan
 from .ops.parameters import Given, InputBits, Parameter
 
 
 def definitions() -> Iterator[Definition]:
     """All of them, op by op."""
+    extensions.load()
     yield from sorted(DEFINITIONS.values(), key=lambda d: d.key)
+
+
+def ours() -> list[Definition]:
+    """Those that refsim has by itself: the ones that the shipped golden vectors are of."""
+    return [d for d in definitions() if d.key in OURS]
+
+
+def asked() -> list[Definition]:
+    """Those from outside that ``--ops`` names."""
+    chosen = extensions.asked()
+    return [d for d in definitions() if d.key in chosen]
 
 
 def names() -> tuple[str, ...]:
@@ -23,7 +39,7 @@ def names() -> tuple[str, ...]:
 
 def dialects() -> tuple[str, ...]:
     """Names of the dialects."""
-    return tuple(sorted({d.dialect for d in DEFINITIONS.values()}))
+    return tuple(sorted({d.dialect for d in definitions()}))
 
 
 def definition(op: str, dialect: str) -> Definition:

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from refsim import cli
 from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
-from refsim.conformance.verdict import Result, show
+from refsim.conformance.console import show
+from refsim.conformance.verdict import Result
 
 
 class Child:

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("arithmetic",),
     ("lemmas",),
     ("ops",),
+    ("extend", "extensions"),
     ("carriers",),
     ("registry",),
     ("certificates",),

@@ -24,7 +24,7 @@ from refsim.ops.exp import ExpFacts
 from refsim.ops.parameters import CONSTANTS, REGISTER_BITS, Choice, InputBits, Integer, RealScale, Scales, Whole
 from refsim.vectors import make
 from refsim.vectors.case import case_of
-from refsim.vectors.generator import vectors_of
+from refsim.vectors.generator import golden
 
 KEYS = [d.key for d in registry.definitions()]
 ROOT = Path(__file__).parents[1]
@@ -119,14 +119,9 @@ def stranger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     DEFINITIONS.update(known)
 
 
-def alone(d: Definition, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "definitions", lambda: iter([d]))
-
-
-def test_a_stranger_gets_golden_vectors(stranger: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_gets_golden_vectors(stranger: Definition, tmp_path: Path) -> None:
     """`golden generate`, `verify` and `coverage`: families of any op fill the bins of any op."""
-    alone(stranger, monkeypatch)
-    made = vectors.generate(tmp_path / "golden")
+    made = vectors.generate(tmp_path / "golden", chosen=[stranger])
     names = {case.id.split("/")[2] for case in made.cases(*stranger.key)}
     assert {"random", "defaults"} < names
     assert names >= ({"points", "shapes", "domain8", "constants"} if stranger.layout == "element" else {"lengths", "uniform", "kinds"})
@@ -138,10 +133,9 @@ def test_a_stranger_gets_golden_vectors(stranger: Definition, tmp_path: Path, mo
 
 
 def test_a_stranger_without_its_generic_families_is_refused(stranger: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone(stranger, monkeypatch)
     monkeypatch.setattr(family, "FAMILIES", {("", "defaults"): family.FAMILIES["", "defaults"]})
     with pytest.raises(ContentError, match="no case falls into"):
-        vectors.generate(tmp_path / "golden")
+        vectors.generate(tmp_path / "golden", chosen=[stranger])
 
 
 def test_a_stranger_is_drawn_made_and_explained(stranger: Definition) -> None:
@@ -172,11 +166,11 @@ def test_a_stranger_has_mutants_and_the_suite_notices_them(stranger: Definition,
 
 def test_a_stranger_is_checked_by_golden_vectors_made_for_it(stranger: Definition) -> None:
     """Also by `check`, whose golden test would else have nothing to compare."""
-    made = [case.id for case in vectors_of(stranger, vectors.load())]
+    made = [case.id for case in golden(stranger)]
     assert len(made) > 20
     assert len(set(made)) == len(made)
     known = DEFINITIONS["i_sqrt", "ibert"]
-    assert [c.id for c in vectors_of(known, vectors.load())] == [c.id for c in vectors.load().cases(*known.key)]
+    assert [c.id for c in golden(known)] == [c.id for c in vectors.load().cases(*known.key)]
 
 
 def test_a_stranger_has_the_checks_of_every_op(stranger: Definition) -> None:

@@ -1,51 +1,12 @@
 """How every op goes wrong, a file an op: its families of golden vectors, its bins, its mutants, its example.
 
-Importing the package reads them all. What is true of any op stands in the other files: `family`, `bins` and `mutants` are what the op's
-files are written with, `generic` makes all three of a definition of which nothing is known but itself, `draw` and `blocks` make operands.
+Importing the package reads every file that stands here. What is true of any op stands in the other files: `family`, `bins` and `mutants`
+are what the op's files are written with, `generic` makes all three of a definition of which nothing is known but itself, `draw` and
+`blocks` make operands.
 """
 
-from . import (
-    attention,
-    dequantize,
-    embedding,
-    embedding_sum,
-    erf,
-    exp,
-    gelu,
-    gelu_requantize,
-    generic,
-    layernorm,
-    layernorm_requantize,
-    linear,
-    linear_requantize,
-    matmul,
-    poly,
-    quantize,
-    requantize,
-    residual_add,
-    softmax,
-    sqrt,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "attention",
-    "dequantize",
-    "embedding",
-    "embedding_sum",
-    "erf",
-    "exp",
-    "gelu",
-    "gelu_requantize",
-    "generic",
-    "layernorm",
-    "layernorm_requantize",
-    "linear",
-    "linear_requantize",
-    "matmul",
-    "poly",
-    "quantize",
-    "requantize",
-    "residual_add",
-    "softmax",
-    "sqrt",
-]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from .. import __version__
 from ..catalogue.mutants import Mutant, mutants
 from ..errors import ContentError
+from ..ops.base import DEFINITIONS, OURS
 from ..vectors import load
 from ..vectors.readme import STRENGTH
 from .targets import Spec, command
@@ -64,6 +66,12 @@ def files_of(spec: Spec) -> dict[str, str]:
     What a target imports or opens from elsewhere is not among them. A mutant of the catalogue has no files of its own.
     """
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(_paths(spec))}
+
+
+def definition_files(keys: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """SHA-256 of the files from outside that define some of these ops: a verdict on them rests on what they say."""
+    paths = {Path(inspect.getsourcefile(DEFINITIONS[key].run) or "") for key in keys if key not in OURS}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths) if path.is_file()}
 
 
 def target_hash(files: Mapping[str, str]) -> str:

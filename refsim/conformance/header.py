@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import or_
@@ -71,6 +72,17 @@ def parts_of(d: Definition) -> dict[str, Definition]:
     return {field: definition(op, d.dialect) for field, op in d.parts.items()}
 
 
+_KINDS: dict[Any, str] = {
+    int: "integer",
+    bool: "integer",
+    int | None: "integer",  # None is 0, which no such integer is
+    str: "rule",
+    Channels: "integers",
+    Scale: "reals",
+    tuple[int, int]: "range",
+}
+
+
 @cache
 def _layout(make: Any, scales: bool, parts: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:
     made, inner = get_type_hints(make)["return"], dict(parts)
@@ -83,8 +95,7 @@ def _layout(make: Any, scales: bool, parts: tuple[tuple[str, str], ...]) -> tupl
             continue
         if f.name in common or (hint in (float, Scale) and not scales):
             continue
-        kinds = {int: "integer", bool: "integer", str: "rule", Channels: "integers", Scale: "reals", tuple[int, int]: "range"}
-        found.append(Field(f.name, kinds[hint]))
+        found.append(Field(f.name, _KINDS[hint]))
     return tuple(found)
 
 
@@ -152,21 +163,22 @@ _BOTTOM = """
 """
 
 
-def text() -> str:
-    """All of refsim.h."""
-    body = _body()
+def text(chosen: Sequence[Definition] | None = None) -> str:
+    """All of refsim.h: with every op that there is, or with those chosen. Its number names what stands in it, and no more."""
+    body = _body(tuple(definitions() if chosen is None else chosen))
     number = int.from_bytes(hashlib.sha256(f"{VERSION}\n{body}".encode()).digest()[:6], "big")
     return _TOP.replace("@ABI@", str(number)) + body + _BOTTOM
 
 
 @cache
-def abi() -> int:
-    """The number that names this layout: another layout has another."""
-    line = next(line for line in text().splitlines() if line.startswith("#define REFSIM_ABI "))
+def abi(keys: tuple[tuple[str, str], ...]) -> int:
+    """The number that names the layout of the header with these ops: another layout has another."""
+    chosen = [d for d in definitions() if d.key in keys]
+    line = next(line for line in text(chosen).splitlines() if line.startswith("#define REFSIM_ABI "))
     return int(line.partition("(")[2].rstrip(")"))
 
 
-def _body() -> str:
+def _body(chosen: Sequence[Definition]) -> str:
     parts = []
     for suffix, element in TENSORS.items():
         for name, pointer in ((f"refsim_{suffix}", f"const {element} *"), (f"refsim_{suffix}_out", f"{element} *")):
@@ -176,12 +188,12 @@ def _body() -> str:
                 )
     rules = ",\n".join(f"    REFSIM_{rule.upper()} = {i}" for i, rule in enumerate(RESCALINGS))
     parts.append(f"/* The rules of requantize. */\nenum refsim_rule {{\n{rules}\n}};\n")
-    parts += [_operation(d) for d in _ordered()]
+    parts += [_operation(d) for d in _ordered(chosen)]
     return "\n".join(parts)
 
 
-def _ordered() -> list[Definition]:
-    """Every definition, behind those of which it holds plans."""
+def _ordered(chosen: Sequence[Definition]) -> list[Definition]:
+    """The definitions, each behind those of which it holds plans."""
     found: dict[tuple[str, str], Definition] = {}
 
     def add(d: Definition) -> None:
@@ -189,7 +201,7 @@ def _ordered() -> list[Definition]:
             add(part)
         found.setdefault(d.key, d)
 
-    for d in definitions():
+    for d in chosen:
         add(d)
     return list(found.values())
 

@@ -15,7 +15,7 @@ from ..errors import TargetError
 from ..ops import axes
 from ..ops.base import Definition, Plan
 from ..ops.rescalings import RESCALINGS
-from ..registry import definition, definitions, of
+from ..registry import definition, definitions, of, ours
 from . import header
 from .answers import Fault
 
@@ -50,12 +50,15 @@ class Library:
         number = self._symbol("refsim_abi", ctypes.c_int64)
         if number is None:
             raise TargetError(f"{path.name} does not export refsim_abi: it was not written to the interface of refsim.h")
-        if number() != header.abi():
+        layouts = {header.abi(tuple(d.key for d in chosen)): chosen for chosen in (list(definitions()), ours())}
+        if number() not in layouts:
+            due = " or ".join(map(str, layouts))
             raise TargetError(
-                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {header.abi()}): run `refsim header`, recompile"
+                f"{path.name} was compiled with another refsim.h (ABI {number()}, here {due}): run `refsim header`, recompile, and "
+                "name the same --ops here as there"
             )
         found: dict[str, dict[str, Any]] = {}
-        for d in definitions():
+        for d in layouts[number()]:
             function = self._symbol(header.symbol(d), ctypes.c_int)
             if function is not None:
                 found.setdefault(d.name, {})[d.dialect] = function
@@ -199,7 +202,7 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
             kept.append(array)
             values += [array.ctypes.data, array.size]
         else:
-            values.append(tuple(RESCALINGS).index(value) if field.kind == "rule" else _whole(value))
+            values.append(tuple(RESCALINGS).index(value) if field.kind == "rule" else _whole(0 if value is None else value))
     return _structure_type(plan.op, plan.dialect)(*values), kept
 
 

@@ -184,6 +184,8 @@ class Record:
     ----------
     vectors, outside, missing : int
         Golden vectors that were answered, that lie outside the declared domain, and that lack a result.
+    made : int
+        Of the vectors, those that were made for the run, since the golden vectors have none of the op.
     launches, lanes : int
     finished : bool
         Whether the test came to its end, with an answer to every launch.
@@ -209,6 +211,7 @@ class Record:
     dialect: str
     check: str
     vectors: int = 0
+    made: int = 0
     launches: int = 0
     lanes: int = 0
     outside: int = 0

@@ -24,7 +24,7 @@ from ..vectors import load
 from .answers import Unloadable
 from .connect import connect
 from .deviations import stale
-from .facts import files_of, strength
+from .facts import definition_files, files_of, strength
 from .kinds import Effort
 from .record import Record
 from .targets import Description, parse
@@ -98,7 +98,9 @@ def check(
     result.deviations, result.stale = claims.deviations, stale(claims)
     result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
     jobs = jobs or min(os.cpu_count() or 1, 4)
-    _run(result, _asked(claims, ops, only), spec.text, ops, only, timeout, jobs, junit, progress)
+    asked = _asked(claims, ops, only)
+    result.definitions = definition_files([(o.op, o.dialect) for o in asked if o.claimed])
+    _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start
     return result
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..catalogue.bins import declared
+from ..catalogue.bins import Histogram, declared
 from ..catalogue.mutants import mutants
 from ..errors import ContentError, RefsimError
+from ..ops.base import Definition
 from ..registry import definitions
 from ..vectors import Corpus, load
+from ..vectors.generator import drawn
 from .facts import catalogue, environment, files_of, target_hash
 from .targets import parse
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, INTERRUPTED, OpVerdict, Result
@@ -47,6 +49,7 @@ def statement(result: Result) -> dict[str, Any]:
         "target": result.target,
         "target_sha256": target_hash(result.files),
         "target_files": dict(result.files),
+        **({"definition_files": dict(result.definitions)} if result.definitions else {}),
         "refsim": __version__,
         "corpus": result.corpus,
         "effort": result.effort,
@@ -85,6 +88,7 @@ def _op(o: OpVerdict, effort: str) -> dict[str, Any]:
         "dialect": o.dialect,
         "verdict": o.verdict,
         **{name: o.total(name) for name in ("vectors", "outside", "launches", "lanes")},
+        **({"made": o.total("made")} if o.total("made") else {}),
         "laws": o.laws,
         "bins": len(o.bins),
         "bins_met": len(o.bins) - len(empty),
@@ -200,9 +204,9 @@ def _miscounted(found: dict[str, Any], corpus: Corpus) -> Iterator[str]:
     for o in found["ops"]:
         name, key = f"{o['op']} ({o['dialect']})", (o["op"], o["dialect"])
         if key not in known:
-            yield f"{name}: there is no such operation"
+            yield f"{name}: there is no such operation" + (" without the --ops it was made with" if "definition_files" in found else "")
             continue
-        facts = corpus.manifest["ops"][o["dialect"]][o["op"]]
+        facts = corpus.manifest["ops"].get(o["dialect"], {}).get(o["op"]) or _facts_now(known[key])
         run = o["vectors"] + o["outside"]
         if run > facts["cases"] or (o["verdict"] == CONFORMANT and run < facts["cases"]):
             yield f"{name}: {o['vectors']} vectors run and {o['outside']} outside the domain, of {facts['cases']} that there are"
@@ -215,6 +219,15 @@ def _miscounted(found: dict[str, Any], corpus: Corpus) -> Iterator[str]:
             yield f"{name}: bins are called empty that the golden vectors fall into: {', '.join(o['bins_empty'])}"
         if o["launches"] < o["vectors"]:
             yield f"{name}: {o['launches']} launches are fewer than its {o['vectors']} vectors"
+
+
+def _facts_now(d: Definition) -> dict[str, Any]:
+    """What a manifest would say of an op from outside, counted now."""
+    count, cases = Histogram(d), 0
+    for case in drawn(d):
+        count.add(case)
+        cases += 1
+    return {"cases": cases, "bins": count.bins}
 
 
 def _contradicted(found: dict[str, Any]) -> Iterator[str]:

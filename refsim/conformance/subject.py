@@ -16,8 +16,7 @@ from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
 from ..plans import plan as make_plan
-from ..vectors import Case, Corpus, load
-from ..vectors.generator import vectors_of
+from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
 from .answers import Broken
 from .comparison import Comparison
@@ -46,12 +45,14 @@ class Subject(Comparison):
         d, count, given = self.definition, Histogram(self.definition), self.suite.worker.vectors
         if given is None:
             self._deviations()
-        for case in vectors_of(d, corpus()) if given is None else given.cases(d.name, d.dialect):
+        fresh = given is None and d.key not in corpus().keys
+        for case in golden(d) if given is None else given.cases(d.name, d.dialect):
             if not self.covered(case.plan):
                 self.record.outside += 1
                 continue
             if self.launched(case):
                 self.record.vectors += 1
+                self.record.made += fresh
                 count.add(case)
         self.record.bins = count.bins
         if given is not None:

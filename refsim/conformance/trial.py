@@ -16,8 +16,7 @@ from ..catalogue.mutants import Mutant
 from ..content import content, module
 from ..ops.base import Plan
 from ..registry import definition
-from ..vectors import Case
-from ..vectors.generator import vectors_of
+from ..vectors import Case, golden
 from ..verbs import run
 from .answers import Answer
 from .comparison import Suite
@@ -25,7 +24,7 @@ from .kinds import Effort, Layout
 from .laws import STANDARD, Check, Vacuous, suitable
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
-from .subject import Subject, corpus
+from .subject import Subject
 from .targets import Description
 from .worker import laid_out
 
@@ -96,7 +95,7 @@ class Tried(Subject):
 @lru_cache(maxsize=4)
 def cases(op: str, dialect: str) -> tuple[Any, ...]:
     """The golden vectors of an op."""
-    return tuple(vectors_of(definition(op, dialect), corpus()))
+    return tuple(golden(definition(op, dialect)))
 
 
 @cache

@@ -94,7 +94,7 @@ class OpVerdict:
             "op": self.op,
             "dialect": self.dialect,
             "verdict": self.verdict,
-            **{name: self.total(name) for name in ("vectors", "outside", "launches", "lanes")},
+            **{name: self.total(name) for name in ("vectors", "made", "outside", "launches", "lanes")},
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": [f.to_json() for f in self.failures],
             "broken": [asdict(b) for b in self.broken],
@@ -120,6 +120,8 @@ class Result:
         Ops and dialects that were asked for by name; all that the target claims where empty.
     files : dict of str to str
         SHA-256 of what the target is made of.
+    definitions : dict of str to str
+        SHA-256 of the files from outside that define ops which were checked.
     corpus : str
         Hash of the golden vectors.
     strength : Strength or None
@@ -142,6 +144,7 @@ class Result:
     stale: list[str] = field(default_factory=list)
     selected: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
     corpus: str = ""
     strength: Strength | None = None
     date: str = ""
@@ -217,11 +220,19 @@ class Result:
         return sum(o.total(name) for o in self.ops)
 
     @property
+    def _made(self) -> list[str]:
+        """What stands for golden vectors that there are not."""
+        fresh = [f"{o.op} ({o.dialect})" for o in self.ops if o.total("made")]
+        text = f"{self.total('made'):,} vectors made for this run, since there are no golden ones of {', '.join(fresh)}"
+        return [text] if fresh else []
+
+    @property
     def rests_on(self) -> list[str]:
         """The counts that the verdict rests on, in words."""
         bins = [count for o in self.ops for count in o.bins.values()]
         made = [
-            f"{self.total('vectors'):,} golden vectors",
+            f"{self.total('vectors') - self.total('made'):,} golden vectors",
+            *self._made,
             f"{sum(map(bool, bins)):,} of {len(bins):,} semantic bins",
             f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes",
             f"{len([law for o in self.ops for law in o.laws]):,} laws",
@@ -253,6 +264,7 @@ class Result:
             "refsim": __version__,
             "target": self.target,
             "target_files": self.files,
+            "definition_files": self.definitions,
             "corpus": self.corpus,
             "effort": self.effort,
             "seed": self.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..extensions import VARIABLE, source
 from .kinds import Layout
 from .record import Failure
 
@@ -38,7 +39,9 @@ def reproduction(failure: Failure, target: str) -> str:
     lane = failure.lane
     if lane is None:
         return ""
-    lines = ["import numpy as np, refsim", f"plan = {failure.call}"]
+    file = source((failure.op, failure.dialect))
+    lines = [f'import os; os.environ["{VARIABLE}"] = "{file}"'] if file else []
+    lines += ["import numpy as np, refsim", f"plan = {failure.call}"]
     for name, x in zip(lane.names, lane.operands, strict=False):
         if x is None:
             lines.append(f"{name} = None")

@@ -13,10 +13,24 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from .. import __version__, ops
+from .. import __version__
 from ..certificates import certificate
 from ..certificates import graph as recorded
+from ..ops import dequantize as dequantize_op
+from ..ops import embedding as embedding_op
+from ..ops import erf as erf_op
+from ..ops import exp as exp_op
+from ..ops import gelu as gelu_op
+from ..ops import layernorm as layernorm_op
+from ..ops import linear as linear_op
+from ..ops import matmul as matmul_op
+from ..ops import poly as poly_op
+from ..ops import quantize as quantize_op
+from ..ops import requantize as requantize_op
 from ..ops import rescalings
+from ..ops import residual_add as residual_add_op
+from ..ops import softmax as softmax_op
+from ..ops import sqrt as sqrt_op
 from ..ops.axes import inner, length, parse
 from ..ops.base import Definition, Operand, Plan
 from ..ops.rescalings import RESCALINGS, Arithmetic
@@ -343,26 +357,26 @@ def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
 
 
 BUILDERS: dict[Any, Callable[..., Steps]] = {
-    ops.poly.i_poly: i_poly,
-    ops.sqrt.run: i_sqrt,
-    ops.linear.linear: linear,
-    ops.matmul.matmul: matmul,
-    ops.embedding.embedding: embedding,
-    ops.dequantize.dequantize: dequantize,
-    ops.requantize.requantize: requantize,
-    ops.residual_add.residual_add: residual_add,
-    ops.quantize.quantize_ibert: quantize_ibert,
-    ops.quantize.quantize_paper: quantize_paper,
-    ops.erf.i_erf_ibert: i_erf_ibert,
-    ops.erf.i_erf_paper: i_erf_paper,
-    ops.gelu.i_gelu_ibert: i_gelu_ibert,
-    ops.gelu.i_gelu_paper: i_gelu_paper,
-    ops.exp.i_exp_ibert: i_exp_ibert,
-    ops.exp.i_exp_paper: i_exp_paper,
-    ops.softmax.i_softmax_ibert: i_softmax_ibert,
-    ops.softmax.i_softmax_paper: i_softmax_paper,
-    ops.layernorm.i_layernorm_ibert: i_layernorm_ibert,
-    ops.layernorm.i_layernorm_paper: i_layernorm_paper,
+    poly_op.i_poly: i_poly,
+    sqrt_op.run: i_sqrt,
+    linear_op.linear: linear,
+    matmul_op.matmul: matmul,
+    embedding_op.embedding: embedding,
+    dequantize_op.dequantize: dequantize,
+    requantize_op.requantize: requantize,
+    residual_add_op.residual_add: residual_add,
+    quantize_op.quantize_ibert: quantize_ibert,
+    quantize_op.quantize_paper: quantize_paper,
+    erf_op.i_erf_ibert: i_erf_ibert,
+    erf_op.i_erf_paper: i_erf_paper,
+    gelu_op.i_gelu_ibert: i_gelu_ibert,
+    gelu_op.i_gelu_paper: i_gelu_paper,
+    exp_op.i_exp_ibert: i_exp_ibert,
+    exp_op.i_exp_paper: i_exp_paper,
+    softmax_op.i_softmax_ibert: i_softmax_ibert,
+    softmax_op.i_softmax_paper: i_softmax_paper,
+    layernorm_op.i_layernorm_ibert: i_layernorm_ibert,
+    layernorm_op.i_layernorm_paper: i_layernorm_paper,
 }
 """A definition's run to the graph of it."""
 

@@ -1,45 +1,13 @@
-"""The operations of I-BERT, one file each; importing this package defines them all."""
+"""The operations of I-BERT, one file each; importing this package defines them all: every file that stands here is read."""
 
-from . import (
-    attention,
-    dequantize,
-    embedding,
-    embedding_sum,
-    erf,
-    exp,
-    gelu,
-    gelu_requantize,
-    layernorm,
-    layernorm_requantize,
-    linear,
-    linear_requantize,
-    matmul,
-    poly,
-    quantize,
-    requantize,
-    residual_add,
-    softmax,
-    sqrt,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "attention",
-    "dequantize",
-    "embedding",
-    "embedding_sum",
-    "erf",
-    "exp",
-    "gelu",
-    "gelu_requantize",
-    "layernorm",
-    "layernorm_requantize",
-    "linear",
-    "linear_requantize",
-    "matmul",
-    "poly",
-    "quantize",
-    "requantize",
-    "residual_add",
-    "softmax",
-    "sqrt",
-]
+from .base import CHECKS, DEFINITIONS, OURS
+from .checks import checked
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+OURS.update(DEFINITIONS)
+CHECKS.append(checked)

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from ..arithmetic import widths
-from ..errors import PlanError
+from ..errors import DefinitionError, PlanError
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Parameter, Scale, Space
 
 
@@ -215,7 +215,7 @@ class Definition:
         asked = QUESTIONS.get(self.name)
         if asked is not None and not isinstance(self.facts, asked):
             unanswered = ", ".join(f.name for f in dataclasses.fields(asked))
-            raise TypeError(f"{self.name} ({self.dialect}) must be defined with facts={asked.__name__}({unanswered})")
+            raise DefinitionError(f"{self.name} ({self.dialect}) must be defined with facts={asked.__name__}({unanswered})")
 
     @property
     def input(self) -> InputBits | None:
@@ -342,16 +342,29 @@ def intermediate(steps: Any, name: str) -> Any:
 
 
 DEFINITIONS: dict[tuple[str, str], Definition] = {}
+OURS: set[tuple[str, str]] = set()
+"""Those that refsim has by itself, once all of them are there; whatever is defined later comes from outside."""
+CHECKS: list[Callable[[Any, Any, Any, Mapping[str, Any]], None]] = []
+"""What proves that a definition from outside is whole. Of ours a test proves it, since it takes a tenth of a second."""
 
 
 def define(name: str, dialect: str, **facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated run as op `name` of `dialect`; `facts` are the fields of `Definition`."""
+    """Register the decorated run as op `name` of `dialect`; `facts` are the fields of `Definition`.
+
+    Raises
+    ------
+    DefinitionError
+        Something is missing or cannot be, or there is such an op in that dialect already; says what, and what would be right.
+    """
 
     def register(run: Callable[..., Any]) -> Callable[..., Any]:
-        definition = Definition(name=name, dialect=dialect, run=run, **facts)
-        if definition.key in DEFINITIONS:
-            raise ValueError(f"{name} is already defined for dialect {dialect}")
-        DEFINITIONS[definition.key] = definition
+        if (name, dialect) in DEFINITIONS:
+            code = getattr(DEFINITIONS[name, dialect].run, "__code__", None)
+            where = "" if code is None else f", in {code.co_filename}"
+            raise DefinitionError(f"{name} is already defined for dialect {dialect}{where}: give the op or the dialect another name")
+        for prove in CHECKS:
+            prove(name, dialect, run, facts)
+        DEFINITIONS[name, dialect] = Definition(name=name, dialect=dialect, run=run, **facts)
         return run
 
     return register

@@ -157,7 +157,7 @@ _FACTOR = (
 )
 
 
-def _parameters(largest: float) -> tuple[Parameter, ...]:
+def parameters(largest: float) -> tuple[Parameter, ...]:
     """What both dialects have; `largest` is the largest scale worth drawing."""
     return (
         RealScale(name="scale", doc="scale of the scores", space=Scales(2**-14, largest)),
@@ -210,16 +210,16 @@ class SoftmaxFacts(ExpFacts):
     reciprocal: int | None
 
 
-def _points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
+def points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[int]]:
     """Plan to the segment edges below a row maximum at 0 and at either end of the range."""
     edges_of = segment_points(segment)
 
-    def points(plan: Any) -> Sequence[int]:
+    def of_row(plan: Any) -> Sequence[int]:
         lo, hi = plan.input_range
         edges = edges_of(plan)
         return [*edges, *(hi + e for e in edges), lo, hi]
 
-    return points
+    return of_row
 
 
 def _keep(mask: Any, values: Any, other: Any) -> Any:
@@ -269,9 +269,9 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     steps=SoftmaxPaperSteps,
     operands=_OPERANDS,
     layout="row",
-    parameters=(*_parameters(0.69), CONSTANTS, REGISTER_BITS),
+    parameters=(*parameters(0.69), CONSTANTS, REGISTER_BITS),
     given=Given(parameters=PAPER_GIVEN, replaces=("scale", "constants"), make=_given_paper),
-    points=_points(paper_segment),
+    points=points(paper_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
         segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
@@ -296,7 +296,7 @@ def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPa
     operands=_OPERANDS,
     layout="row",
     parameters=(
-        *_parameters(1.6),
+        *parameters(1.6),
         Integer(
             name="x_max",
             doc="greatest i-exp that the 16 bits are made for; that of the row's maximum if left out",
@@ -308,7 +308,7 @@ def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPa
         REGISTER_BITS,
     ),
     given=Given(parameters=(*CODE_GIVEN, *_FACTOR), replaces=("scale", "constants", "x_max"), make=_given_ibert),
-    points=_points(code_segment),
+    points=points(code_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
         segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32

@@ -44,12 +44,16 @@ def _existing(path: Path | None) -> Path | None:
 def generate(
     out: Annotated[Path | None, typer.Option(help="Folder to write; the shipped corpus where left out.", show_default=False)] = None,
 ) -> None:
-    """Write the whole corpus: the same bytes every time, into its place as a whole."""
+    """Write the whole corpus: the same bytes every time, into its place as a whole. With --ops FILE, one of the ops that it defines."""
+    from ..registry import asked
     from .generator import generate as make
 
+    chosen = asked() or None
+    if chosen and out is None:
+        raise UsageError("the vectors of --ops make a corpus of their own: name a folder for it with --out")
     try:
         with progress() as told:
-            corpus = make(out or content("golden"), progress=told)
+            corpus = make(out or content("golden"), told, chosen)
     except (ContentError, OSError) as error:
         raise _fail(USAGE, error) from None
     files = corpus.manifest["files"].values()

@@ -6,14 +6,14 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, registry
 from ..catalogue.bins import Histogram
-from ..catalogue.family import TAGS, families
-from ..errors import ContentError
+from ..catalogue.family import TAGS, Draft, Family, Key, families
+from ..errors import ContentError, RefsimError
 from ..files import exchange, partial_folder
 from ..ops.base import Definition
 from ..terminal import Progress, silent
@@ -26,20 +26,34 @@ from .readme import readme
 def drawn(d: Definition) -> Iterator[Case]:
     """The cases of all families of one op in one dialect."""
     for family in families(d):
-        for key, (plan, operands, tags) in family.cases(d):
+        for key, (plan, operands, tags) in _drafts(d, family):
             case = case_of(key.id, tuple(dict.fromkeys((*family.tags, *tags))), plan, operands)
             if not set(case.tags) <= set(TAGS):
                 raise ValueError(f"{case.id} has an undocumented tag")
             yield case
 
 
-def vectors_of(d: Definition, corpus: Corpus) -> Iterator[Case]:
-    """The cases of a definition in a corpus; made now where it has none of them, as of an op that somebody else defined."""
+def _drafts(d: Definition, family: Family) -> Iterator[tuple[Key, Draft]]:
+    try:
+        yield from family.cases(d)
+    except (RefsimError, AssertionError) as error:
+        raise ContentError(f"{d.name}/{d.dialect}/{family.name}: the family cannot make its cases: {error}") from error
+
+
+def golden(d: Definition) -> Iterator[Case]:
+    """The golden vectors of one op in one dialect: those that are shipped; of an op that comes from outside and has none among them,
+    the cases that `generate` would write, made now."""
+    corpus = load()
     return corpus.cases(*d.key) if d.key in corpus.keys else drawn(d)
 
 
-def generate(out: Path | str, progress: Progress = silent) -> Corpus:
-    """Write the whole corpus to the folder `out`: beside it first, then into its place as a whole.
+def generate(out: Path | str, progress: Progress = silent, chosen: Sequence[Definition] | None = None) -> Corpus:
+    """Write a whole corpus to the folder `out`: beside it first, then into its place as a whole.
+
+    Parameters
+    ----------
+    chosen : sequence of Definition
+        What it holds vectors of; all that refsim has by itself where it is left out.
 
     Raises
     ------
@@ -50,7 +64,7 @@ def generate(out: Path | str, progress: Progress = silent) -> Corpus:
     target = Path(out).absolute()
     _replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    definitions = list(registry.definitions())
+    definitions = registry.ours() if chosen is None else list(chosen)
     with partial_folder(target) as partial:
         written: dict[str, dict[str, Any]] = {}
         ops: dict[str, dict[str, Any]] = {}

@@ -11,6 +11,7 @@ from .. import registry
 from ..catalogue.family import TAGS, families
 from ..content import content
 from ..files import write
+from ..ops.base import Definition
 
 STRENGTH = Path(__file__).parent / "strength.json"
 """Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
@@ -19,8 +20,10 @@ STRENGTH = Path(__file__).parent / "strength.json"
 def readme(manifest: dict[str, Any]) -> bytes:
     """The text of ``README.md``, in English, Markdown, UTF-8."""
     text = (Path(__file__).parent / "readme.md").read_text(encoding="utf-8")
-    tables = (("ops", _ops(manifest)), ("families", _families()), ("tags", _tags(manifest)), ("strength", _strength(manifest)))
-    for name, table in tables:
+    held = [d for d in registry.definitions() if d.name in manifest["ops"].get(d.dialect, {})]
+    named = "every op of I-BERT in both dialects" if held == registry.ours() else ", ".join(f"`{d.name}` ({d.dialect})" for d in held)
+    tables = (("ops", _ops(held, manifest)), ("families", _families(held)), ("tags", _tags(manifest)), ("strength", _strength(manifest)))
+    for name, table in (("what", named), *tables):
         text = text.replace(f"<!-- {name} -->", table)
     return text.encode()
 
@@ -30,9 +33,9 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _ops(manifest: dict[str, Any]) -> str:
+def _ops(held: Sequence[Definition], manifest: dict[str, Any]) -> str:
     rows = []
-    for d in registry.definitions():
+    for d in held:
         facts = manifest["ops"][d.dialect][d.name]
         names = ", ".join(f"`{name}`" for name in d.step_names)
         operands = ", ".join(f"`{o.name}` ({o.shape})" for o in d.operands)
@@ -41,9 +44,9 @@ def _ops(manifest: dict[str, Any]) -> str:
     return _table(["op", "dialect", "operands (axes)", "intermediates, in order", "cases", "lanes"], rows)
 
 
-def _families() -> str:
+def _families(held: Sequence[Definition]) -> str:
     ops: dict[tuple[int, str, tuple[str, ...], str], list[str]] = {}
-    for d in registry.definitions():
+    for d in held:
         for f in families(d):
             if f.keys(d):
                 ops.setdefault((f.place, f.name, f.tags, f.doc), []).append(d.name)

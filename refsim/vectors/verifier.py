@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import domain, plans, registry, verbs
 from ..catalogue.bins import Histogram
-from ..errors import ContentError, RefsimError
+from ..errors import ContentError, PlanError, RefsimError
 from ..ops import axes
-from ..ops.base import DEFINITIONS, Plan, intermediate
+from ..ops.base import Plan, intermediate
 from ..terminal import Progress, silent
 from . import form, schema
 from .case import Case, decode
@@ -59,9 +59,12 @@ def verify(folder: Path | str | None = None, progress: Progress = silent) -> Ver
         name = f"{dialect}/{op}.jsonl"
         progress(done, len(corpus.keys), name)
         used.add(name)
-        d, facts = DEFINITIONS.get((op, dialect)), manifest["ops"][dialect][op]
-        if d is None:
-            raise ContentError(f"{name}: there is no op {op} in dialect {dialect}")
+        facts = manifest["ops"][dialect][op]
+        try:
+            d = registry.definition(op, dialect)
+        except PlanError:
+            remedy = "; where a file defines it, name that with --ops"
+            raise ContentError(f"{name}: there is no op {op} in dialect {dialect}{remedy}") from None
         count = Histogram(d)
         for record, text, large in corpus.records(op, dialect):
             try:

@@ -9,8 +9,7 @@ from typing import Any
 from ...catalogue.draw import Words, draw_operands, draw_plan
 from ...catalogue.mutants import Mutant, mutants
 from ...ops.base import Definition, Plan
-from ...vectors import load
-from ...vectors.generator import vectors_of
+from ...vectors import golden
 from ...verbs import run
 from ..laws import flattened
 from ..targets import covers
@@ -58,7 +57,7 @@ def _of_mutant(mutant: Mutant) -> Callable[[Plan, list[Any]], Any]:
 
 def drawn_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     """The golden vectors, and launches as the search draws them, cut along their first axis into probes."""
-    for case in vectors_of(d, load()):
+    for case in golden(d):
         if case.out.size and covers(domain, d, case.plan):
             yield _cut(d, case.plan, case.operands)
     for i in range(DRAWN):

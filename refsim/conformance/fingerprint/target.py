@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ... import __version__
+from ...catalogue.mutants import has_own_book
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import RESCALINGS
-from ...registry import definitions, dialects, names
+from ...registry import definition, definitions, dialects, names
 from ...verbs import run
 from ..answers import Answering, Broken, Unloadable, as_handed
 from ..connect import connect
@@ -173,6 +174,9 @@ def show(result: Fingerprints, console: Console) -> None:
         console.print(Text(f"{made.op} ({made.dialect}): {made.found or NONE}", style=style), soft_wrap=True)
         for name, why in made.equal.items():
             console.print(Text(f"  equal here: {name} ({why})"), soft_wrap=True)
+        if not has_own_book(definition(made.op, made.dialect)):
+            text = "  nobody has restated its run: the hypotheses are mistakes of the plan's integers and of the result, none of a formula"
+            console.print(Text(text, style="yellow"), soft_wrap=True)
         if made.nearest:
             console.print(Text(f"  nearest: {made.nearest}"), soft_wrap=True)
         for name, others in _groups(made).items():
