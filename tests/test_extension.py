@@ -182,13 +182,8 @@ def test_golden_vectors(taken: None, tmp_path: Path) -> None:
         assert rendered.returncode == 0, rendered.stderr
         assert "9 of 98 cases" in rendered.stdout
     lines = str(tmp_path / "mine.jsonl")
-    assert (
-        called(
-            *["golden", "make", "--op", "i_silu", "--dialect", "paper", "--count", "300", "--format", "jsonl", "--scale", "2**-6", "--out"],
-            lines,
-        ).returncode
-        == 0
-    )
+    words = ("--op", "i_silu", "--dialect", "paper", "--count", "300", "--format", "jsonl", "--scale", "2**-6")
+    assert called("golden", "make", *words, "--out", lines).returncode == 0
     assert "verified" in called("golden", "verify", lines).stdout
 
 

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 import refsim
-from refsim.arithmetic import raw_integers
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.conformance.targets import covers
 from refsim.content import content
@@ -29,9 +28,9 @@ from refsim.ops.rescalings import RESCALINGS
 
 FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
 ROUNDS = 3
-FUSED = ("i_gelu then requantize", "i_layernorm then requantize", "linear then requantize", "matmul then requantize", "embedding_sum")
-LAUNCHED = {d.name for d in refsim.definitions()} | set(FUSED)
-"""What sanitize.py runs: every operation, and every kernel that does the work of several."""
+FUSED = ("i_gelu then requantize", "i_layernorm then requantize", "linear then requantize", "matmul then requantize", "sum_rows")
+LAUNCHED = {d.name for d in refsim.definitions() if not d.parts} | set(FUSED)
+"""What sanitize.py runs: every operation that is not made of others, and every kernel that does the work of several."""
 SANITIZE = "-fsanitize=undefined -fno-sanitize-recover=all"
 
 # Beyond the spaces that plans are drawn from: two-word products, shifts past the register, offsets, long and uniform rows.
@@ -148,7 +147,7 @@ def mutants(_cache: None) -> Any:
     return load(FOLDERS["cuda"] / "mutants.py")
 
 
-@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions()])
+@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if not d.parts])
 def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
     assert difference(c, op, dialect) == ""
 
@@ -201,70 +200,6 @@ def test_shapes_and_layouts(name: str, request: pytest.FixtureRequest) -> None:
 # ---------------------------------------------------------------------------------------------------------- fused kernels
 
 
-def narrowing(plan: Any, **given: Any) -> Any:
-    """A plan that requantises every result of `plan`; its output scale makes about the largest fill the output."""
-    bound = next(b for b in refsim.certificate(plan).bounds if b.name == "out")
-    return refsim.plan("requantize", dialect=plan.dialect, input_range=(bound.lo, bound.hi), **given)
-
-
-@pytest.mark.parametrize("dialect", ["ibert", "paper"])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("bits", "signed"), [(8, True), (4, True), (8, False), (16, True)])
-def test_fused_gelu_is_the_composition(cuda: Any, dialect: str, channels: int, bits: int, signed: bool) -> None:
-    scales = (2.0**-12, 3e-4, 1.1e-3)[:channels]
-    gelu = refsim.plan("i_gelu", dialect=dialect, scale=scales if channels > 1 else scales[0], input_bits=20)
-    narrow = narrowing(gelu, scale_in=gelu.output_scale, scale_out=0.02, output_bits=bits, output_signed=signed, zero_point=3)
-    (q,) = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 3000)
-    expected = refsim.run(narrow, refsim.run(gelu, q))
-    got = cuda.i_gelu(q, gelu, then=narrow)
-    assert got.dtype == (np.int64 if bits > 8 else np.int8 if signed else np.uint8)
-    assert np.array_equal(got, expected)
-    assert len(np.unique(expected)) > 3  # not everything clipped
-
-
-@pytest.mark.parametrize("dialect", ["ibert", "paper"])
-@pytest.mark.parametrize("length", [40, 300])
-def test_fused_layernorm_is_the_composition(cuda: Any, dialect: str, length: int) -> None:
-    gamma = tuple(float(g) for g in np.linspace(-2, 2, length) + 0.01)
-    norm = refsim.plan("i_layernorm", dialect=dialect, length=length, gamma=gamma, beta=0.3, input_bits=12)
-    narrow = narrowing(norm, scale_in=norm.output_scale, scale_out=0.03)
-    (q,) = draw_operands(Words(f"fused/layernorm/{dialect}"), norm, 3000)
-    expected = refsim.run(narrow, refsim.run(norm, q))
-    assert np.array_equal(cuda.i_layernorm(q, norm, then=narrow), expected)
-    assert len(np.unique(expected)) > 50
-
-
-def test_fused_linear_is_the_composition(cuda: Any) -> None:
-    """fc1's accumulators to int8, a scale per output channel."""
-    n = 37
-    weight_scale = tuple(float(s) for s in np.linspace(1e-3, 9e-3, n))
-    linear = refsim.plan("linear", in_features=70, out_features=n, scale=0.02, weight_scale=weight_scale)
-    narrow = narrowing(linear, scale_in=linear.output_scale, scale_out=0.1)
-    q, weight = (raw_integers(f"fused/{rows}", rows * 70, -128, 127).reshape(rows, 70) for rows in (9, n))
-    bias = raw_integers("fused/bias", n, -50000, 50000)
-    expected = refsim.run(narrow, refsim.run(linear, q, weight, bias))
-    assert np.array_equal(cuda.linear(q, weight, bias, linear, then=narrow), expected)
-    assert len(np.unique(expected)) > 50
-
-
-def test_attention_is_the_composition(cuda: Any) -> None:
-    """Scores from a transposed view of the keys, softmax under a causal mask, context from its unsigned bytes, requantised."""
-    length, width = 45, 24
-    query, key, value = (raw_integers(f"attention/{name}", 2 * length * width, -128, 127).reshape(2, length, width) for name in "qkv")
-    keys = key.swapaxes(-1, -2)
-    scores = refsim.plan("matmul", length=width)
-    softmax = refsim.plan("i_softmax", scale=2.0**-11, length=length, input_bits=20)
-    context = refsim.plan("matmul", length=length, input_range=(0, 255))
-    narrow = narrowing(context, scale_in=2.0**-8, scale_out=0.9)
-    mask = np.tril(np.ones((length, length), dtype=bool))
-    p = refsim.run(softmax, refsim.run(scores, query, keys), mask)
-    expected = refsim.run(narrow, refsim.run(context, p, value))
-    probabilities = cuda.i_softmax(cuda.matmul(query, keys, scores), mask, softmax)
-    assert probabilities.dtype == np.uint8
-    assert np.array_equal(cuda.matmul(probabilities, value, context, then=narrow), expected)
-    assert len(np.unique(p)) > 50 and len(np.unique(expected)) > 50
-
-
 def test_every_launch_of_the_sanitizers(cuda: Any, mutants: Any) -> None:
     """All kernels on small shapes, as a plain run in both orders: the fused forms, the embedding sum and the float border too."""
     made = mutants.launches()
@@ -287,7 +222,7 @@ def test_embedding_sum_of_unequal_operands(cuda: Any, mutants: Any, which: int, 
     words, types, positions = arguments[which]
     arguments[which] = [words, types, positions[0] if which == 0 else positions[:, 1:]]
     with pytest.raises(ValueError, match=message):
-        cuda.embedding_sum(*arguments)
+        cuda.sum_rows(*arguments)
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes are noticed
@@ -395,7 +330,7 @@ def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> 
 def test_mutant_of_the_embedding_sum_is_noticed(mutants: Any, tmp_path: Path) -> None:
     """One of the above in the ordinary run, as no operation of `refsim check` calls this kernel."""
     (mutant,) = (m for m in mutants.MUTANTS if m.slug == "sum-of-rows")
-    assert mutants.noticed(mutant, tmp_path) == "embedding_sum: a write outside of an array"
+    assert mutants.noticed(mutant, tmp_path) == "sum_rows: a write outside of an array"
 
 
 def test_every_kind_of_kernel_mutant(mutants: Any) -> None:

@@ -246,7 +246,7 @@ def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.
     for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding"):
         assert difference(target, op, "ibert", rounds=1) == "", op
     for call, due in itertools.islice(sums("ibert"), 2):
-        assert np.array_equal(target.embedding_sum(*call), due)
+        assert np.array_equal(target.sum_rows(*call), due)
 
 
 # ------------------------------------------------------------------------------------------------------------------- fusions
@@ -302,9 +302,9 @@ def test_embedding_sum_reads_nothing_beyond_its_operands(target: Any) -> None:
     (ids, tables, *plans), _ = next(sums("ibert"))
     for wrong in ([ids[0], ids[1], ids[2][:1]], [ids[0], ids[1][..., :1], ids[2]]):
         with pytest.raises(ValueError, match="ids of shapes"):
-            target.embedding_sum(wrong, tables, *plans)
+            target.sum_rows(wrong, tables, *plans)
     with pytest.raises(ValueError, match="tables of widths"):
-        target.embedding_sum(ids, [tables[0], tables[1][:, 1:], tables[2]], *plans)
+        target.sum_rows(ids, [tables[0], tables[1][:, 1:], tables[2]], *plans)
 
 
 def sums(dialect: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -335,7 +335,7 @@ def sums(dialect: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
 def sum_difference(target: Any, dialect: str) -> str:
     """The first launch of embedding_sum that differs from the composition; empty where none does."""
     for call, due in sums(dialect):
-        got = target.embedding_sum(*call)
+        got = target.sum_rows(*call)
         if got.shape != due.shape or not np.array_equal(got, due):
             return f"ids {call[0][0].shape}, dim {call[1][0].shape[1]}: {call[2:]}"
     return ""
@@ -531,7 +531,7 @@ UNDEFINED = [
     (
         "tl.load(table_ptr + row * dim + i % dim, mask=i < n, other=0).to",
         "tl.load(table_ptr + row * dim + i % dim + dim // 2).to",
-        "embedding_sum",
+        "sum_rows",
         "reads outside the launch's buffers",
     ),
 ]
@@ -575,7 +575,7 @@ def test_no_race() -> None:
     done = races()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Oclgrind Simulator" in done.stdout
-    for op in (*OPS, "embedding_sum"):
+    for op in (*OPS, "sum_rows"):
         assert done.stdout.count(f"\n{op} (") >= 2
 
 
@@ -590,7 +590,7 @@ def test_missing_barrier_is_noticed(tmp_path: Path, file: str, old: str, new: st
 @pytest.mark.usefixtures("oclgrind")
 @pytest.mark.parametrize(("file", "old", "new", "op"), [
     (P, "row < rows && k_a < inner ? a", "k_a < inner ? a", "linear"),
-    (K, "i < n * dim; i += get_global_size(0)) {", "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {", "embedding_sum"),
+    (K, "i < n * dim; i += get_global_size(0)) {", "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {", "sum_rows"),
 ])  # fmt: skip
 def test_reading_outside_a_buffer_is_noticed(tmp_path: Path, file: str, old: str, new: str, op: str) -> None:
     done = races(str(mutated("opencl", tmp_path, file, old, new)), op)
@@ -711,10 +711,10 @@ def test_readme_shows_an_adapter_that_works(name: str, tmp_path: Path, monkeypat
 def main() -> int:
     adapter = load(Path(sys.argv[1]))
     assert not sys.argv[1].endswith("adapter.py") or adapter.CHECKED
-    chosen = sys.argv[2:] or (*OPS, "embedding_sum")
+    chosen = sys.argv[2:] or (*OPS, "sum_rows")
     found = []
     for op, dialect in itertools.product(chosen, ("ibert", "paper")):
-        text = sum_difference(adapter, dialect) if op == "embedding_sum" else difference(adapter, op, dialect)
+        text = sum_difference(adapter, dialect) if op == "sum_rows" else difference(adapter, op, dialect)
         found += [text] if text else []
     print(*found, sep="\n")
     return len(found)

@@ -27,8 +27,14 @@ import numpy as np
 import platformdirs
 
 DIALECTS = ("ibert", "paper")
-DOMAIN = {"requantize": {"rule": ("dyadic_half_even",)}, "i_softmax": {"length": (1, 4096)}}
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel."""
+DYADIC = {"rule": ("dyadic_half_even",)}
+DOMAIN = {
+    **dict.fromkeys(("requantize", "linear_requantize", "gelu_requantize"), DYADIC),
+    "layernorm_requantize": DYADIC,
+    "attention": {**DYADIC, "softmax_length": (1, 4096), "softmax_output_bits": (1, 14)},
+    "i_softmax": {"length": (1, 4096)},
+}
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A product takes operands of 16 bits, signed."""
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ("elementwise", "product", "rows")
@@ -263,8 +269,8 @@ def embedding(ids: Any, table: Any, plan: Any) -> Any:
     return _launch("elementwise", "embedding", (*ids.shape, table.shape[1]), np.int8, ids, ids.size, table, *table.shape)
 
 
-def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
-    """The encoder's input: ``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up.
+def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
+    """``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up; factors may be per channel.
 
     Parameters
     ----------
@@ -345,3 +351,29 @@ def matmul(a: Any, b: Any, plan: Any, then: Any = None) -> Any:
     ranges = plan.input_range, plan.b_range
     out = _product(a, keys if transposed else b, ranges, None, shape, (1, k) if transposed else (n, 1), then)
     return out.reshape(*a.shape[:-1], n)
+
+
+# ------------------------------------------------------------------------------------------ several operations in one kernel
+
+
+def linear_requantize(q: Any, weight: Any, bias: Any, plan: Any) -> Any:
+    return linear(q, weight, bias, plan.linear, plan.requantize)
+
+
+def gelu_requantize(q: Any, plan: Any) -> Any:
+    return i_gelu(q, plan.gelu, plan.requantize)
+
+
+def layernorm_requantize(q: Any, plan: Any) -> Any:
+    return i_layernorm(q, plan.layernorm, plan.requantize)
+
+
+def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: Any, token_types: Any, positions: Any, plan: Any) -> Any:
+    ids, tables = (word_ids, token_type_ids, position_ids), (words, token_types, positions)
+    return sum_rows(ids, tables, plan.add_token_type, plan.add_position)
+
+
+def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
+    """Three kernels: scores, weights, and contexts that are requantised where they arise."""
+    weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
+    return matmul(weights, v, plan.context, plan.requantize)

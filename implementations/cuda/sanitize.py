@@ -174,7 +174,7 @@ def sums(dialect: str) -> Iterator[Launch]:
             adders = [adders[0], adders[1 + k % 4]]
         for types, positions in adders:
             due = refsim.run(positions, refsim.run(types, word, kind), position)
-            yield Launch("embedding_sum", dialect, (ids, tables, types, positions), due)
+            yield Launch("sum_rows", dialect, (ids, tables, types, positions), due)
 
 
 def load(path: Path) -> Any:

@@ -19,8 +19,13 @@ except ImportError as error:
     raise ImportError("the target `opencl` needs the package pyopencl: pip install 'refsim[opencl]'") from error
 
 DIALECTS = ("ibert", "paper")
-DOMAIN = {"requantize": {"rule": ("dyadic_half_even",)}}
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel, rows of any length."""
+DYADIC = {"rule": ("dyadic_half_even",)}
+DOMAIN = {
+    **dict.fromkeys(("requantize", "linear_requantize", "gelu_requantize"), DYADIC),
+    "layernorm_requantize": DYADIC,
+    "attention": {**DYADIC, "softmax_output_bits": (1, 14)},
+}
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel, rows of any length. A product takes operands of 16 bits, signed."""
 
 GROUP = 64
 """Work-items of a work-group: of a row, or of a stretch of elements."""
@@ -236,8 +241,8 @@ def embedding(ids: Any, table: Any, plan: Any) -> Any:
     return _elements("embedding", shape, np.int8, _array(ids, np.int32), np.int64(ids.size), dim, _array(table, np.int8))
 
 
-def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
-    """The encoder's input: ``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up.
+def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
+    """``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up; factors may be per channel.
 
     Parameters
     ----------
@@ -266,3 +271,29 @@ def dequantize(q: Any, plan: Any) -> Any:
     scales = np.atleast_1d(np.array(plan.scale, dtype=np.float64)).view(np.int64)
     words = _elements("dequantize", q.shape, np.int64, _array(q, np.int64), np.int64(q.size), scales, np.int64(scales.size))
     return words.view(np.float64)
+
+
+# ------------------------------------------------------------------------------------------ several operations in one kernel
+
+
+def linear_requantize(q: Any, weight: Any, bias: Any, plan: Any) -> Any:
+    return linear(q, weight, bias, plan.linear, plan.requantize)
+
+
+def gelu_requantize(q: Any, plan: Any) -> Any:
+    return i_gelu(q, plan.gelu, plan.requantize)
+
+
+def layernorm_requantize(q: Any, plan: Any) -> Any:
+    return i_layernorm(q, plan.layernorm, plan.requantize)
+
+
+def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: Any, token_types: Any, positions: Any, plan: Any) -> Any:
+    ids, tables = (word_ids, token_type_ids, position_ids), (words, token_types, positions)
+    return sum_rows(ids, tables, plan.add_token_type, plan.add_position)
+
+
+def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
+    """Four kernels, one for each of its parts."""
+    weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
+    return requantize(matmul(weights, v, plan.context), plan.requantize)

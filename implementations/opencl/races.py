@@ -90,7 +90,7 @@ def fused() -> Iterator[tuple[str, str, tuple[Any, ...], Any]]:
         positions = refsim.plan("residual_add", dialect=dialect, scale_in=7e-5, scale_residual=0.013, scale_out=9e-5, output_bits=16)
         word, kind, position = (t[i] for t, i in zip(tables, ids, strict=True))
         due = refsim.run(positions, refsim.run(types, word, kind), position)
-        yield "embedding_sum", dialect, (ids, tables, types, positions), due
+        yield "sum_rows", dialect, (ids, tables, types, positions), due
 
 
 def inside(adapter: Path, *ops: str) -> int:

@@ -32,8 +32,15 @@ if CHECKED:
     triton_checked.install()
 
 DIALECTS = ("ibert", "paper")
-DOMAIN = {"requantize": {"rule": ("dyadic_half_even",)}, "i_softmax": {"length": (1, 4096)}, "i_layernorm": {"length": (1, 4096)}}
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block."""
+DYADIC = {"rule": ("dyadic_half_even",)}
+DOMAIN = {
+    **dict.fromkeys(("requantize", "linear_requantize", "gelu_requantize"), DYADIC),
+    "layernorm_requantize": {**DYADIC, "length": (1, 4096)},
+    "attention": {**DYADIC, "softmax_length": (1, 4096), "softmax_output_bits": (1, 14)},
+    "i_softmax": {"length": (1, 4096)},
+    "i_layernorm": {"length": (1, 4096)},
+}
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block. A product takes operands of 16 bits, signed."""
 
 MOST_LANES = 65536 if DEVICE == "cpu" else 1024
 """Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""
@@ -245,8 +252,8 @@ def embedding(ids: Any, table: Any, plan: Any) -> Any:
     return _elements(kernels.embedding, shape, np.int8, _tensor(ids, ids.dtype), _tensor(table, np.int8), OUT, ids.size * dim, dim)
 
 
-def embedding_sum(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
-    """The encoder's input: ``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up.
+def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
+    """``residual_add(residual_add(word, type, add_types), position, add_positions)`` of the rows looked up; factors may be per channel.
 
     Parameters
     ----------
@@ -274,3 +281,29 @@ def quantize(x: Any, plan: Any) -> Any:
 def dequantize(q: Any, plan: Any) -> Any:
     scales = np.atleast_1d(plan.scale)
     return _elements(kernels.dequantize, q.shape, np.float64, _tensor(q, q.dtype), _tensor(scales, np.float64), OUT, q.size, scales.size)
+
+
+# ------------------------------------------------------------------------------------------ several operations in one kernel
+
+
+def linear_requantize(q: Any, weight: Any, bias: Any, plan: Any) -> Any:
+    return linear(q, weight, bias, plan.linear, plan.requantize)
+
+
+def gelu_requantize(q: Any, plan: Any) -> Any:
+    return i_gelu(q, plan.gelu, plan.requantize)
+
+
+def layernorm_requantize(q: Any, plan: Any) -> Any:
+    return i_layernorm(q, plan.layernorm, plan.requantize)
+
+
+def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: Any, token_types: Any, positions: Any, plan: Any) -> Any:
+    ids, tables = (word_ids, token_type_ids, position_ids), (words, token_types, positions)
+    return sum_rows(ids, tables, plan.add_token_type, plan.add_position)
+
+
+def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
+    """Four kernels, one for each of its parts."""
+    weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
+    return requantize(matmul(weights, v, plan.context), plan.requantize)
