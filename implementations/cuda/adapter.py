@@ -34,7 +34,9 @@ DOMAIN = {
     "attention": {**DYADIC, "softmax_length": (1, 4096), "softmax_output_bits": (1, 14)},
     "i_softmax": {"length": (1, 4096)},
 }
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A product takes operands of 16 bits, signed."""
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel.
+
+The operands of a product have 16 bits, signed: weights of more than 14 do not fit."""
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ("elementwise", "product", "rows")

@@ -25,7 +25,9 @@ DOMAIN = {
     "layernorm_requantize": DYADIC,
     "attention": {**DYADIC, "softmax_output_bits": (1, 14)},
 }
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel, rows of any length. A product takes operands of 16 bits, signed."""
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel, rows of any length.
+
+The operands of a product have 16 bits, signed: weights of more than 14 do not fit."""
 
 GROUP = 64
 """Work-items of a work-group: of a row, or of a stretch of elements."""

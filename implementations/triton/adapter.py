@@ -40,7 +40,9 @@ DOMAIN = {
     "i_softmax": {"length": (1, 4096)},
     "i_layernorm": {"length": (1, 4096)},
 }
-"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block. A product takes operands of 16 bits, signed."""
+"""All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
+
+The operands of a product have 16 bits, signed: weights of more than 14 do not fit."""
 
 MOST_LANES = 65536 if DEVICE == "cpu" else 1024
 """Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""
