@@ -182,13 +182,8 @@ def test_golden_vectors(taken: None, tmp_path: Path) -> None:
         assert rendered.returncode == 0, rendered.stderr
         assert "9 of 98 cases" in rendered.stdout
     lines = str(tmp_path / "mine.jsonl")
-    assert (
-        called(
-            *["golden", "make", "--op", "i_silu", "--dialect", "paper", "--count", "300", "--format", "jsonl", "--scale", "2**-6", "--out"],
-            lines,
-        ).returncode
-        == 0
-    )
+    words = ("--op", "i_silu", "--dialect", "paper", "--count", "300", "--format", "jsonl", "--scale", "2**-6")
+    assert called("golden", "make", *words, "--out", lines).returncode == 0
     assert "verified" in called("golden", "verify", lines).stdout
 
 
@@ -197,6 +192,10 @@ def test_the_shipped_vectors_stay_what_they_are(taken: None, tmp_path: Path) -> 
     assert refused.returncode == 2 and "name a folder for it with --out" in refused.stderr
     assert {d.key for d in registry.ours()} == OURS
     assert {d.key for d in registry.asked()} == set(KEYS)
+    one = [d for d in registry.ours() if d.key == ("i_sqrt", "paper")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "ours", lambda: one)
+        assert refsim.vectors.generate(tmp_path / "golden").keys == [("i_sqrt", "paper")]
 
 
 def test_vectors_of_an_op_that_is_not_named_are_refused(taken: None, tmp_path: Path) -> None:
