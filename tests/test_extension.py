@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import inprocess
 import numpy as np
 import pytest
+from inprocess import started
 
 import refsim
-from refsim import cli, extend, extensions, registry
+from refsim import extend, extensions, registry
 from refsim.catalogue import bins, example, family, generic, mutants
 from refsim.conformance import header, trial
 from refsim.conformance.fingerprint import fingerprint
@@ -81,36 +80,11 @@ def taken() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def called(*words: str, cwd: Path | None = None) -> SimpleNamespace:
-    """The command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)}
-    mounted = [*cli.app.registered_groups], [*cli.app.registered_commands]
-    code: Any = 0
-    try:
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            patch.setenv("CI", "true")
-            patch.setenv("COLUMNS", "200")
-            patch.setenv(extensions.VARIABLE, os.environ.get(extensions.VARIABLE, ""))
-            patch.setattr(sys, "argv", ["refsim", *words])
-            patch.setattr(cli._CONSOLE, "width", 200)
-            if cwd is not None:
-                patch.chdir(cwd)
-            cli.main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        cli.app.registered_groups, cli.app.registered_commands = mounted
-        for number, handler in signals.items():
-            signal.signal(number, handler)
-    return SimpleNamespace(code=int(code or 0), out=out.getvalue(), err=err.getvalue())
-
-
-def started(*words: str, cwd: Path | None = None, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a process of its own."""
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(HERE.parent), **env}
-    command = [sys.executable, "-m", "refsim.cli", *words]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)
+def called(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line in this process; what it names with ``--ops`` is not named afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(extensions.VARIABLE, os.environ.get(extensions.VARIABLE, ""))
+        return inprocess.called(*words, cwd=cwd)
 
 
 # ------------------------------------------------------------------------------------------------------------------ the verbs
@@ -177,27 +151,27 @@ def test_errors_are_those_of_any_op(taken: None) -> None:
 
 
 def test_ops_and_explain(taken: None, tmp_path: Path) -> None:
-    listed = called("ops").out
+    listed = called("ops").stdout
     assert "i_silu" in listed and re.search(r"i_softmax +│ direct", listed)
-    shown = called("ops", "i_silu").out
+    shown = called("ops", "i_silu").stdout
     assert "Source: a variation of ours" in shown and "parameter k: fractional bits of the sigmoid (bits)" in shown
-    told = called("explain", "i_silu", "--dialect", "paper", "--scale", "2**-6", "--input-bits", "10").out
+    told = called("explain", "i_silu", "--dialect", "paper", "--scale", "2**-6", "--input-bits", "10").stdout
     assert "certificate" in told and re.search(r"sigmoid +│ +0 │ +256 │ int10 │ +int64", told)
     drawn = called("explain", "i_softmax", "--dialect", "direct", "--scale", "2**-6", "--graph", "--svg", str(tmp_path / "g.svg"))
-    assert drawn.code == 0 and "exp-maximum: i-exp is greatest" in drawn.out and (tmp_path / "g.svg").stat().st_size > 1000
+    assert drawn.returncode == 0 and "exp-maximum: i-exp is greatest" in drawn.stdout and (tmp_path / "g.svg").stat().st_size > 1000
 
 
 def test_golden_vectors(taken: None, tmp_path: Path) -> None:
     """generate, verify, coverage, diff, render and make."""
     own, again = str(tmp_path / "own"), str(tmp_path / "again")
     made = called("golden", "generate", "--out", own)
-    assert made.code == 0 and "152 cases" in made.out
-    assert called("golden", "generate", "--out", again).code == 0
-    assert called("golden", "diff", own, again).out.strip() == "no change"
+    assert made.returncode == 0 and "152 cases" in made.stdout
+    assert called("golden", "generate", "--out", again).returncode == 0
+    assert called("golden", "diff", own, again).stdout.strip() == "no change"
     verified = called("golden", "verify", own)
-    assert verified.code == 0 and "152 cases in 3 files" in verified.out
+    assert verified.returncode == 0 and "152 cases in 3 files" in verified.stdout
     counted = called("golden", "coverage", own, "--bins")
-    assert counted.code == 0 and "i_silu paper sigmoid-one " in counted.out
+    assert counted.returncode == 0 and "i_silu paper sigmoid-one " in counted.stdout
     readme = (tmp_path / "own" / "README.md").read_text()
     assert "Launches of `i_silu` (paper), `i_softmax` (direct), each" in readme and "| `tails` | i_silu |" in readme
     for format in ("jsonl", "npz", "hex", "c", "bin"):
@@ -205,29 +179,29 @@ def test_golden_vectors(taken: None, tmp_path: Path) -> None:
             *("golden", "render", "--op", "i_softmax", "--dialect", "direct", "--corpus", own, "--format", format),
             *("--out", str(tmp_path / f"rendered-{format}"), "--tag", "mask"),
         )
-        assert rendered.code == 0, rendered.err
-        assert "9 of 98 cases" in rendered.out
+        assert rendered.returncode == 0, rendered.stderr
+        assert "9 of 98 cases" in rendered.stdout
     lines = str(tmp_path / "mine.jsonl")
     assert (
         called(
             *["golden", "make", "--op", "i_silu", "--dialect", "paper", "--count", "300", "--format", "jsonl", "--scale", "2**-6", "--out"],
             lines,
-        ).code
+        ).returncode
         == 0
     )
-    assert "verified" in called("golden", "verify", lines).out
+    assert "verified" in called("golden", "verify", lines).stdout
 
 
 def test_the_shipped_vectors_stay_what_they_are(taken: None, tmp_path: Path) -> None:
     refused = called("golden", "generate")
-    assert refused.code == 2 and "name a folder for it with --out" in refused.err
+    assert refused.returncode == 2 and "name a folder for it with --out" in refused.stderr
     assert {d.key for d in registry.ours()} == OURS
     assert {d.key for d in registry.asked()} == set(KEYS)
 
 
 def test_vectors_of_an_op_that_is_not_named_are_refused(taken: None, tmp_path: Path) -> None:
     own = str(tmp_path / "own")
-    assert called("golden", "generate", "--out", own).code == 0
+    assert called("golden", "generate", "--out", own).returncode == 0
     refused = started("golden", "verify", own, **UNNAMED)
     assert refused.returncode == 1
     assert "paper/i_silu.jsonl: there is no op i_silu in dialect paper; where a file defines it, name that with --ops" in refused.stderr
@@ -277,7 +251,7 @@ def compiled(folder: Path, source: str, text: str) -> Path:
 
 def test_a_library_is_checked(taken: None, tmp_path: Path) -> None:
     library = compiled(tmp_path, LIBRARY, header.text())
-    ended = started("check", f"lib:{library}", "--effort", "quick", "--json", str(tmp_path / "r.json"))
+    ended = called("check", f"lib:{library}", "--effort", "quick", "--json", str(tmp_path / "r.json"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (op,) = json.loads((tmp_path / "r.json").read_text())["ops"]
     assert op["verdict"] == "conformant" and op["vectors"] == op["made"] >= 25
@@ -296,7 +270,7 @@ def test_a_library_with_the_plain_header_is_taken_beside_ops(taken: None, tmp_pa
 
 def test_a_program_is_checked(taken: None) -> None:
     command = f"cmd:{sys.executable} {HERE / 'extension' / 'program.py'}"
-    ended = started("check", command, "--ops", str(SILU), "--effort", "quick", "--op", "i_silu", **UNNAMED)
+    ended = called("check", command, "--effort", "quick", "--op", "i_silu")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert re.search(r"i_silu +│ paper +│ conformant +│ +54 ", ended.stdout)
 
@@ -333,7 +307,7 @@ def test_check_of_kernels_of_both(tmp_path: Path) -> None:
 
 
 def test_a_wrong_kernel_is_told_apart_and_its_mistake_named(taken: None, tmp_path: Path) -> None:
-    ended = started("check", f"{KERNELS}:RoundsUp", "--effort", "quick", "--json", str(tmp_path / "r.json"))
+    ended = called("check", f"{KERNELS}:RoundsUp", "--effort", "quick", "--jobs", "1")
     assert ended.returncode == 1
     for text in ("first intermediate that differs: sigmoid = ", "looks like: rounds the quotient to nearest (in sigmoid)"):
         assert text in ended.stdout
@@ -362,15 +336,16 @@ def test_fingerprint(taken: None) -> None:
     made = fingerprint(str(KERNELS), ops=["i_silu"]).made[0]
     assert made.due and made.hypotheses == 8
     told = called("fingerprint", str(KERNELS), "--op", "i_softmax", "--dialect", "direct")
-    assert "i_softmax (direct): the simulator" in told.out
+    assert "i_softmax (direct): the simulator" in told.stdout
     assert (
-        "nobody has restated its run: the hypotheses are mistakes of the plan's integers and of the result, none of a formula" in told.out
+        "nobody has restated its run: the hypotheses are mistakes of the plan's integers and of the result, none of a formula"
+        in told.stdout
     )
 
 
 def test_there_is_no_graph_for_other_tools(taken: None, tmp_path: Path) -> None:
     refused = called("export", "onnx", "--op", "i_silu", "--dialect", "paper", "--scale", "2**-6", "--out", str(tmp_path / "x.onnx"))
-    assert refused.code == 2 and "there is no graph for i_silu of dialect paper" in refused.err
+    assert refused.returncode == 2 and "there is no graph for i_silu of dialect paper" in refused.stderr
 
 
 # -------------------------------------------------------------------------------------------------------- how they are named
@@ -387,9 +362,9 @@ def test_there_is_no_graph_for_other_tools(taken: None, tmp_path: Path) -> None:
 def test_ops_stands_anywhere(words: tuple[str, ...]) -> None:
     with apart():
         told = called(*words)
-    assert told.code == 0 and "i_silu (paper)" in told.out
+    assert told.returncode == 0 and "i_silu (paper)" in told.stdout
     with apart():
-        assert called("ops", "i_silu").code == 2
+        assert called("ops", "i_silu").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -403,7 +378,7 @@ def test_ops_stands_anywhere(words: tuple[str, ...]) -> None:
 def test_what_is_not_there_is_refused(value: str, says: str) -> None:
     with apart():
         told = called("ops", "--ops", value)
-    assert told.code == 2 and says in told.err
+    assert told.returncode == 2 and says in told.stderr
 
 
 def test_a_module_is_named_without_a_path(tmp_path: Path) -> None:
@@ -411,7 +386,7 @@ def test_a_module_is_named_without_a_path(tmp_path: Path) -> None:
     with apart() as patch:
         patch.syspath_prepend(str(tmp_path))
         told = called("ops", "i_silu", "--ops", "my_silu")
-    assert told.code == 0 and "i_silu (paper)" in told.out
+    assert told.returncode == 0 and "i_silu (paper)" in told.stdout
 
 
 def test_an_installed_package_needs_no_naming(tmp_path: Path) -> None:
@@ -512,9 +487,9 @@ def test_what_is_missing_is_said_with_file_and_line(tmp_path: Path, what: str) -
     with apart():
         before = set(DEFINITIONS)
         told = called("ops", "--ops", str(file))
-        assert told.code == 2
-        assert str(file) in told.err
-        assert re.search(says, told.err), told.err
+        assert told.returncode == 2
+        assert str(file) in told.stderr
+        assert re.search(says, told.stderr), told.stderr
         assert set(DEFINITIONS) == before
         extensions.ask(str(file))
         with pytest.raises(DefinitionError) as error:
@@ -537,8 +512,8 @@ def test_a_family_that_cannot_make_its_cases_is_named(tmp_path: Path) -> None:
     file.write_text(change(SILU.read_text(encoding="utf-8")), encoding="utf-8")
     with apart():
         told = called("golden", "generate", "--ops", str(file), "--out", str(tmp_path / "own"))
-    assert told.code == 2
-    assert "i_silu/paper/tails: the family cannot make its cases: k = 17 is not legal" in told.err
+    assert told.returncode == 2
+    assert "i_silu/paper/tails: the family cannot make its cases: k = 17 is not legal" in told.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------------- the document
@@ -556,7 +531,7 @@ def test_the_example_of_the_document_runs(tmp_path: Path) -> None:
         said = re.search(r"refsim\.run\(plan, (\[.*?\])\)  # array\((\[.*?\])\)", text)
         assert said is not None
         assert refsim.run(plan, json.loads(said[1])).tolist() == json.loads(said[2])
-        assert called("golden", "generate", "--ops", str(tmp_path / "silu.py"), "--out", str(tmp_path / "own")).code == 0
+        assert called("golden", "generate", "--ops", str(tmp_path / "silu.py"), "--out", str(tmp_path / "own")).returncode == 0
     (tmp_path / "silu_whole.py").write_text(f"{blocks[0]}\n\n{blocks[2]}", encoding="utf-8")
     with apart():
         extensions.ask(str(tmp_path / "silu_whole.py"))

@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..arithmetic import known, matmul, row_max, row_sum
 
@@ -31,7 +32,7 @@ def _greatest(ends: Sequence[Any]) -> Any:
     return -_least([-end for end in ends])
 
 
-class Interval:
+class Interval(NDArrayOperatorsMixin):
     """Integers of [lo, hi] (both ends included), per channel.
 
     Parameters
@@ -86,48 +87,6 @@ class Interval:
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         rule = _FUNCTIONS.get(func.__name__)
         return NotImplemented if rule is None else rule(*args, **kwargs)
-
-    def __add__(self, other: Any) -> Any:
-        return np.add(self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return np.add(other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return np.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return np.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return np.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return np.multiply(other, self)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return np.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return np.floor_divide(other, self)
-
-    def __lshift__(self, other: Any) -> Any:
-        return np.left_shift(self, other)
-
-    def __rlshift__(self, other: Any) -> Any:
-        return np.left_shift(other, self)
-
-    def __rshift__(self, other: Any) -> Any:
-        return np.right_shift(self, other)
-
-    def __neg__(self) -> Any:
-        return np.negative(self)
-
-    def __ge__(self, other: Any) -> Any:
-        return np.greater_equal(self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return np.less(self, other)
 
 
 def _monotone(exact: Callable[..., int]) -> Callable[..., Interval]:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..arithmetic import PRIMITIVES, known, matmul, row_max, row_sum
 from ..arithmetic.widths import Width
@@ -196,7 +197,7 @@ def _evaluate(node: Node, operands: Sequence[Any]) -> Any:
 # --------------------------------------------------------------------------------------------------------------- recording
 
 
-class Recorded:
+class Recorded(NDArrayOperatorsMixin):
     """A value of a graph under construction; Python's operators and NumPy's functions add nodes to it."""
 
     def __init__(self, recorder: _Recorder, index: int) -> None:
@@ -221,57 +222,6 @@ class Recorded:
     def __refsim_call__(self, function: Any, numbers: Sequence[Any], rest: Sequence[Any]) -> Any:
         name = getattr(function, "name", None) or function.__name__
         return self._recorder.add(name, numbers, tuple(rest))
-
-    def __add__(self, other: Any) -> Any:
-        return np.add(self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return np.add(other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return np.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return np.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return np.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return np.multiply(other, self)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return np.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return np.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Any:
-        return np.remainder(self, other)
-
-    def __lshift__(self, other: Any) -> Any:
-        return np.left_shift(self, other)
-
-    def __rlshift__(self, other: Any) -> Any:
-        return np.left_shift(other, self)
-
-    def __rshift__(self, other: Any) -> Any:
-        return np.right_shift(self, other)
-
-    def __neg__(self) -> Any:
-        return np.negative(self)
-
-    def __ge__(self, other: Any) -> Any:
-        return np.greater_equal(self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return np.greater(self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return np.less_equal(self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return np.less(self, other)
 
 
 class _Field(int):

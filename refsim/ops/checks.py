@@ -42,8 +42,7 @@ def _fields(facts: Mapping[str, Any]) -> Iterator[str]:
     for name in facts:
         if name not in own:
             yield f"a definition has no {name!r}; it has {', '.join(own)}"
-    absent = dataclasses.MISSING
-    missing = [f.name for f in own.values() if f.default is absent and f.default_factory is absent and f.name not in facts]
+    missing = [f.name for f in own.values() if f.name not in facts and f.default is f.default_factory is dataclasses.MISSING]
     if missing:
         yield f"it lacks {', '.join(missing)}"
 
@@ -94,11 +93,11 @@ def _plan(facts: Mapping[str, Any]) -> Iterator[str]:
     hints, common = get_type_hints(made), {f.name for f in dataclasses.fields(Plan)}
     for f in dataclasses.fields(made):
         hint = hints[f.name]
-        plans = [isinstance(kind, type) and issubclass(kind, Plan) for kind in get_args(hint) or (hint,)]
-        whole = hint in _FIELDS or all(plans) or (f.name == "rule" and hint is str)
+        plans = all(isinstance(kind, type) and issubclass(kind, Plan) for kind in get_args(hint) or (hint,))
+        whole = plans or hint in _FIELDS or (f.name == "rule" and hint is str)
         if f.name not in common and not whole:
             yield f"field {f.name} of {made.__name__} must be an int, a bool, a float, Channels, Scale, a tuple[int, int] or a plan"
-    if facts["layout"] == "row" and not hasattr(made, "length"):
+    if facts["layout"] == "row" and "length" not in hints and not facts.get("parts"):  # those of a composite say how long a row is
         yield f"{made.__name__} needs a field length, the greatest length of a row"
     head = ("constants", "register_bits", "input_bits", "input_range")
     names = [p.name for p in facts.get("parameters", ()) if p.name not in head]
