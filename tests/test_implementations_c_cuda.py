@@ -330,7 +330,7 @@ def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> 
 def test_mutant_of_the_embedding_sum_is_noticed(mutants: Any, tmp_path: Path) -> None:
     """One of the above in the ordinary run, as no operation of `refsim check` calls this kernel."""
     (mutant,) = (m for m in mutants.MUTANTS if m.slug == "sum-of-rows")
-    assert mutants.noticed(mutant, tmp_path) == "sum_rows: a write outside of an array"
+    assert mutants.noticed(mutant, tmp_path) == "embedding_sum: a write outside of an array"
 
 
 def test_every_kind_of_kernel_mutant(mutants: Any) -> None:

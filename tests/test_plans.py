@@ -543,6 +543,21 @@ SAMPLES = [
     *({"op": "matmul", "dialect": k, "length": 2, "b_range": (0, 256)} for k in ("ibert", "paper")),
     *({"op": "embedding", "dialect": k, "num_embeddings": 2, "embedding_dim": 2} for k in ("ibert", "paper")),
     *({"op": "i_sqrt", "dialect": k, "input_range": (3, 99)} for k in ("ibert", "paper")),
+    *({"op": "linear_requantize", "dialect": k, "in_features": 2, "out_features": 2, "scale_out": 1.0} for k in ("ibert", "paper")),
+    *({"op": "gelu_requantize", "dialect": k, "scale": (0.01, 0.02), "input_bits": 8, "scale_out": 0.1} for k in ("ibert", "paper")),
+    *({"op": "layernorm_requantize", "dialect": k, "length": 4, "gamma": -0.5, "scale_out": 0.1} for k in ("ibert", "paper")),
+    *({"op": "attention", "dialect": k, "scores_length": 4, "scale": 0.1, "scale_out": 0.1} for k in ("ibert", "paper")),
+    *(
+        {
+            "op": "embedding_sum",
+            "dialect": k,
+            **{f"{part}_num_embeddings": 2 for part in ("word", "token_type", "position")},
+            "embedding_dim": 2,
+            "add_token_type_scale_out": 0.1,
+            "add_position_scale_out": 0.1,
+        }
+        for k in ("ibert", "paper")
+    ),
 ]
 
 
@@ -582,9 +597,9 @@ def test_numpy_parameters_make_the_same_plan(sample: dict[str, Any]) -> None:
 
     for made in (plan, other):
         assert plain(tuple(v for _, v in made.parameters))
-        assert plain(tuple(made.integers().values()))
+        assert plain(tuple(made.numbers().values()))
         assert plain((made.register_bits, made.input_range, made.constants))
-    json.dumps([dict(plan.parameters), plan.integers()], allow_nan=False)
+    json.dumps([dict(plan.parameters), plan.numbers()], allow_nan=False)
     as_list = refsim.plan(**{k: list(v) if isinstance(v, tuple) else v for k, v in sample.items()})
     assert plan == as_list
 
