@@ -7,6 +7,8 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ def test_entries_are_well_formed() -> None:
         op, dialect, slug = m.id.split("/")
         assert (op, dialect) == (m.op, m.dialect)
         assert slug == slug.lower() and " " not in slug
-        assert m.step in registry.definition(op, dialect).steps._fields, m.id
+        assert m.step in registry.definition(op, dialect).step_names, m.id
         assert m.mistake[0].islower() and not m.mistake.endswith("."), m.id
         assert not m.equivalent or m.equivalent.endswith("."), m.id
 
@@ -106,17 +108,26 @@ def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, 
 
 def some_launch(key: tuple[str, str]) -> tuple[Any, list[Any]]:
     """A golden vector of more than one dimension or lane, without zeros only."""
-    found = next(c for c in trial.cases(*key) if c.operands[0].size > 4 and c.operands[0].shape[-1:] > (2,) and c.out.any())
-    return found.plan, as_handed(found.plan, found.operands)
+    return next(some_launches(key))
+
+
+def some_launches(key: tuple[str, str]) -> Iterator[tuple[Any, list[Any]]]:
+    """All such golden vectors."""
+    for found in trial.cases(*key):
+        if found.operands[0].size > 4 and found.operands[0].shape[-1:] > (2,) and found.out.any():
+            yield found.plan, as_handed(found.plan, found.operands)
 
 
 @pytest.mark.parametrize("m", [m for m in mutants() if m.id.endswith("/wrong-stride")], ids=lambda m: m.id)
 def test_wrong_strides_show_on_strided_operands(m: Any) -> None:
-    plan, operands = some_launch((m.op, m.dialect))
-    wide = np.zeros((*operands[0].shape[:-1], 2 * operands[0].shape[-1]), dtype=operands[0].dtype)
-    wide[..., ::2] = operands[0]
-    assert same(m.trace(plan, *operands)["out"], refsim.run(plan, *operands))
-    assert not same(m.trace(plan, wide[..., ::2], *operands[1:])["out"], refsim.run(plan, *operands))
+    """On one of the first launches: a result of 8 bits may hide what a part takes."""
+    shown = False
+    for plan, operands in islice(some_launches((m.op, m.dialect)), 12):
+        wide = np.zeros((*operands[0].shape[:-1], 2 * operands[0].shape[-1]), dtype=operands[0].dtype)
+        wide[..., ::2] = operands[0]
+        assert same(m.trace(plan, *operands)["out"], refsim.run(plan, *operands))
+        shown = shown or not same(m.trace(plan, wide[..., ::2], *operands[1:])["out"], refsim.run(plan, *operands))
+    assert shown
 
 
 def test_packed_reads_memory_in_order() -> None:
@@ -149,13 +160,26 @@ def test_accumulating_shows_on_the_second_launch_and_is_forgotten(m: Any) -> Non
 
 
 def test_which_are_called_equivalent() -> None:
-    assert {m.id for m in mutants() if m.equivalent} == {
+    made_of_others = {d.key for d in registry.definitions() if d.parts}
+    assert {m.id for m in mutants() if m.equivalent and (m.op, m.dialect) not in made_of_others} == {
         "i_exp/ibert/no-maximum",
         "i_gelu/ibert/sign-of-zero",
         "i_gelu/paper/sign-of-zero",
         "quantize/paper/flushes-subnormals",
         "requantize/ibert/even-m-halved",
         "requantize/paper/even-m-halved",
+    }
+    assert {m.id.rpartition("/")[2] for m in mutants() if m.equivalent and (m.op, m.dialect) in made_of_others} == {
+        "gelu-sign-of-zero",
+        "requantize-even-m-halved",
+        "requantize-operand-32",
+        "requantize-product-wraps-64",
+        "requantize-sign-lost",
+        "requantize-no-left-shift",
+        "requantize-one-channel",
+        "context-binary32",
+        "context-symmetric-left",
+        *(f"add-{part}-{slug}" for part in ("token-type", "position") for slug in ("sign-lost", "residual-sign-lost", "one-channel")),
     }
 
 

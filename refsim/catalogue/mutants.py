@@ -115,7 +115,8 @@ class Book:
         padded = [*operands, *[None] * (len(self.definition.operands) - len(operands))]
         for operand, x in zip(self.definition.operands, padded, strict=True):
             if x is not None and operand.kind == "bool":
-                x = np.broadcast_to(x, axes.mask_shape(self.definition, plan, padded, operand))
+                whole = operand.shape == self.definition.operands[0].shape  # a stale plan may not take these rows
+                x = np.broadcast_to(x, np.shape(operands[0]) if whole else axes.mask_shape(self.definition, plan, padded, operand))
             elif x is not None and operand.kind == "int":
                 x = np.asarray(x).astype(np.int64)
             elif x is not None:
