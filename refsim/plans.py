@@ -140,7 +140,7 @@ def _remedy(d: Definition, given: dict[str, Any], name: str) -> str:
     if given.get("register_bits") == 32:
         if works(register_bits=64):
             advice.append("register_bits=64 fits")
-        if scale is not None and not advice[:-1]:
+        if not advice[:-1] and not (d.given and any(n in given for n in d.given.names)):
             advice.append(
                 f"no scale makes {d.name} of dialect {d.dialect} fit 32-bit registers with this input: {name} needs more by construction"
             )

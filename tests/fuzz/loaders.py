@@ -528,6 +528,7 @@ def confine(seeds: Seeds) -> None:
     plans = [base.Plan]
     for kind in plans:
         base.channel_fields(kind)  # likewise
+        base.plan_fields(kind)
         plans += kind.__subclasses__()
     attempt(seeds, lambda lo, hi: lo)
     _OWN = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, *sys.path) if p and Path(p).is_dir()})
