@@ -128,13 +128,15 @@ def test_generation_gives_identical_bytes(again):
 
 def test_number_of_cases_never_falls():
     counts = {(op, dialect): CORPUS.manifest["ops"][dialect][op]["cases"] for op, dialect in KEYS}
-    assert min(counts.values()) >= 24, counts
+    made_of_others = {d.key for d in registry.definitions() if d.parts}
+    assert min(count for key, count in counts.items() if key not in made_of_others) >= 24, counts
+    assert min(count for key, count in counts.items() if key in made_of_others) >= 20, counts
     assert all(counts["requantize", dialect] >= 130 for dialect in ("ibert", "paper"))
-    assert sum(counts.values()) >= 1580
+    assert sum(counts.values()) >= 2400
 
 
 def test_corpus_is_small_enough_for_git():
-    assert sum(p.stat().st_size for p in GOLDEN.rglob("*") if p.is_file()) < 12 << 20
+    assert sum(p.stat().st_size for p in GOLDEN.rglob("*") if p.is_file()) < 16 << 20
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +152,7 @@ def test_cases_are_what_the_contract_says(shipped, op, dialect):
     for case in shipped[op, dialect]:
         ids.append(case.id)
         assert (case.plan.op, case.plan.dialect) == (op, dialect)
-        assert list(case.steps) == list(d.steps._fields)
+        assert list(case.steps) == list(d.step_names)
         assert set(case.tags) <= set(family.TAGS)
         for operand, x in zip(d.operands, case.operands, strict=True):
             if x is not None:
