@@ -24,6 +24,7 @@ import refsim
 from refsim import registry
 from refsim.catalogue import bins
 from refsim.errors import ContentError, PlanError, UsageError
+from refsim.ops.base import intermediate
 from refsim.vectors import corpus, form, load
 from refsim.vectors.case import case_of, plan_record
 from refsim.vectors.cli import app
@@ -442,6 +443,27 @@ PLANS = [
     ("i_softmax", {"scale": 2**-6, "length": 33, "input_bits": 16}),
     ("i_softmax", {"scale": 2**-6, "length": 1, "input_bits": 16}),
     ("i_layernorm", {"length": 48, "input_bits": 18}),
+    ("linear_requantize", {"in_features": 9, "out_features": 7, "scale": 0.03, "weight_scale": 0.002, "scale_out": 0.11}),
+    ("gelu_requantize", {"scale": 2**-10, "input_bits": 14, "scale_out": 0.02}),
+    ("layernorm_requantize", {"length": 11, "input_bits": 12, "scale_out": 0.013}),
+    (
+        "embedding_sum",
+        {
+            "word_num_embeddings": 50,
+            "token_type_num_embeddings": 2,
+            "position_num_embeddings": 19,
+            "embedding_dim": 6,
+            "word_scale": 0.011,
+            "token_type_scale": 0.017,
+            "position_scale": 0.013,
+            "add_token_type_scale_out": 7e-5,
+            "add_position_scale_out": 9e-5,
+        },
+    ),
+    (
+        "attention",
+        {"scale": 0.02, "scores_scale_b": 0.03, "context_scale_b": 0.05, "scale_out": 0.04, "scores_length": 16, "softmax_length": 32},
+    ),
 ]
 
 
@@ -463,8 +485,9 @@ def test_made_vectors_are_right_and_start_directed(op, given, dialect):
     operands = [made[f"operands.{o.name}"] for o in d.operands]
     kinds = [o.kind for o in d.operands]
     exact = [x.astype(object) if kind == "int" else x for x, kind in zip(operands, kinds, strict=True)]
-    for name, wanted in refsim.trace(plan, *exact)._asdict().items():
-        found = made[name if name == "out" else f"steps.{name}"]
+    steps = refsim.trace(plan, *exact)
+    for name in d.step_names:
+        found, wanted = made[name if name == "out" else f"steps.{name}"], intermediate(steps, name)
         assert found.shape[0] == 90 and form.same(found, np.asarray(wanted).astype(found.dtype)).all(), name
     fewer, other = arrays_of(launch(plan, 40, columns=5)), arrays_of(launch(plan, 90, seed=1, columns=5))
     rows = [name for name, x in made.items() if not name.startswith("plan.") and x.shape[:1] == (90,)]
