@@ -44,12 +44,13 @@ def dialects() -> tuple[str, ...]:
 
 def definition(op: str, dialect: str) -> Definition:
     """The definition of `op` in `dialect`; a PlanError names what there is."""
+    extensions.load()
+    if (op, dialect) in DEFINITIONS:
+        return DEFINITIONS[op, dialect]
     if op not in names():
         raise PlanError("op", op, "one of " + ", ".join(names()))
     spoken = tuple(d.dialect for d in definitions() if d.name == op)
-    if dialect not in spoken:
-        raise PlanError("dialect", dialect, "one of " + ", ".join(spoken))
-    return DEFINITIONS[op, dialect]
+    raise PlanError("dialect", dialect, "one of " + ", ".join(spoken))
 
 
 def of(plan: Plan) -> Definition:

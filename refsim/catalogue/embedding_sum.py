@@ -25,7 +25,7 @@ SMALL = {
     "add_position_scale_out": 2.0**-7,
 }
 generic.needs(OP, **SMALL)
-generic.random.also(OP, keys=range(2))
+generic.random.also(OP, keys=range(6))
 
 
 def drawn(key: Key, plan: Any, lead: tuple[int, ...], ids: Any = None) -> list[Any]:
