@@ -45,7 +45,7 @@ def dialects() -> tuple[str, ...]:
 def definition(op: str, dialect: str) -> Definition:
     """The definition of `op` in `dialect`; a PlanError names what there is."""
     extensions.load()
-    if (op, dialect) in DEFINITIONS:
+    if isinstance(op, str) and isinstance(dialect, str) and (op, dialect) in DEFINITIONS:
         return DEFINITIONS[op, dialect]
     if op not in names():
         raise PlanError("op", op, "one of " + ", ".join(names()))
