@@ -211,3 +211,18 @@ static int embedding_of(int64_t dim, const refsim_i64 *ids, const refsim_i64 *ta
         return embedding_of(p->embedding_dim, ids, table, out);                                                                    \
     }
 BOTH(EMBEDDING)
+
+/* A fused kernel has the plan of each part; here they run one after the other, the second in place. */
+#define THEN_REQUANTIZE(dialect, name, part, first, operands, passed)                                                              \
+    int refsim_##name##_##dialect(const refsim_##name##_##dialect##_plan *p, operands, const refsim_i64_out *out) {               \
+        const refsim_i64 between = {out->data, out->size, out->ndim, out->shape};                                                  \
+        const int status = refsim_##first##_##dialect(&p->part, passed, out);                                                      \
+        return status ? status : refsim_requantize_##dialect(&p->requantize, &between, out);                                       \
+    }
+#define LIST(...) __VA_ARGS__
+#define FUSED(dialect)                                                                                                             \
+    THEN_REQUANTIZE(dialect, linear_requantize, linear, linear,                                                                    \
+                    LIST(const refsim_i64 *q, const refsim_i64 *weight, const refsim_i64 *bias), LIST(q, weight, bias))            \
+    THEN_REQUANTIZE(dialect, gelu_requantize, gelu, i_gelu, const refsim_i64 *q, q)                                                \
+    THEN_REQUANTIZE(dialect, layernorm_requantize, layernorm, i_layernorm, const refsim_i64 *q, q)
+BOTH(FUSED)
