@@ -15,7 +15,7 @@ from ..ops.rescalings import RESCALINGS
 from . import generic, kernels
 from .bins import Bins, Case, bins, ranges
 from .composite import ENDS, Whole, after, bins_of, runs
-from .draw import Words, draw_plan
+from .draw import Words, draw_plan, settled
 from .family import Draft, Key, family
 from .linear import by_columns
 from .linear_requantize import OF_ACCUMULATORS
@@ -31,7 +31,7 @@ generic.needs(OP, scores_length=5, scale=2.0**-4, scores_scale_b=2.0**-4, scale_
 def random(key: Key) -> Draft:
     for attempt in range(100):
         source = Words(f"{key.id}/{attempt}")
-        plan: Any = draw_plan(source, key.d)
+        plan: Any = draw_plan(source, key.d, settled(key.d))
         if plan is not None:
             queries, keys = source.integer(1, 3), source.integer(1, min(5, plan.softmax.length))
             return plan, operands(key, plan, (2,), queries, keys, source.integer(1, 4), None), ()

@@ -81,13 +81,16 @@ def draw_parameter(source: Source, space: Any, channels: int | None, binary32: b
 def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | None:
     """The op's declared space cut down to what a target declares; None where nothing of it is left.
 
-    A pair of integers is an inclusive range, a tuple a list of choices, anything else the only value. ``per_channel`` and
-    ``float32_scales`` are not parameters and are read elsewhere.
+    A pair of integers is an inclusive range, a tuple a list of choices, None the default, anything else the only value. ``per_channel``
+    and ``float32_scales`` are not parameters and are read elsewhere.
     """
     space: dict[str, Any] = dict(d.space)
     legal = parameters(d)
     for name, allowed in domain.items():
         if name not in legal:
+            continue
+        if allowed is None:
+            space.pop(name, None)
             continue
         if name == "input_bits" and d.input is not None and name not in space:
             space[name] = Whole(*d.input.widths)
@@ -111,6 +114,12 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
     if d.given is not None and any(name in space for name in d.given.names):
         space = {name: s for name, s in space.items() if name not in d.given.replaces}
     return space
+
+
+def settled(d: Definition) -> dict[str, Any]:
+    """The part of the declared space that golden vectors drawn at random keep to, so that what is new changes none of them."""
+    news = {name: s for name, s in d.space.items() if isinstance(s, Choice) and s.settled is not None}
+    return {name: s.values[: s.settled] or None for name, s in news.items()}
 
 
 def is_range(allowed: Any) -> bool:

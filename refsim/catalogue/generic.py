@@ -20,7 +20,7 @@ from ..ops.base import Definition, Plan, arrays, intermediate
 from ..ops.parameters import WAYS, Choice, Reals, Scales, Whole
 from ..registry import of, parameters
 from . import kernels
-from .draw import Words, draw_operands, draw_plan, floats, lanes, legal_rows, magnitudes, row_kinds, shares_matrix, sizes
+from .draw import Words, draw_operands, draw_plan, floats, lanes, legal_rows, magnitudes, row_kinds, settled, shares_matrix, sizes
 from .family import Draft, Key, columns, domain, fitting, generic, shuffled, space_of, spread
 from .mutants import Book, Formula, binary32, changed, first_channel, other_constants, restates, sat32, wrap32
 
@@ -124,7 +124,7 @@ def _bits(d: Definition, bits: int) -> dict[str, int]:
 def random(key: Key) -> Draft:
     """Plans drawn from the op's declared space, operands directed at what goes wrong with them."""
     limits: dict[str, Any] = {"length": (1, 64)} if key.d.layout == "row" else {}
-    limits |= {name: s.values[: s.settled] for name, s in key.d.space.items() if isinstance(s, Choice) and s.settled is not None}
+    limits |= settled(key.d)
     for attempt in range(100):
         source = Words(f"{key.id}/{attempt}")
         plan = draw_plan(source, key.d, limits)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import raw_integers
+from ..arithmetic import Signed, raw_integers, wrap
 from ..ops.base import Definition, Plan, arrays
 from ..ops.linear import linear
 from . import generic, kernels
-from .bins import INNER_EDGES, Bins, Case, bins, lost_by_binary32, ranges, signs
+from .bins import INNER_EDGES, Bins, Case, bins, lost_by_binary32, one_of, ranges, signs
 from .family import Draft, Key, family, ints
-from .mutants import Book, Run, Steps, binary32, restates
+from .mutants import Book, Run, Steps, binary32, restates, wrap32
 
 # -------------------------------------------------------------------------------------------------------------- families
 
@@ -85,6 +85,20 @@ def layers(key: Key) -> Draft:
     return plan, [q, weight, bias], ()
 
 
+@family("linear", "wide", ["16x8", "16x9", "9x9", "sum-33", "bias-40", "16x8-32"], ["extreme", "long-product"])
+def wide(key: Key) -> Draft:
+    """Activations of 16 bits and weights of 9, accumulators of 64 bits: sums and biases beyond 32 bits, with every sign."""
+    bits = {"16x8": (16, 8), "16x9": (16, 9), "9x9": (9, 9), "sum-33": (16, 9), "bias-40": (8, 8), "16x8-32": (16, 8)}[key.name]
+    k = {"16x8": 40, "16x9": 33, "9x9": 1025, "sum-33": 1200, "bias-40": 9, "16x8-32": 96}[key.name]
+    given = {} if key.name in ("9x9", "16x8-32") else {"accumulator_bits": 64}
+    plan: Any = key.plan(in_features=k, out_features=4, input_bits=bits[0], weight_bits=bits[1], **given)
+    (lo, hi), (least, most), (_, limit) = (o.range(plan) for o in key.d.operands)
+    q = np.stack([np.full(k, lo), np.full(k, hi), np.where(np.arange(k) % 2, lo, hi), raw_integers(f"{key.id}/q", k, lo, hi)])
+    weight = np.stack([np.full(k, least), np.full(k, most), np.full(k, 1), raw_integers(f"{key.id}/weight", k, least, most)])
+    bias = ints([limit, -limit, 0, 1 << 40] if key.name == "bias-40" else [0, 1, -1, 77])
+    return plan, [q, weight, bias], ()
+
+
 # ------------------------------------------------------------------------------------------------------------------ bins
 
 
@@ -102,6 +116,11 @@ def launches(d: Definition) -> Bins:
         "bias-greatest": lambda case: bias(case) is not None and bool((bias(case) == arrays(case.plan).bias_limit).any()),
         "bias-least": lambda case: bias(case) is not None and bool((bias(case) == -arrays(case.plan).bias_limit).any()),
         "scale-per-channel": lambda case: isinstance(arrays(case.plan).weight_scale, tuple),
+        **one_of(lambda case: arrays(case.plan).accumulator_bits, (32, 64), "accumulator-bits"),
+        "acc-beyond-32": lambda case: np.abs(case.steps["acc"]) > 1 << 31,
+        "bias-beyond-32": lambda case: bias(case) is not None and bool((np.abs(bias(case)) > 1 << 31).any()),
+        "input-beyond-9": lambda case: case.plan.input_range[1] > 255,
+        "weight-9": lambda case: arrays(case.plan).weight_bits == 9,
         "launch-empty": lambda case: case.out.size == 0,
         **ranges(lambda case: case.out.ndim, [1, 2, 3], "axes"),
     }
@@ -234,6 +253,11 @@ def mutants(d: Definition) -> Book:
         "uses the weights of channel 0 for every channel",
         lambda s: product_of(s.q, np.transpose(np.broadcast_to(s.weight[:1], s.weight.shape))),
     )
+    book.wrong("acc", "acc-32", "wraps the accumulator at 32 bits", lambda s: wrap32(with_operands()(s)))
+    book.wrong("acc", "activations-9", "takes 9 bits of the activations", with_operands(left=lambda x: wrap(x, Signed(9))))
+    book.wrong("acc", "weights-8", "takes 8 bits of the weights", with_operands(right=lambda x: wrapped(x, np.int8)))
+    book.wrong("out", "out-32", "wraps the result at 32 bits", lambda s: wrap32(_biased(s)))
+    book.wrong("out", "bias-32", "takes 32 bits of the bias", _only(lambda s: wrapped(s.bias, np.int32)))
     book.wrong("out", "no-bias", "forgets the bias", lambda s: s.acc)
     book.wrong("out", "bias-twice", "adds the bias twice", _only(lambda s: 2 * s.bias))
     book.wrong("out", "bias-16", "takes 16 bits of the bias", _only(lambda s: wrapped(s.bias, np.int16)))

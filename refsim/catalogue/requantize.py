@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right, wrap
 from ..errors import PlanError
 from ..ops.base import Definition, Plan, arrays
-from ..ops.requantize import OUTPUT, requantize
-from ..ops.rescalings import DYADIC, RESCALINGS
+from ..ops.constants import mantissa
+from ..ops.requantize import FACTOR, OUTPUT, requantize
+from ..ops.rescalings import DYADIC, FIXED_POINT_MUL, NEAREST_15, RESCALINGS, Factor
 from ..registry import definition, definitions, of
 from . import generic, kernels
 from .bins import Bin, Bins, Case, bins, channels_of, exact, first, one_of, power, signs, ties
@@ -347,7 +348,58 @@ def multiplier_ties(key: Key) -> Draft:
     return plan, [columns(plan, within([lo, lo + 1, hi - 1, hi, *sizes, *(-v for v in sizes)], lo, hi))], ()
 
 
+def _beside_a_tie(bits: int) -> tuple[float, float]:
+    """Two scales whose exact quotient lies just below a tie of a mantissa of `bits` bits, and whose quotient in binary64 lies on it."""
+    tie = Fraction((2 << bits) * 2 // 3 | 1, 2 << bits)  # an odd number of halves of the mantissa's last place
+    for odd in range(3, 99, 2):
+        out = 1 + odd * 2.0**-52
+        given = math.nextafter(float(tie * Fraction(out)), 0.0)
+        for scale in (given, math.nextafter(given, 1.0)):
+            exact = Fraction(scale) / Fraction(out)
+            if exact < tie and float(exact) == tie:
+                return scale, out
+    raise AssertionError(f"no scales beside a tie of {bits} bits")
+
+
+@family(
+    "requantize",
+    "factor-ways",
+    lambda d: [*(f"{rule}.float32" for rule in RESCALINGS), *(f"exact-{bits}" for bits in (8, 15, 24, 31)), "runtime"],
+    ["constants", "requantize-rule"],
+)
+def factor_ways(key: Key) -> Draft:
+    """Factors made otherwise than by one quotient in binary64: in binary32 under every rule; exactly, beside a tie of the multiplier that
+    binary64 rounds onto it; and the case in which a float32 runtime differs from all others."""
+    if key.name == "runtime":
+        product, out = 0.05296124517917633 * 0.024093778803944588, 0.11484327912330627
+        plan = key.plan(rule="float_scale", scale_in=product, scale_out=out, zero_point=-126, factor="float32")
+        return plan, [ints([585, -585, 584, 586, 0])], ()
+    kind, _, way = key.name.partition(".")
+    if way:
+        words = raw_words(f"{key.op}/{key.family}/{kind}", 4)
+        scales: Any = [math.ldexp(1 + int(w >> np.uint64(12)) / (1 << 52), -3 * i - 1) for i, w in enumerate(words[:3])]
+        out = 1 + int(words[3] >> np.uint64(12)) / (1 << 52)
+        if RESCALINGS[kind].multiplier.powers_of_two:
+            scales, out = [math.ldexp(1.0, math.frexp(s)[1]) for s in scales], 4.0
+        given: dict[str, Any] = {"rule": kind, "factor": way}
+    else:
+        bits = int(kind.removeprefix("exact-"))
+        scales, out = _beside_a_tie(bits)
+        words_15 = next(name for name, rule in RESCALINGS.items() if rule.multiplier.words == NEAREST_15)
+        rules = {8: "ita_half_up", 15: words_15, 24: "float_scale", 31: FIXED_POINT_MUL}
+        given = {"rule": rules[bits], "factor": "exact"}
+    plan = fitting(key, range(32, 1, -1), scale_in=scales, scale_out=out, output_bits=32, **given)
+    lo, hi = plan.input_range
+    values = within([lo, lo + 1, *range(-3, 4), hi - 1, hi, *magnitudes(key.id, 20, lo, hi).tolist()], lo, hi)
+    return plan, [columns(plan, values)], ()
+
+
 # ------------------------------------------------------------------------------------------------------------------ bins
+
+
+def way_of(plan: Any) -> str:
+    """How the factor of a rescaling was made from its scales."""
+    return str(dict(plan.parameters).get(FACTOR.name, FACTOR.default))
 
 
 def fraction(case: Case, operand: int, multiplier: str, shift: str) -> tuple[Any, Any]:
@@ -375,6 +427,7 @@ def rules_and_ties(d: Definition) -> Bins:
         "output-unsigned": lambda case: not plan(case).output_signed,
         "zero-point": lambda case: plan(case).zero_point != 0,
         "addend": lambda case: plan(case).addend != 0,
+        **one_of(lambda case: way_of(plan(case)), FACTOR.values, "factor"),
         "multiplier-negative": lambda case: min(channels_of(plan(case).multiplier)) < 0,
         "shift-left": lambda case: min(channels_of(plan(case).shift)) <= 0,
         "shift-beyond-63": lambda case: max(channels_of(plan(case).shift)) > 63,
@@ -479,27 +532,42 @@ def _own(plan: Any) -> Definition:
     return definition(plan.op, plan.dialect)
 
 
-def _factors(change: Callable[[float], tuple[int, int]], of: Callable[[Any], Definition] = _own) -> Any:
+def _factors(change: Callable[[Factor], tuple[int, int]], of: Callable[[Any], Definition] = _own) -> Any:
     """Multiplier and shift of the dyadic rules by another function of the ratio; those of the others as they are."""
 
     def fields(plan: Any) -> dict[str, Any]:
         if not _is_dyadic(plan):
             return {}
         scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
-        m, e = zip(*(change(of(plan).facts.factors.ratio(s, plan.scale_out)) for s in scales), strict=True)
+        m, e = zip(*(change(of(plan).facts.factors.ratio(s, plan.scale_out, way_of(plan))) for s in scales), strict=True)
         return {"multiplier": m, "shift": e} if isinstance(plan.multiplier, tuple) else {"multiplier": m[0], "shift": e[0]}
 
     return fields
 
 
-def _cut(bits: int, function: Callable[[float], int] = math.floor) -> Callable[[float], tuple[int, int]]:
+def _cut(bits: int, function: Callable[[Fraction], int] = math.floor) -> Callable[[Factor], tuple[int, int]]:
     """A mantissa of `bits` bits made by `function`."""
 
-    def factor(ratio: float) -> tuple[int, int]:
-        f, x = math.frexp(abs(ratio))
-        return (function(math.ldexp(f, bits)) * (1 if ratio > 0 else -1), bits - x)
+    def factor(ratio: Factor) -> tuple[int, int]:
+        f, x = mantissa(abs(Fraction(ratio)))
+        return (function(f * (1 << bits)) * (1 if ratio > 0 else -1), bits - x)
 
     return factor
+
+
+def _made(way: str) -> Any:
+    """The integers of the same rule from a factor made in another way; as they are where it has none then."""
+
+    def fields(plan: Any) -> dict[str, Any]:
+        factors = of(plan).facts.factors
+        scales = plan.scale_in if isinstance(plan.scale_in, tuple) else (plan.scale_in,)
+        try:
+            m, e = zip(*(factors.of("scale_in", plan.rule, s, plan.scale_out, way) for s in scales), strict=True)
+        except PlanError:
+            return {}
+        return {"multiplier": m, "shift": e} if isinstance(plan.multiplier, tuple) else {"multiplier": m[0], "shift": e[0]}
+
+    return fields
 
 
 def _renormalised(plan: Any) -> dict[str, Any]:
@@ -569,11 +637,13 @@ def mutants(d: Definition) -> Book:
     book.data("rounded", "m-truncated", "truncates the mantissa M where it is to be rounded", _factors(_cut(31)))
     book.data("rounded", "m-24-bits", "keeps 24 bits of the mantissa M", _factors(_cut(24, round)))
     book.data("rounded", "m-15-bits", "keeps 15 bits of the mantissa M", _factors(_cut(15, round)))
+    book.data("rounded", "factor-binary32", "makes the factor in binary32, whatever the plan says", _made("float32"))
+    book.data("rounded", "factor-binary64", "makes the factor in binary64, whatever the plan says", _made("float64"))
     book.data(
         "rounded",
         "other-dialect",
         "forms the ratio of the scales as the other dialect does",
-        _factors(_cut(31, lambda x: math.floor(x + 0.5)), _other),
+        _factors(_cut(31, lambda x: math.floor(x + Fraction(1, 2))), _other),
     )
     book.data("rounded", "one-channel", "uses the factor of channel 0 for every channel", first_channel)
     book.data(

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import Signed, divide, multiply_shift_round, saturate, wrap
+from ..arithmetic import Signed, divide, multiply_shift_round, raw_words, saturate, wrap
 from ..ops.base import Definition, arrays
+from ..ops.rescalings import RESCALINGS
 from ..ops.residual_add import residual_add
 from . import generic, kernels
-from .bins import Bins, Case, bins, first, one_of, saturation, signs, ties
+from .bins import Bin, Bins, Case, bins, first, one_of, saturation, signs, ties
 from .draw import lanes, magnitudes
 from .family import Draft, Key, domain, family, fitting, ints, shuffled, spread
 from .mutants import ROUNDINGS, Book, Formula, carriers, changed, first_channel, restates, wrap32
@@ -98,7 +99,51 @@ def limits(key: Key) -> Draft:
     return plan, [magnitudes(f"{key.id}/{o.name}", 24, *o.range(plan)) for o in key.d.operands], ()
 
 
+@family(
+    "residual_add",
+    "rules",
+    lambda d: [f"{rule}.{kind}" for rule in RESCALINGS for kind in ("ties", "any")],
+    ["requantize-rule", "zero-point"],
+)
+def rules(key: Key) -> Draft:
+    """Every rescaling rule at exact ties and at full mantissas, with a zero point in each tensor."""
+    rule, kind = key.name.split(".")
+    facts = RESCALINGS[rule]
+    words = [1 + int(w >> np.uint64(12)) / (1 << 52) for w in raw_words(key.id, 2)]
+    scales = (0.5, 0.25) if kind == "ties" or facts.multiplier.powers_of_two else (words[0] / 4, words[1] / 8)
+    if facts.signed and kind == "any":
+        scales = scales[0], -scales[1]
+    points = {"zero_point_in": 3, "zero_point_residual": -2, "zero_point": 5} if kind == "ties" else {"zero_point_in": -7}
+    bits = min(facts.input_bits - 1, 12)
+    plan: Any = key.plan(
+        scale_in=scales[0], scale_residual=scales[1], scale_out=1.0, rule=rule, input_bits=bits, residual_bits=bits, output_bits=8, **points
+    )
+    q = [*range(-6, 7), *magnitudes(key.id, 12, *plan.input_range).tolist(), *plan.input_range]
+    residual = magnitudes(f"{key.id}/residual", len(q), *plan.residual_range)
+    residual[:13] = np.arange(6, -7, -1)
+    return plan, [ints(q), residual], ()
+
+
+@family("residual_add", "runtime", ["add", "saturates", "factor-exact", "factor-float32"], ["zero-point", "constants"])
+def runtime(key: Key) -> Draft:
+    """Adds of 8-bit tensors as runtimes have them, with zero points; and factors made otherwise than in binary64."""
+    scales = {"scale_in": 0.0253469, "scale_residual": 0.0358099, "scale_out": 0.036586}
+    given: dict[str, Any] = {"input_bits": 8, "residual_bits": 8, "output_bits": 8}
+    if key.name == "saturates":
+        given |= {"zero_point": 127, "zero_point_in": -128, "zero_point_residual": 127}
+    if key.name.startswith("factor"):
+        given = {"factor": key.name.removeprefix("factor-"), "residual_bits": 32, "output_bits": 32}
+    plan: Any = key.plan(**scales, **given)
+    q = [-8, *magnitudes(key.id, 40, *plan.input_range).tolist(), *plan.input_range]
+    residual = [-2, *magnitudes(f"{key.id}/residual", len(q) - 1, *plan.residual_range).tolist()]
+    return plan, [ints(q), ints(residual)], ()
+
+
 # ------------------------------------------------------------------------------------------------------------------ bins
+
+
+def _nonzero(name: str) -> Bin:
+    return lambda case: getattr(case.plan, name) != 0
 
 
 @bins("residual_add")
@@ -117,26 +162,37 @@ def ties_and_saturation(d: Definition) -> Bins:
         "tie-both": both,
         **saturation(lambda case: case.steps["total"], "saturation"),
         **one_of(lambda case: arrays(case.plan).output_bits, (8, 16, 22), "output-bits"),
+        **one_of(lambda case: arrays(case.plan).rule, tuple(RESCALINGS), "rule"),
+        **{name.replace("_", "-"): _nonzero(name) for name in ("zero_point_in", "zero_point_residual", "zero_point")},
     }
 
 
 # --------------------------------------------------------------------------------------------------------------- mutants
 
 
-def _a(s: Any, rule: str = "half_even") -> Any:
-    return multiply_shift_round(s.q, s.multiplier, s.shift, rule)
+def _rescaled(s: Any, x: Any, suffix: str, last: str) -> Any:
+    """An operand less its zero point, by the plan's rule; by another last rounding where one is given."""
+    m, e = getattr(s, f"multiplier{suffix}"), getattr(s, f"shift{suffix}")
+    rule = RESCALINGS[s.rule]
+    if not last or rule.arithmetic.last is None:
+        return rule.rescale(x, m, e, 0)
+    return multiply_shift_round(*rule.arithmetic.last(x, m, e, 0), last)
 
 
-def _b(s: Any, rule: str = "half_even") -> Any:
-    return multiply_shift_round(s.residual, s.multiplier_residual, s.shift_residual, rule)
+def _a(s: Any, last: str = "") -> Any:
+    return _rescaled(s, s.q - s.zero_point_in, "", last)
+
+
+def _b(s: Any, last: str = "") -> Any:
+    return _rescaled(s, s.residual - s.zero_point_residual, "_residual", last)
 
 
 def _once(s: Any) -> Any:
     """The sum of both products, rounded once."""
     top = np.maximum(np.maximum(s.shift, s.shift_residual), 1)
     terms = (
-        np.asarray(s.q, dtype=object) * np.asarray(s.multiplier, dtype=object),
-        np.asarray(s.residual, dtype=object) * np.asarray(s.multiplier_residual, dtype=object),
+        np.asarray(s.q - s.zero_point_in, dtype=object) * np.asarray(s.multiplier, dtype=object),
+        np.asarray(s.residual - s.zero_point_residual, dtype=object) * np.asarray(s.multiplier_residual, dtype=object),
     )
     up = [np.asarray(1, dtype=object) << np.asarray(top - e, dtype=object) for e in (s.shift, s.shift_residual)]
     total = terms[0] * up[0] + terms[1] * up[1]
@@ -145,7 +201,7 @@ def _once(s: Any) -> Any:
 
 
 def _narrow(s: Any, x: Any) -> Any:
-    return saturate(x, Signed(s.output_bits))
+    return (wrap if RESCALINGS[s.rule].wraps else saturate)(x + s.zero_point, Signed(s.output_bits))
 
 
 def _by(function: Callable[..., Any], rule: str) -> Formula:
@@ -177,7 +233,7 @@ def mutants(d: Definition) -> Book:
         "rounded_residual",
         "one-factor",
         "rescales the residual by the operand's factor",
-        lambda s: multiply_shift_round(s.residual, s.multiplier, s.shift),
+        lambda s: _rescaled(s, s.residual - s.zero_point_residual, "", ""),
     )
     book.wrong("rounded_residual", "residual-as-is", "does not rescale the residual", lambda s: s.residual)
     book.wrong("rounded", "saturates-first", "saturates the operand before it adds", lambda s: _narrow(s, _a(s)))
@@ -191,7 +247,12 @@ def mutants(d: Definition) -> Book:
         "wraps the sum at 32 bits",
         lambda s: wrap32(s.total if hasattr(s, "total") else s.rounded + s.rounded_residual),
     )
-    book.wrong("out", "wraps", "wraps into the output's width where saturation is due", lambda s: wrap(s.total, Signed(s.output_bits)))
+    book.wrong(
+        "out",
+        "wraps",
+        "wraps into the output's width where saturation is due",
+        lambda s: wrap(s.total + s.zero_point, Signed(s.output_bits)),
+    )
     book.wrong(
         "out",
         "symmetric",
@@ -204,7 +265,20 @@ def mutants(d: Definition) -> Book:
         "saturates at one below the greatest integer",
         lambda s: np.minimum(_narrow(s, s.total), (1 << (s.output_bits - 1)) - 2),
     )
-    book.wrong("out", "eight-bits", "saturates at 8 bits, whatever the output's width", lambda s: np.clip(s.total, -128, 127))
+    book.wrong(
+        "out", "eight-bits", "saturates at 8 bits, whatever the output's width", lambda s: np.clip(s.total + s.zero_point, -128, 127)
+    )
+    book.wrong("rounded", "no-zero-point-in", "forgets the zero point of its operand", lambda s: _rescaled(s, s.q, "", ""))
+    book.wrong(
+        "rounded_residual",
+        "no-zero-point-residual",
+        "forgets the zero point of the residual",
+        lambda s: _rescaled(s, s.residual, "_residual", ""),
+    )
+    book.wrong("out", "no-zero-point", "forgets the zero point of the output", lambda s: _narrow(s, s.total - s.zero_point))
+    book.wrong(
+        "out", "zero-point-late", "adds the zero point behind the saturation", lambda s: _narrow(s, s.total - s.zero_point) + s.zero_point
+    )
     book.data("rounded", "m-24-bits", "keeps 24 bits of the operand's mantissa", _cut_factor(("multiplier", "shift"), 24))
     book.data(
         "rounded_residual",

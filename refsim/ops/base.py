@@ -44,9 +44,10 @@ class Plan:
     input_range: tuple[int, int]
 
     def integers(self) -> dict[str, Any]:
-        """The plan's own fields, beyond those of every plan, by name."""
+        """The plan's own fields, beyond those of every plan, by name; one with a default is left out there, as what came later must be."""
         common = {f.name for f in dataclasses.fields(Plan)}
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in common}
+        own = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self) if f.name not in common}
+        return {name: value for name, (value, default) in own.items() if value != default}
 
     def numbers(self) -> dict[str, Any]:
         """The same, with those of the plans that it holds in place of these: dotted, the input range among them."""

@@ -70,12 +70,31 @@ def whole(argument: str, scale: float, value: Any) -> int:
     return int(np.floor(value))
 
 
-def dyadic(ratio: float, bits: int = 31, renormalise: bool = True) -> tuple[int, int]:
+def mantissa(x: float | Fraction) -> tuple[Fraction, int]:
+    """(f, e) with x = f * 2**e and |f| in [1/2, 1), exactly; `x` is not 0."""
+    if isinstance(x, float):
+        f, e = math.frexp(x)
+        return Fraction(f), e
+    e = abs(x.numerator).bit_length() - x.denominator.bit_length()
+    e += abs(x) >= Fraction(2) ** e
+    return x / Fraction(2) ** e, e
+
+
+def binary32(x: float | Fraction) -> float:
+    """`x` rounded once to a normal binary32 number; one beyond their range is a ValueError."""
+    f, e = mantissa(x)
+    kept = round(f * (1 << 24))
+    if not -125 <= e <= 128 or (e == 128 and abs(kept) == 1 << 24):
+        raise ValueError("scale_in / scale_out of a size from 2**-126 to 2**128, the range of binary32")
+    return math.ldexp(kept, e - 24)
+
+
+def dyadic(ratio: float | Fraction, bits: int = 31, renormalise: bool = True) -> tuple[int, int]:
     """(M, e) with ratio close to M / 2**e: the mantissa of `bits` bits rounded half away, and its exponent.
 
     Parameters
     ----------
-    ratio : float
+    ratio : float or Fraction
         Not zero; f * 2**x with f in [1/2, 1).
     renormalise : bool
         Whether a mantissa that rounds up to 2**bits is halved; the released code leaves it.
@@ -85,8 +104,8 @@ def dyadic(ratio: float, bits: int = 31, renormalise: bool = True) -> tuple[int,
     M, e : int
         M = HA(f * 2**bits) with the sign of ratio; e = bits - x.
     """
-    f, x = math.frexp(ratio)
-    m = math.floor(abs(Fraction(f)) * (1 << bits) + Fraction(1, 2))
+    f, x = mantissa(ratio)
+    m = math.floor(abs(f) * (1 << bits) + Fraction(1, 2))
     if renormalise and m == 1 << bits:
         m, x = m >> 1, x + 1
     return (m if ratio > 0 else -m), bits - x

@@ -10,7 +10,7 @@ from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .embedding import EmbeddingPlan, EmbeddingSteps, embedding
 from .parameters import Scales
-from .residual_add import ResidualAddPlan, ResidualAddSteps, residual_add
+from .residual_add import PLAIN, ResidualAddPlan, ResidualAddSteps, residual_add
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ PARTS = {
             "scale_in": lambda plans: plans.word.output_scale,
             "scale_residual": lambda plans: plans.token_type.output_scale,
             "residual_bits": lambda plans: 8,
+            **PLAIN,
         },
         defaults={"output_bits": 16},
         space=_SUM,
@@ -76,6 +77,7 @@ PARTS = {
             "scale_in": lambda plans: plans.add_token_type.output_scale,
             "scale_residual": lambda plans: plans.position.output_scale,
             "residual_bits": lambda plans: 8,
+            **PLAIN,
         },
         defaults={"output_bits": 16},
         space=_SUM,

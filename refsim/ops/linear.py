@@ -1,4 +1,4 @@
-"""Linear layer: int8 activations by int8 weights, int32 accumulators (code: QuantLinear)."""
+"""Linear layer: int8 activations by int8 weights, int32 accumulators (code: QuantLinear); also 16 by 8 bits, int64 accumulators."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..arithmetic import matmul
 from ..arithmetic.widths import Ints, Signed
 from ..errors import PlanError
 from .base import Operand, Plan, define, each
-from .parameters import InputBits, Integer, RealScale, Scale, Whole
+from .parameters import Choice, InputBits, Integer, OneOf, RealScale, Scale, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearPlan(Plan):
-    """`bias_limit` bounds |bias| so that the accumulator provably fits int32; `output_scale` is S_x * S_w."""
+    """`bias_limit` bounds |bias| so that the accumulator provably fits its width; `output_scale` is S_x * S_w."""
 
     in_features: int
     out_features: int
@@ -26,6 +26,18 @@ class LinearPlan(Plan):
     scale: float
     weight_scale: Scale
     output_scale: Scale
+    accumulator_bits: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """As wide as the plan's accumulators (``accumulator_bits``), signed."""
+
+    def __str__(self) -> str:
+        return "int of accumulator_bits"
+
+    def resolve(self, plan: Any) -> Signed:
+        return Signed(plan.accumulator_bits)
 
 
 def product_scale(a: float, b: float) -> tuple[float]:
@@ -40,12 +52,21 @@ def _weight_range(plan: Any) -> tuple[int, int]:
     return Signed(plan.weight_bits).lo, Signed(plan.weight_bits).hi
 
 
-def _plan(head: dict[str, Any], *, in_features: int, out_features: int, weight_bits: int, scale: float, weight_scale: Scale) -> LinearPlan:
+def _plan(
+    head: dict[str, Any],
+    *,
+    in_features: int,
+    out_features: int,
+    weight_bits: int,
+    scale: float,
+    weight_scale: Scale,
+    accumulator_bits: int,
+) -> LinearPlan:
     k, n = in_features, out_features
     if isinstance(weight_scale, tuple) and len(weight_scale) != n:
         raise PlanError("weight_scale", f"{len(weight_scale)} values", f"one number, or one per output channel: {n}")
     weight = Signed(weight_bits)
-    limit = Signed(32).hi - k * largest_product(head["input_range"], (weight.lo, weight.hi))
+    limit = Signed(accumulator_bits).hi - k * largest_product(head["input_range"], (weight.lo, weight.hi))
     (out,) = each(lambda w: product_scale(scale, w), weight_scale)
     return LinearPlan(
         **head,
@@ -56,16 +77,17 @@ def _plan(head: dict[str, Any], *, in_features: int, out_features: int, weight_b
         scale=scale,
         weight_scale=weight_scale,
         output_scale=out,
+        accumulator_bits=accumulator_bits,
     )
 
 
 class LinearSteps(NamedTuple):
-    acc: Annotated[Ints, Signed(32)]
-    out: Annotated[Ints, Signed(32)]
+    acc: Annotated[Ints, Accumulator()]
+    out: Annotated[Ints, Accumulator()]
 
 
 def linear(p: LinearPlan, q: Ints, weight: Ints, bias: Ints = None) -> LinearSteps:
-    """q @ weight.T + bias: activations (..., in_features), weights (out_features, in_features), bias int32 at S_x * S_w."""
+    """q @ weight.T + bias: activations (..., in_features), weights (out_features, in_features), bias at S_x * S_w."""
     acc = matmul(q, np.transpose(weight), p.in_features, largest_product(p.input_range, _weight_range(p)))
     return LinearSteps(acc, acc if bias is None else acc + bias)
 
@@ -89,10 +111,18 @@ for _dialect, _where in (
         parameters=(
             Integer(name="in_features", doc="elements K of an input vector", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
             Integer(name="out_features", doc="output channels", unit="channels", lo=1, hi=1 << 20, space=Whole(1, 9)),
-            InputBits(default=8, widths=(2, 9), space=Whole(2, 9)),
-            Integer(name="weight_bits", doc="width of a weight", default=8, unit="bits", lo=2, hi=8, space=Whole(2, 8)),
+            InputBits(default=8, widths=(2, 16), space=Whole(2, 9)),
+            Integer(name="weight_bits", doc="width of a weight", default=8, unit="bits", lo=2, hi=9, space=Whole(2, 8)),
             RealScale(name="scale", doc="scale of the input", default=1.0),
             RealScale(name="weight_scale", doc="scale of the weights", default=1.0, channels=True),
+            OneOf(
+                name="accumulator_bits",
+                doc="width of an accumulator, and of the result",
+                default=32,
+                unit="bits",
+                values=(32, 64),
+                space=Choice((32, 64), settled=0),
+            ),
         ),
         source=_where,
     )(linear)

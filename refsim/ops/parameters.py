@@ -63,7 +63,8 @@ class Choice:
     ----------
     values : tuple
     settled : int or None
-        How many of the values the golden vectors drawn at random choose from: one more would change every one of them. None: all.
+        How many of the values the golden vectors drawn at random choose from: one more would change every one of them. None: all. 0:
+        the parameter came later than those vectors, which leave it at its default.
     """
 
     values: tuple[Any, ...]

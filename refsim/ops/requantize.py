@@ -17,8 +17,9 @@ from ..arithmetic import saturate, wrap
 from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
 from .base import Facts, Operand, Plan, define, each, questions, same_channels
-from .constants import dyadic
+from .constants import binary32, dyadic
 from .parameters import (
+    WAYS,
     Channels,
     Choice,
     Given,
@@ -34,7 +35,7 @@ from .parameters import (
     legal_integer,
     legal_scale,
 )
-from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Rule
+from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Factor, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,19 +69,20 @@ class Factors:
     scale_out: Callable[[float], float]
     renormalises: Callable[[Rule], bool]
 
-    def ratio(self, scale_in: float, scale_out: float, divides: bool = False) -> float:
-        """The factor s, of a rule that divides 1 / s: rounded once, to binary64."""
+    def ratio(self, scale_in: float, scale_out: float, way: str, divides: bool = False) -> Factor:
+        """The factor s, of a rule that divides 1 / s, made in one of `WAYS`: see `FACTOR`."""
         given, out = Fraction(scale_in), Fraction(self.scale_out(scale_out))
-        return float(out / given if divides else given / out)
+        if way == "float32":
+            given, out = Fraction(binary32(given)), Fraction(binary32(out))
+        exact = out / given if divides else given / out
+        return exact if way == "exact" else binary32(exact) if way == "float32" else float(exact)
 
-    def of(self, argument: str, name: str, scale_in: float, scale_out: float) -> tuple[int, int]:
+    def of(self, argument: str, name: str, scale_in: float, scale_out: float, way: str) -> tuple[int, int]:
         """Multiplier and shift of the rule of that name; `argument` is the scale that an error is about."""
         rule = RESCALINGS[name]
-        ratio = self.ratio(scale_in, scale_out, rule.arithmetic.divides)
-        if not self.renormalises(rule):
-            return dyadic(ratio, renormalise=False)
         try:
-            return rule.multiplier.make(ratio)
+            ratio = self.ratio(scale_in, scale_out, way, rule.arithmetic.divides)
+            return rule.multiplier.make(ratio) if self.renormalises(rule) else dyadic(ratio, renormalise=False)
         except ValueError as error:
             raise PlanError(argument, scale_in, f"{error}, for rule {name} and scale_out = {self.scale_out(scale_out)!r}") from None
 
@@ -89,6 +91,16 @@ PAPER = Factors(scale_out=lambda scale: scale, renormalises=lambda rule: True)
 """The scales as they are; every mantissa below its power of two."""
 IBERT = Factors(scale_out=lambda scale: float(np.float32(scale)), renormalises=lambda rule: rule.name != FIXED_POINT_MUL)
 """The code's: a buffer of binary32 to divide by, and a mantissa of its own rule that may be 2**31."""
+
+
+FACTOR = OneOf(
+    name="factor",
+    doc="how the factor is made from the scales: exact; float64, their quotient rounded once; float32, scales and quotient rounded "
+    "(of a product of two binary32 scales too: fl32(fl32(s_x * s_w) / s_out), as float32 runtimes do)",
+    default="float64",
+    values=WAYS,
+    space=Choice(("float64", "exact", "float32"), settled=0),
+)
 
 
 @questions("requantize")
@@ -126,10 +138,11 @@ def _plan_requantize(factors: Factors) -> Callable[..., RequantizePlan]:
         output_signed: bool,
         zero_point: int,
         addend: int,
+        factor: str,
     ) -> RequantizePlan:
         scale_in = legal_scale("scale_in", scale_in, channels=True, signed=RESCALINGS[rule].signed)
         zero_point, addend = _offsets(head, rule, output_bits, output_signed, zero_point, addend)
-        m, shift = each(lambda s: factors.of("scale_in", rule, s, scale_out), scale_in)
+        m, shift = each(lambda s: factors.of("scale_in", rule, s, scale_out, factor), scale_in)
         return RequantizePlan(
             **head,
             rule=rule,
@@ -220,7 +233,8 @@ def points_of(plan: Any) -> Sequence[int]:
         for target in (0, 1, 2, 3, top - 2, top - 1, top):
             near = round((target + Fraction(1, 2)) / ratio)
             points += [side * (near + step) for step in (-1, 0, 1) for side in (1, -1)]
-    return points
+    offset = getattr(plan, "zero_point_in", 0)
+    return [point + offset for point in points]
 
 
 OUTPUT = Output(signed=None)
@@ -293,8 +307,9 @@ for _dialect, _factors, _source in (
                 narrowed=True,
                 space=Choice((0, 3, -5)),
             ),
+            FACTOR,
         ),
-        given=Given(parameters=factor_parameters("", "the input"), replaces=("scale_in", "scale_out"), make=_given),
+        given=Given(parameters=factor_parameters("", "the input"), replaces=("scale_in", "scale_out", FACTOR.name), make=_given),
         points=points_of,
         source=_source,
     )(requantize)

@@ -11,15 +11,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from ..arithmetic import ROUNDINGS, divide, float32_divide, float32_integer, float32_multiply, multiply_shift_round, shift_right, wrap
 from ..arithmetic.widths import Ints, Signed
-from .constants import dyadic
+from .constants import binary32, dyadic, mantissa
 
 INT32 = Signed(32)
+Factor: TypeAlias = float | Fraction
+"""A factor s, as it was made from the scales."""
+Make: TypeAlias = Callable[[Factor], tuple[int, int]]
+"""A factor (of a rule that divides, 1 / s) to the multiplier and the shift; raises ValueError with its legal range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,7 @@ class Multiplier:
     ----------
     words : str
     make : callable
-        s (of a rule that divides, 1 / s) to the multiplier and the shift; raises ValueError with the legal range of s.
+        The two integers of a factor, see `Make`.
     powers_of_two : bool
         Whether s must be a power of two.
     sizes, shifts : tuple of int
@@ -39,7 +43,7 @@ class Multiplier:
     """
 
     words: str
-    make: Callable[[float], tuple[int, int]]
+    make: Make
     powers_of_two: bool
     sizes: tuple[int, int]
     shifts: tuple[int, int]
@@ -153,7 +157,7 @@ class Rule:
         """The rescaled integer before zero point and saturation."""
         return self.arithmetic.rescale(x, m, sh, addend, self.rounding.last)
 
-    def legal(self, s: float) -> bool:
+    def legal(self, s: Factor) -> bool:
         """Whether the rule has a multiplier and a shift for the factor s."""
         try:
             self.multiplier.make(1 / s if self.arithmetic.divides else s)
@@ -165,10 +169,10 @@ class Rule:
 # ---------------------------------------------------------------------------------------------- multipliers and shifts from s
 
 
-def _fixed(bits: int, shifts: tuple[int, int]) -> Callable[[float], tuple[int, int]]:
+def _fixed(bits: int, shifts: tuple[int, int]) -> Make:
     """A mantissa of `bits` bits and its shift to the right, which must lie in `shifts`."""
 
-    def constants(s: float) -> tuple[int, int]:
+    def constants(s: Factor) -> tuple[int, int]:
         m, shift = dyadic(s, bits)
         if not shifts[0] <= shift <= shifts[1]:
             raise ValueError(
@@ -180,70 +184,70 @@ def _fixed(bits: int, shifts: tuple[int, int]) -> Callable[[float], tuple[int, i
     return constants
 
 
-def _gemmlowp(s: float) -> tuple[int, int]:
+def _gemmlowp(s: Factor) -> tuple[int, int]:
     m, shift = dyadic(s)
     if shift < 1:
         raise ValueError(f"scale_in / scale_out below 2**30, for a shift to the left of at most 30 (here {31 - shift})")
     return (0, 31) if shift > 62 else (m, shift)
 
 
-def _reduced(s: float) -> tuple[int, int]:
+def _reduced(s: Factor) -> tuple[int, int]:
     m, shift = _fixed(31, (24, 62))(s)
     return (0x7FFF if m >= 0x7FFF0000 else (m + (1 << 15)) >> 16), shift - 16
 
 
-def _binary32(s: float) -> tuple[int, int]:
-    f, x = math.frexp(float(np.float32(s)))
+def _binary32(s: Factor) -> tuple[int, int]:
+    f, x = mantissa(binary32(s))
     return int(f * (1 << 24)), 24 - x
 
 
-def _rndnu(s: float) -> tuple[int, int]:
+def _rndnu(s: Factor) -> tuple[int, int]:
     m, shift = _binary32(s)
     if not 16 <= shift <= 55:
         raise ValueError(f"scale_in / scale_out from 2**-32 to 2**8, for a shift from 16 to 55 (here {shift})")
     return m, shift
 
 
-def _float(s: float) -> tuple[int, int]:
-    if not 2.0**-60 <= abs(s) <= 2.0**30:
+def _float(s: Factor) -> tuple[int, int]:
+    if not 2.0**-60 <= abs(Fraction(s)) <= 2.0**30:
         raise ValueError("scale_in / scale_out of a size from 2**-60 to 2**30")
     return _binary32(s)
 
 
-def _divisor(d: float) -> tuple[int, int]:
+def _divisor(d: Factor) -> tuple[int, int]:
     if not 2.0**-60 <= d <= 2.0**30:
         raise ValueError("scale_in / scale_out from 2**-30 to 2**60")
     return _binary32(d)
 
 
-def _power_of_two(s: float) -> tuple[int, int]:
-    f, x = math.frexp(s)
-    if f != 0.5 or not 0 <= 1 - x <= 62:
+def _power_of_two(s: Factor) -> tuple[int, int]:
+    f, x = mantissa(s)
+    if f != Fraction(1, 2) or not 0 <= 1 - x <= 62:
         raise ValueError("scale_in / scale_out a power of two from 2**-62 to 1")
     return 1, 1 - x
 
 
-def _pulp(s: float) -> tuple[int, int]:
+def _pulp(s: Factor) -> tuple[int, int]:
     """Eight fractional bits of the multiplier beyond its first: d = ceil(log2(256 / s)), mul = floor(s * 2**d)."""
-    x = math.frexp(s)[1]
+    x = mantissa(s)[1]
     d = 8 - (x - 1)
     if not 1 <= d <= 31:
         raise ValueError(f"scale_in / scale_out from 2**-23 to 2**8, for a shift from 1 to 31 (here {d})")
     return math.floor(Fraction(s) * (1 << d)), d
 
 
-def _fqvit(s: float) -> tuple[int, int]:
-    size = Fraction(abs(s))
-    n = min(max(7 - (math.frexp(abs(s))[1] - 1), 0), 31)
+def _fqvit(s: Factor) -> tuple[int, int]:
+    size = abs(Fraction(s))
+    n = min(max(7 - (mantissa(s)[1] - 1), 0), 31)
     m = min(max(math.floor(size * (1 << n)), 0), 255)
     return (m if s > 0 else -m), n
 
 
-def _vcvt(s: float) -> tuple[int, int]:
-    s = float(np.float32(s))
-    if not 2.0**-8 <= s <= 2.0**7:
+def _vcvt(s: Factor) -> tuple[int, int]:
+    scale = binary32(s)
+    if not 2.0**-8 <= scale <= 2.0**7:
         raise ValueError("scale_in / scale_out from 2**-8 to 2**7, for a multiplier from 1 to 2**15")
-    return round(256 * s), 8
+    return round(256 * scale), 8
 
 
 NEAREST_31, NEAREST_15, NEAREST_8 = (f"{bits}-bit multiplier, to nearest" for bits in (31, 15, 8))
@@ -251,7 +255,7 @@ SCALE_32 = "binary32 scale"
 _TWICE_ROUNDED = "16-bit multiplier, twice rounded"
 
 
-def _multiplier(words: str, make: Callable[[float], tuple[int, int]], sizes: tuple[int, int], shifts: tuple[int, int]) -> Multiplier:
+def _multiplier(words: str, make: Make, sizes: tuple[int, int], shifts: tuple[int, int]) -> Multiplier:
     return Multiplier(words=words, make=make, powers_of_two=False, sizes=sizes, shifts=shifts)
 
 

@@ -1,4 +1,4 @@
-"""The residual add: two integers of different scales, each rescaled and rounded, then added and saturated."""
+"""The residual add: two integers of different scales, each rescaled and rounded by one rule, then added and saturated."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-from ..arithmetic import multiply_shift_round, saturate
-from ..arithmetic.widths import Ints, Output, Signed
+from ..arithmetic import saturate, wrap
+from ..arithmetic.widths import Ints, Output, Signed, fits
 from ..errors import PlanError
 from .base import Operand, Plan, define, each, same_channels
-from .parameters import Channels, Choice, Given, InputBits, Integer, RealScale, Scale, Scales, Whole
-from .requantize import IBERT, PAPER, Factors, factor_parameters, given_factor, points_of
-from .rescalings import FIXED_POINT_MUL
+from .parameters import Channels, Choice, Given, InputBits, Integer, OneOf, RealScale, Scale, Scales, Whole, legal_integer, legal_scale
+from .requantize import FACTOR, IBERT, LAST_RULES, PAPER, Factors, factor_parameters, given_factor, points_of
+from .rescalings import FIXED_POINT_MUL, RESCALINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualAddPlan(Plan):
-    """One dyadic factor per operand."""
+    """One factor per operand, as the rule reads it; each zero point belongs to the tensor that it names, `zero_point` to the output."""
 
     scale_in: Scale | None
     scale_residual: Scale | None
@@ -29,30 +29,63 @@ class ResidualAddPlan(Plan):
     shift_residual: Channels
     output_bits: int
     output_scale: float | None
+    rule: str = FIXED_POINT_MUL
+    zero_point_in: int = 0
+    zero_point_residual: int = 0
+    zero_point: int = 0
+
+
+def _legal(rule: str, ranges: dict[str, tuple[int, int]], zero_points: dict[str, int]) -> None:
+    """Refuse a zero point that is no integer of its tensor, and an operand that is too wide for the rule without its zero point."""
+    for name, zero_point in zero_points.items():
+        lo, hi = ranges[name]
+        legal_integer(name, zero_point, min(lo, 0), max(hi, 0))
+    width = Signed(RESCALINGS[rule].input_bits)
+    for name, argument in (("zero_point_in", "input_range"), ("zero_point_residual", "residual_bits")):
+        lo, hi = ranges[name]
+        if not fits(width, lo - zero_points[name], hi - zero_points[name]):
+            raise PlanError(argument, (lo, hi), f"within {width} for rule {rule}, less the zero point {zero_points[name]}")
+
+
+def _common(
+    head: dict[str, Any],
+    *,
+    residual_bits: int,
+    output_bits: int,
+    rule: str,
+    zero_point_in: int,
+    zero_point_residual: int,
+    zero_point: int,
+) -> dict[str, Any]:
+    """The fields that a plan has whatever it is made from."""
+    residual, output = Signed(residual_bits), Signed(output_bits)
+    zero_points = {"zero_point_in": zero_point_in, "zero_point_residual": zero_point_residual, "zero_point": zero_point}
+    ranges = (head["input_range"], (residual.lo, residual.hi), (output.lo, output.hi))
+    _legal(rule, dict(zip(zero_points, ranges, strict=True)), zero_points)
+    return {**head, "residual_range": ranges[1], "output_bits": output_bits, "rule": rule, **zero_points}
 
 
 def _plan_residual(factors: Factors) -> Callable[..., ResidualAddPlan]:
     def make(
-        head: dict[str, Any], *, scale_in: Scale, scale_residual: Scale, scale_out: float, residual_bits: int, output_bits: int
+        head: dict[str, Any], *, scale_in: Scale, scale_residual: Scale, scale_out: float, rule: str, factor: str, **rest: Any
     ) -> ResidualAddPlan:
         if isinstance(scale_in, tuple) and isinstance(scale_residual, tuple) and len(scale_in) != len(scale_residual):
             raise PlanError(
                 "scale_residual", f"{len(scale_residual)} values", f"one number, or one per channel of scale_in: {len(scale_in)}"
             )
-        residual = Signed(residual_bits)
-        m, e = each(lambda s: factors.of("scale_in", FIXED_POINT_MUL, s, scale_out), scale_in)
-        m_r, e_r = each(lambda s: factors.of("scale_residual", FIXED_POINT_MUL, s, scale_out), scale_residual)
+        legal_scale("scale_in", scale_in, channels=True, signed=RESCALINGS[rule].signed)
+        legal_scale("scale_residual", scale_residual, channels=True, signed=RESCALINGS[rule].signed)
+        m, e = each(lambda s: factors.of("scale_in", rule, s, scale_out, factor), scale_in)
+        m_r, e_r = each(lambda s: factors.of("scale_residual", rule, s, scale_out, factor), scale_residual)
         return ResidualAddPlan(
-            **head,
+            **_common(head, rule=rule, **rest),
             scale_in=scale_in,
             scale_residual=scale_residual,
             scale_out=scale_out,
-            residual_range=(residual.lo, residual.hi),
             multiplier=m,
             shift=e,
             multiplier_residual=m_r,
             shift_residual=e_r,
-            output_bits=output_bits,
             output_scale=scale_out,
         )
 
@@ -66,24 +99,21 @@ def _given(
     shift: Channels,
     multiplier_residual: Channels,
     shift_residual: Channels,
-    residual_bits: int,
-    output_bits: int,
+    rule: str,
+    **rest: Any,
 ) -> ResidualAddPlan:
     same_channels(multiplier=multiplier, shift=shift, multiplier_residual=multiplier_residual, shift_residual=shift_residual)
-    given_factor(FIXED_POINT_MUL, "", multiplier, shift)
-    given_factor(FIXED_POINT_MUL, "_residual", multiplier_residual, shift_residual)
-    residual = Signed(residual_bits)
+    given_factor(rule, "", multiplier, shift)
+    given_factor(rule, "_residual", multiplier_residual, shift_residual)
     return ResidualAddPlan(
-        **head,
+        **_common(head, rule=rule, **rest),
         scale_in=None,
         scale_residual=None,
         scale_out=None,
-        residual_range=(residual.lo, residual.hi),
         multiplier=multiplier,
         shift=shift,
         multiplier_residual=multiplier_residual,
         shift_residual=shift_residual,
-        output_bits=output_bits,
         output_scale=None,
     )
 
@@ -96,10 +126,22 @@ class ResidualAddSteps(NamedTuple):
 
 
 def residual_add(p: ResidualAddPlan, q: Ints, residual: Ints) -> ResidualAddSteps:
-    """Both operands rescaled and rounded separately (dyadic, half to even), added, then saturated."""
-    a = multiply_shift_round(q, p.multiplier, p.shift)
-    b = multiply_shift_round(residual, p.multiplier_residual, p.shift_residual)
-    return ResidualAddSteps(a, b, a + b, saturate(a + b, Signed(p.output_bits)))
+    """Both operands less their zero points, rescaled and rounded separately by the plan's rule, added, then saturated."""
+    rule = RESCALINGS[p.rule]
+    a = rule.rescale(q - p.zero_point_in, p.multiplier, p.shift, 0)
+    b = rule.rescale(residual - p.zero_point_residual, p.multiplier_residual, p.shift_residual, 0)
+    narrow = wrap if rule.wraps else saturate
+    return ResidualAddSteps(a, b, a + b, narrow(a + b + p.zero_point, Signed(p.output_bits)))
+
+
+def _zero_point(name: str, of: str) -> Integer:
+    doc = f"the integer of {of} that stands for 0"
+    return Integer(name=name, doc=doc, default=0, unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, narrowed=True, space=_ZERO_POINTS)
+
+
+_ZERO_POINTS = Choice((0, 0, 0, 1, -1), settled=0)
+PLAIN = {"rule": lambda plans: FIXED_POINT_MUL} | {name: lambda plans: 0 for name in ("zero_point_in", "zero_point_residual", "zero_point")}
+"""The residual add of the encoder, for the parts of composites."""
 
 
 for _dialect, _factors, _source in (
@@ -126,10 +168,21 @@ for _dialect, _factors, _source in (
             InputBits(default=32, widths=(2, 64), space=Whole(2, 32)),
             Integer(name="residual_bits", doc="width of the residual", default=32, unit="bits", lo=2, hi=64, space=Choice((8, 16, 22, 32))),
             Integer(name="output_bits", doc="width of the output", default=22, unit="bits", lo=2, hi=32, space=Choice((22, 16, 8))),
+            FACTOR,
+            OneOf(
+                name="rule",
+                doc="how each operand is multiplied and rounded",
+                default=FIXED_POINT_MUL,
+                values=tuple(RESCALINGS),
+                space=Choice(LAST_RULES.values, settled=0),
+            ),
+            _zero_point("zero_point_in", "q"),
+            _zero_point("zero_point_residual", "the residual"),
+            _zero_point("zero_point", "the output"),
         ),
         given=Given(
             parameters=(*factor_parameters("", "q"), *factor_parameters("_residual", "the residual")),
-            replaces=("scale_in", "scale_residual", "scale_out"),
+            replaces=("scale_in", "scale_residual", "scale_out", FACTOR.name),
             make=_given,
         ),
         points=points_of,

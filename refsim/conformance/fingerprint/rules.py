@@ -19,7 +19,7 @@ from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
-from ...ops.requantize import Factors
+from ...ops.requantize import FACTOR, Factors
 from ...ops.rescalings import FIXED_POINT_MUL, NEAREST_8, NEAREST_15, NEAREST_31, RESCALINGS, SCALE_32, Rule
 from ...plans import plan as make_plan
 from ...registry import of
@@ -119,7 +119,7 @@ def _ended(rounded: Any, plan: Any, ends: str) -> Any:
 
 def _ratio(plan: Any) -> float:
     factors: Factors = of(plan).facts.factors
-    return factors.ratio(plan.scale_in, plan.scale_out)
+    return float(factors.ratio(plan.scale_in, plan.scale_out, FACTOR.default))
 
 
 def _of_parts(constants: str, mode: str, ends: str) -> Callable[[Plan, list[Any]], Any]:
