@@ -14,7 +14,7 @@ from ..ops.constants import root_times
 from ..ops.rescalings import RESCALINGS
 from . import generic, kernels
 from .bins import Bins, Case, bins, ranges
-from .composite import ENDS, Whole, after, bins_of, runs
+from .composite import ENDS, Whole, after, bins_of, in_binary32, runs
 from .draw import Words, draw_plan, settled
 from .family import Draft, Key, family
 from .linear import by_columns
@@ -119,6 +119,8 @@ def contexts(key: Key) -> Draft:
         v = np.where(v < 0, plan.context.b_range[0], plan.context.b_range[1])  # type: ignore[attr-defined]
     return plan, [q, k, v, mask], tags
 
+
+in_binary32(contexts, "flat")
 
 _WEIGHTS: dict[str, tuple[float, dict[str, Any]]] = {
     # i-softmax's scale, and what else

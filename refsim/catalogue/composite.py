@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import DEFINITIONS, Definition, Plan
+from ..ops.requantize import FACTOR
 from ..plans import unproven
 from ..registry import definitions
 from .bins import BINS, Bins, Case
@@ -152,6 +153,17 @@ def borrow(op: str, part: str, chosen: Mapping[str, Sequence[Any] | None], given
 
     make.__doc__ = f"Cases of {part.replace('_', ' ')} alone, by factors that show every unit of its result."
     return family(op, f"as-{part.replace('_', '-')}", lambda d: list(drawn(d)), ["extreme"])(make)
+
+
+def in_binary32(source: Family, name: str) -> Family:
+    """A family with one case, that of `source` with its factor made in binary32."""
+
+    def make(key: Key) -> Draft:
+        plan, operands, _ = source.make(Key(key.op, key.dialect, source.name, name))
+        return key.plan(**{**dict(plan.parameters), FACTOR.name: "float32"}), operands, ()
+
+    make.__doc__ = "A factor that is made in binary32."
+    return family(source.op, "factor-ways", ["float32"], ["constants"])(make)
 
 
 def finest(plan: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ..ops.base import Definition
 from ..plans import plan as make_plan
 from . import generic, kernels
 from .bins import Bins, bins
-from .composite import ENDS, TIES, Whole, after, bins_of, borrow, finest, runs
+from .composite import ENDS, TIES, Whole, after, bins_of, borrow, finest, in_binary32, runs
 from .draw import lanes
 from .family import Draft, Key, columns, family
 from .linear_requantize import next_channel, times
@@ -26,12 +26,13 @@ generic.random.also(OP, keys=range(2))
 generic.shapes.also(OP, keys=["empty", "one", "tail", "axes"])
 generic.points.also(OP, keys=range(1))
 generic.registers.also(OP, keys=lambda d: range(1) if d.narrow else [])
-borrow(
+ALONE = borrow(
     OP,
     "gelu",
     {"clip": None, "shift-edges": None, "channels": [0], "width-edge": ["finest-64"]},
     finest,
 )
+in_binary32(ALONE, "channels.0")
 
 
 @family(

@@ -11,7 +11,7 @@ from ..ops.base import DEFINITIONS, Definition
 from ..plans import plan as make_plan
 from . import generic, kernels
 from .bins import Bins, bins
-from .composite import ENDS, TIES, Whole, after, bins_of, borrow, finest, runs
+from .composite import ENDS, TIES, Whole, after, bins_of, borrow, finest, in_binary32, runs
 from .draw import magnitudes, row_kinds
 from .family import Draft, Key, family
 from .generic import row_operands
@@ -81,6 +81,9 @@ def _at_an_end(key: Key) -> Draft:
     if key.name == "beyond":
         rows = [np.where(step == 5, 32767, 0), np.where(step == 9, -32768, 0)]
     return plan, row_operands(plan, rows[: 1 if key.name == "long" else 2]), ()
+
+
+in_binary32(layers, "beyond")
 
 
 @family(OP, "ties", ["tensor", "channels"], ["tie", "negative-scale"])

@@ -12,7 +12,7 @@ from ..ops.base import Definition
 from ..ops.rescalings import RESCALINGS
 from . import generic, kernels
 from .bins import Bins, bins, ranges
-from .composite import ENDS, TIES, Whole, after, bins_of, runs
+from .composite import ENDS, TIES, Whole, after, bins_of, borrow, finest, in_binary32, runs
 from .draw import lanes, within
 from .family import Draft, Key, family, shuffled
 from .mutants import Book, restates
@@ -92,6 +92,10 @@ def factors(key: Key) -> Draft:
     chosen = shuffled(lanes(plan.requantize, key.id, 240), key.id).tolist()
     bias = within([1, -1, 8971541, 235938099, -235938099, *chosen], -limit, limit)[:64]
     return plan, [np.array([[0], [1]]), raw_integers(f"{key.id}/weight", 64, -128, 127).reshape(64, 1), bias], ()
+
+
+in_binary32(factors, "third")
+borrow("linear_requantize", "linear", {"wide": ["16x9", "sum-33", "bias-40"]}, finest)
 
 
 @family(

@@ -81,11 +81,12 @@ def mantissa(x: float | Fraction) -> tuple[Fraction, int]:
 
 
 def binary32(x: float | Fraction) -> float:
-    """`x` rounded once to a normal binary32 number; one beyond their range is a ValueError."""
+    """`x` rounded once to binary32, subnormal numbers and 0 included; one beyond their range is a ValueError."""
     f, e = mantissa(x)
-    kept = round(f * (1 << 24))
-    if not -125 <= e <= 128 or (e == 128 and abs(kept) == 1 << 24):
-        raise ValueError("scale_in / scale_out of a size from 2**-126 to 2**128, the range of binary32")
+    e = max(e, -125)
+    kept = round(Fraction(x) * Fraction(2) ** (24 - e))
+    if abs(kept) > (1 << 24) - 1 << max(128 - e, 0):
+        raise ValueError("scale_in / scale_out of a size below 2**128, the end of binary32")
     return math.ldexp(kept, e - 24)
 
 

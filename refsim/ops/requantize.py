@@ -82,6 +82,8 @@ class Factors:
         rule = RESCALINGS[name]
         try:
             ratio = self.ratio(scale_in, scale_out, way, rule.arithmetic.divides)
+            if not ratio:
+                raise ValueError("scale_in / scale_out of a size from 2**-149, the least of binary32")
             return rule.multiplier.make(ratio) if self.renormalises(rule) else dyadic(ratio, renormalise=False)
         except ValueError as error:
             raise PlanError(argument, scale_in, f"{error}, for rule {name} and scale_out = {self.scale_out(scale_out)!r}") from None
