@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import time
 import zlib
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import inprocess
 import numpy as np
@@ -27,15 +28,19 @@ from rich.console import Console
 
 import refsim
 from refsim.conformance import frames, header
-from refsim.conformance.answers import Broken, Unloadable, as_handed
+from refsim.conformance.answers import Broken, Fault, Unloadable, as_handed
 from refsim.conformance.connect import connect
 from refsim.conformance.kinds import HARMS
+from refsim.conformance.library import structure_of
 from refsim.conformance.loading import target
 from refsim.conformance.pipe import Judgement, judge, lines, report
 from refsim.conformance.targets import parse
 from refsim.content import content
 from refsim.errors import UsageError
-from refsim.registry import definitions
+from refsim.ops.base import Plan
+from refsim.ops.parameters import Channels, Scale
+from refsim.ops.rescalings import RESCALINGS
+from refsim.registry import definition, definitions
 from refsim.vectors import form, load
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +49,12 @@ CLIENTS = content("implementations") / "clients"
 C = content("implementations") / "c"
 PROGRAM = f"{sys.executable} {TARGETS / 'programs.py'}"
 COMPILER = shutil.which("cc") or "gcc"
+GIVEN: dict[str, dict[str, Any]] = {
+    "i_gelu": {"q_b": -100, "q_c": -12000, "q_1": -12000, "input_bits": 8},
+    "i_exp": {"x0": -70, "q_b": 136, "q_c": 9600, "input_bits": 8},
+    "requantize": {"multiplier": 1 << 30, "shift": 33, "input_bits": 8},
+}
+"""Plans from integers, without scales."""
 
 
 def checked(spec: str, *ops: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
@@ -339,13 +350,54 @@ def test_structures_lie_in_memory_as_the_compiler_lays_them(tmp_path: Path, refs
     assert len(expected) > 100
 
 
-def test_every_integer_of_a_plan_is_in_its_structure() -> None:
-    for case in load():
-        d = next(d for d in definitions() if d.key == (case.plan.op, case.plan.dialect))
-        named = {field.name for field in header.layout(d)}
-        for name, value in case.plan.integers().items():
-            whole = all(isinstance(v, int) for v in (value if isinstance(value, tuple) else (value,)))
-            assert name in named or not whole
+def held(plan: Any) -> list[Any]:
+    """What a plan's structure is to hold: None for a null pointer, a list for what a pointer points to."""
+    values: list[Any] = [plan.register_bits, *plan.input_range]
+    hints = get_type_hints(type(plan))
+    for name, value in plan.integers().items():
+        if isinstance(value, Plan):
+            values += held(value)
+        elif hints[name] in (Channels, Scale, Scale | None):
+            own = [] if value is None else list(value) if isinstance(value, tuple) else [value]
+            values += [own or None, len(own)]
+        elif name == "rule":
+            values.append(list(RESCALINGS).index(value))
+        else:
+            values += value if isinstance(value, tuple) else [0 if value is None else value]
+    return values
+
+
+def read(structure: Any, plan: Any) -> list[Any]:
+    """What it does hold, pointers followed by the types that stand in the header."""
+    values: list[Any] = []
+    for field in header.layout(definition(plan.op, plan.dialect)):
+        if field.kind == "plan":
+            values += read(getattr(structure, field.name), getattr(plan, field.name))
+            continue
+        members = [getattr(structure, name) for _, name in field.members]
+        if field.kind in ("integers", "reals") and members[0] is not None:
+            element = ctypes.c_int64 if field.kind == "integers" else ctypes.c_double
+            members[0] = list((element * members[1]).from_address(members[0]))
+        values += members
+    return values
+
+
+def test_every_number_of_a_plan_is_in_its_structure() -> None:
+    """Integers and scales, those of the plans that it holds among them."""
+    plans = {case.plan for case in load()} | {refsim.plan(op, **integers) for op, integers in GIVEN.items()}
+    for plan in plans:
+        structure, _kept = structure_of(plan)
+        assert read(structure, plan) == held(plan), plan
+    assert {plan.op for plan in plans} == {d.name for d in definitions()}
+
+
+def test_a_plan_from_given_integers_has_no_scales() -> None:
+    made = {op: structure_of(refsim.plan(op, **integers))[0] for op, integers in GIVEN.items()}
+    gelu, exp, requantize = made["i_gelu"], made["i_exp"], made["requantize"]
+    assert (gelu.scale, gelu.scale_length, gelu.output_scale, gelu.output_scale_length) == (None, 0, None, 0)
+    assert (exp.scale, exp.output_scale) == (0, 0)
+    assert (requantize.scale_in, requantize.scale_in_length, requantize.scale_out) == (None, 0, 0)
+    assert gelu.q_b_length == requantize.multiplier_length == 1
 
 
 def test_rules_of_the_c_implementation_are_rules(refsim_h: Path) -> None:
@@ -363,8 +415,13 @@ def built(folder: Path, include: Path, *words: str, source: Path = TARGETS / "li
     made = folder / f"lib{abs(hash((words, source)))}.so"
     flags = ["-std=c99", "-fPIC", "-shared", f"-I{include.parent}", f"-I{C}"]
     sources = map(str, sorted(C.glob(f"{parts}.c")))
-    subprocess.run([COMPILER, *flags, *words, str(source), *sources, "-o", str(made)], check=True, timeout=120)
+    subprocess.run([COMPILER, *flags, *words, str(source), *sources, "-o", str(made), "-lm"], check=True, timeout=120)
     return made
+
+
+def of_scales(folder: Path, include: Path, real: str) -> Path:
+    """The library that makes its integers from scales, in the C type `real`."""
+    return built(folder, include, f"-DREAL={real}", "-ffp-contract=off", source=TARGETS / "scales.c", parts="[gr]*")
 
 
 @pytest.mark.slow
@@ -406,6 +463,25 @@ def test_library_with_wrong_numbers_or_modified_operands_differs(tmp_path: Path,
     code, found, _ = checked(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=MODIFIES')}", "i_gelu")
     assert code == 1
     assert "modifies its operands" in one(found, "i_gelu")["failures"][0]["diagnosis"]
+
+
+@pytest.mark.slow
+def test_library_that_makes_its_integers_from_the_scales(tmp_path: Path, refsim_h: Path) -> None:
+    """In the format that its domain promises it is conformant, in another it is caught."""
+    code, found, text = checked(f"lib:{of_scales(tmp_path, refsim_h, 'double')}")
+    assert code == 0, text
+    assert {(o["op"], o["verdict"]) for o in found["ops"]} == {(op, "conformant") for op in ("i_gelu", "gelu_requantize", "requantize")}
+    code, found, text = checked(f"lib:{of_scales(tmp_path, refsim_h, 'float')}", "i_gelu", "requantize")
+    assert code == 1, text
+    assert {(o["op"], o["verdict"]) for o in found["ops"]} == {(op, "non-conformant") for op in ("i_gelu", "requantize")}
+    assert "has the constants that binary32 makes" in one(found, "i_gelu")["failures"][0]["diagnosis"]
+
+
+@pytest.mark.parametrize("op", ["i_gelu", "requantize"])
+def test_library_that_needs_scales_refuses_a_plan_without(tmp_path: Path, refsim_h: Path, op: str) -> None:
+    made = target(f"lib:{of_scales(tmp_path, refsim_h, 'double')}")
+    with pytest.raises(Fault, match=f"refsim_{op}_paper returned 7"):
+        getattr(made, op)(np.arange(-4, 4), refsim.plan(op, dialect="paper", **GIVEN[op]))
 
 
 def test_library_declares_its_domain(tmp_path: Path, refsim_h: Path) -> None:

@@ -37,9 +37,9 @@ class Field:
     ----------
     name : str
         As in the plan.
-    kind : {"integer", "rule", "integers", "reals", "range", "plan"}
-        int64_t; int64_t of enum refsim_rule; pointer to int64_t with a length; pointer to double with a length; two int64_t; the structure
-        of another op's plan.
+    kind : {"integer", "rule", "integers", "real", "reals", "range", "plan"}
+        int64_t; int64_t of enum refsim_rule; pointer to int64_t with a length; double; pointer to double with a length; two int64_t; the
+        structure of another op's plan. What a plan lacks (None) is 0, and of reals a null pointer with the length 0.
     structure : str
         The name of that structure.
     """
@@ -56,15 +56,12 @@ class Field:
             return ("int64_t ", f"{stem}_lo"), ("int64_t ", f"{stem}_hi")
         if self.kind in ("integers", "reals"):
             return ("const int64_t *" if self.kind == "integers" else "const double *", self.name), ("int64_t ", f"{self.name}_length")
-        return ((f"{self.structure} " if self.kind == "plan" else "int64_t ", self.name),)
+        return (({"plan": f"{self.structure} ", "real": "double "}.get(self.kind, "int64_t "), self.name),)
 
 
 def layout(d: Definition) -> tuple[Field, ...]:
-    """The members of the structure of `d`'s plans: what every plan has, then its own integers in their order.
-
-    Scales are left out: an integer kernel has no use for them. An op with real results is the exception.
-    """
-    return _layout(d.make, d.real, tuple((field, symbol(part)) for field, part in parts_of(d).items()))
+    """The members of the structure of `d`'s plans: what every plan has, then its own fields in their order."""
+    return _layout(d.make, tuple((field, symbol(part)) for field, part in parts_of(d).items()))
 
 
 def parts_of(d: Definition) -> dict[str, Definition]:
@@ -75,8 +72,8 @@ def parts_of(d: Definition) -> dict[str, Definition]:
 _KINDS: dict[Any, str] = {
     int: "integer",
     bool: "integer",
-    int | None: "integer",  # None is 0, which no such integer is
     str: "rule",
+    float: "real",
     Channels: "integers",
     Scale: "reals",
     tuple[int, int]: "range",
@@ -84,18 +81,15 @@ _KINDS: dict[Any, str] = {
 
 
 @cache
-def _layout(make: Any, scales: bool, parts: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:
+def _layout(make: Any, parts: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:
     made, inner = get_type_hints(make)["return"], dict(parts)
     hints, common = get_type_hints(made), {f.name for f in fields(Plan)}
     found = [Field("register_bits", "integer"), Field("input_range", "range")]
     for f in fields(made):
-        hint = _present(hints[f.name])
         if f.name in inner:
             found.append(Field(f.name, "plan", f"{inner[f.name]}_plan"))
-            continue
-        if f.name in common or (hint in (float, Scale) and not scales):
-            continue
-        found.append(Field(f.name, _KINDS[hint]))
+        elif f.name not in common:
+            found.append(Field(f.name, _KINDS[_present(hints[f.name])]))
     return tuple(found)
 
 
@@ -126,6 +120,8 @@ _TOP = """/* The interface between refsim and a library that is to be checked, `
  * A library exports refsim_abi and a function for each operation it has, in each dialect it has it in. What it does not export
  * counts as not implemented. A function writes every element of its result and nothing else, and returns 0; any other value
  * says that it could not do what was asked. Operands come in C order. The names are those of the simulator's plans.
+ * What a plan lacks is 0, or a null pointer with the length 0: one that was made from given integers lacks the scales that they
+ * stand for.
  */
 #ifndef REFSIM_H
 #define REFSIM_H

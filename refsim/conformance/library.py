@@ -196,6 +196,10 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
             kept += arrays
         elif field.kind == "range":
             values += [_whole(v) for v in value]
+        elif field.kind == "real":
+            values.append(0.0 if value is None else value)
+        elif field.kind == "reals" and value is None:
+            values += [None, 0]
         elif field.kind in ("integers", "reals"):
             own = value if isinstance(value, tuple) else (value,)
             array = np.array([_whole(v) for v in own], dtype=np.int64) if field.kind == "integers" else np.array(own, dtype=np.float64)
@@ -210,11 +214,8 @@ def structure_of(plan: Plan) -> tuple[ctypes.Structure, list[Any]]:
 def _structure_type(op: str, dialect: str) -> Any:
     d = definition(op, dialect)
     inner = {name: _structure_type(part.name, dialect) for name, part in header.parts_of(d).items()}
-    members = [
-        (name, inner.get(name) or (ctypes.c_void_p if "*" in kind else ctypes.c_int64))
-        for field in header.layout(d)
-        for kind, name in field.members
-    ]
+    plain = {"int64_t ": ctypes.c_int64, "double ": ctypes.c_double}
+    members = [(name, inner.get(name) or plain.get(kind, ctypes.c_void_p)) for field in header.layout(d) for kind, name in field.members]
     return type(f"{header.symbol(d)}_plan", (ctypes.Structure,), {"_fields_": members})
 
 
