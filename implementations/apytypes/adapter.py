@@ -22,7 +22,10 @@ ROUNDING = {
 }
 
 # The output is a signed fixed-point number, saturated by the library; it has no unsigned ones.
-DOMAIN = {"requantize": {"rule": tuple(ROUNDING), "output_signed": True}}
+DOMAIN = {
+    "requantize": {"rule": tuple(ROUNDING), "output_signed": True},
+    "residual_add": {"rule": tuple(ROUNDING)},
+}
 
 
 def _fixed(values: Any, bits: int, frac_bits: int = 0) -> APyFixedArray:
@@ -57,10 +60,11 @@ def requantize(q: Any, plan: Any) -> Any:
 
 
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
-    """Both operands rescaled and rounded to the nearest, ties to even, then added and saturated."""
+    """Both operands less their zero points, rescaled and rounded, then added and saturated."""
     if not q.size:
         return np.zeros(q.shape, np.int64)
     columns = plan.channels or 1
-    a = _rescaled(q, plan.multiplier, plan.shift, columns, QuantizationMode.TIES_EVEN)
-    b = _rescaled(residual, plan.multiplier_residual, plan.shift_residual, columns, QuantizationMode.TIES_EVEN)
-    return _saturated(a + b, plan.output_bits).reshape(q.shape)
+    mode = ROUNDING[plan.rule]
+    a = _rescaled(q.astype(np.int64) - plan.zero_point_in, plan.multiplier, plan.shift, columns, mode)
+    b = _rescaled(residual.astype(np.int64) - plan.zero_point_residual, plan.multiplier_residual, plan.shift_residual, columns, mode)
+    return _saturated(a + b + _fixed([plan.zero_point], plan.output_bits), plan.output_bits).reshape(q.shape)

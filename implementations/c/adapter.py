@@ -22,7 +22,11 @@ HERE = Path(__file__).resolve().parent
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 RULES = tuple(re.findall(r"^ +(?:FIRST|NEXT)\(\w+, (\w+)\)", (HERE / "ibert.h").read_text(encoding="utf-8"), re.MULTILINE))
 """The rules of ``ibert.h`` in the order of their numbers."""
-DOMAIN = {"requantize": {"rule": RULES}}
+DOMAIN = {
+    "requantize": {"rule": RULES},
+    "residual_add": {"rule": RULES},
+    "linear": {"weight_bits": (2, 8), "accumulator_bits": 32},
+}
 
 
 def build() -> Path:
@@ -116,7 +120,9 @@ def residual_add(q: Any, residual: Any, plan: Any) -> Any:
     q, residual = _array(q, np.int64), _array(residual, np.int64)
     out = np.empty(q.shape, dtype=np.int64)
     own, other = _constants(plan.multiplier, plan.shift), _constants(plan.multiplier_residual, plan.shift_residual)
-    _call("residual_add", *_layout(q, own[-1], other[-1]), q, residual, *own, *other, *_bounds(plan), out)
+    numbers = (RULES.index(plan.rule), plan.zero_point_in, plan.zero_point_residual, plan.zero_point, *_bounds(plan))
+    if _call("residual_add", *_layout(q, own[-1], other[-1]), q, residual, *own, *other, *numbers, out):
+        raise ValueError(f"the library has no rule {plan.rule}")
     return out
 
 

@@ -45,12 +45,13 @@ void quantize_ibert(int64_t rows, int64_t channels, const float *x, const int64_
                     int64_t length, int64_t bits, int64_t *out);
 void dequantize(int64_t rows, int64_t channels, const int64_t *q, const double *scale, int64_t length, double *out);
 
-/* requantize.c: out is kept in [lo, hi]. Returns -1 for a rule that is not one, else 0. */
+/* requantize.c: out is kept in [lo, hi]. Both return -1 for a rule that is not one, else 0. */
 int requantize(int64_t rows, int64_t channels, const int64_t *q, int64_t rule, const int64_t *multiplier, const int64_t *shift,
                int64_t length, int64_t addend, int64_t zero_point, int64_t lo, int64_t hi, int64_t *out);
-void residual_add(int64_t rows, int64_t channels, const int64_t *q, const int64_t *residual, const int64_t *multiplier,
-                  const int64_t *shift, int64_t length, const int64_t *multiplier_residual, const int64_t *shift_residual,
-                  int64_t length_residual, int64_t lo, int64_t hi, int64_t *out);
+int residual_add(int64_t rows, int64_t channels, const int64_t *q, const int64_t *residual, const int64_t *multiplier,
+                 const int64_t *shift, int64_t length, const int64_t *multiplier_residual, const int64_t *shift_residual,
+                 int64_t length_residual, int64_t rule, int64_t zero_point_in, int64_t zero_point_residual, int64_t zero_point,
+                 int64_t lo, int64_t hi, int64_t *out);
 
 /* linear.c: int32 accumulators. bias may be a null pointer. */
 void linear(int64_t rows, int64_t in_features, int64_t out_features, const int16_t *q, const int8_t *weight, const int32_t *bias,

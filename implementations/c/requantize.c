@@ -149,14 +149,21 @@ int requantize(int64_t rows, int64_t channels, const int64_t *q, int64_t rule, c
 }
 
 /* Each operand is rounded on its own; only the sum saturates. */
-void residual_add(int64_t rows, int64_t channels, const int64_t *q, const int64_t *residual, const int64_t *multiplier,
-                  const int64_t *shift, int64_t length, const int64_t *multiplier_residual, const int64_t *shift_residual,
-                  int64_t length_residual, int64_t lo, int64_t hi, int64_t *out) {
+int residual_add(int64_t rows, int64_t channels, const int64_t *q, const int64_t *residual, const int64_t *multiplier,
+                 const int64_t *shift, int64_t length, const int64_t *multiplier_residual, const int64_t *shift_residual,
+                 int64_t length_residual, int64_t rule, int64_t zero_point_in, int64_t zero_point_residual, int64_t zero_point,
+                 int64_t lo, int64_t hi, int64_t *out) {
+    if (rule < 0 || rule >= REQUANTIZE_COUNT) return -1;
+    const rescale f = RESCALE[rule];
+    const int bits = bit_length((uint64_t)(hi - lo));
     for (int64_t row = 0; row < rows; row++) {
         for (int64_t c = 0; c < channels; c++) {
-            int64_t a = dyadic(*q++, at(multiplier, length, c), at(shift, length, c), HALF_EVEN);
-            int64_t b = dyadic(*residual++, at(multiplier_residual, length_residual, c), at(shift_residual, length_residual, c), HALF_EVEN);
-            *out++ = clamp(a + b, lo, hi);
+            const int64_t x = *q++ - zero_point_in, r = *residual++ - zero_point_residual;
+            const int64_t a = f(x, at(multiplier, length, c), at(shift, length, c), 0);
+            const int64_t b = f(r, at(multiplier_residual, length_residual, c), at(shift_residual, length_residual, c), 0);
+            const int64_t y = a + b + zero_point;
+            *out++ = rule == TRUNCATE_LOW_BITS ? wrap(y, lo, bits) : clamp(y, lo, hi);
         }
     }
+    return 0;
 }

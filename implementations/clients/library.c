@@ -19,11 +19,13 @@ static int64_t rule_number(int64_t rule) {
     }
 }
 
-/* Which rules there are here: refsim may have more. */
+/* Which rules there are here, of which refsim may have more; and that a product is one of int8 weights, kept in 32 bits. */
 #define FIRST(number, name) "\"" #name "\""
 #define NEXT(number, name) ", " FIRST(number, name)
+#define RULES "{\"rule\": [" REQUANTIZE_RULES(FIRST, NEXT) "]}"
+#define PRODUCTS "{\"weight_bits\": [2, 8], \"accumulator_bits\": 32}"
 const char *refsim_domain(void) {
-    return "{\"requantize\": {\"rule\": [" REQUANTIZE_RULES(FIRST, NEXT) "]}}";
+    return "{\"requantize\": " RULES ", \"residual_add\": " RULES ", \"linear\": " PRODUCTS ", \"linear_requantize\": " PRODUCTS "}";
 }
 
 int64_t refsim_abi(void) {
@@ -77,9 +79,9 @@ BOTH(REQUANTIZE)
         const int64_t half = (int64_t)1 << (p->output_bits - 1);                                                                   \
         const int64_t longer = p->multiplier_length > p->multiplier_residual_length ? p->multiplier_length                         \
                                                                                     : p->multiplier_residual_length;               \
-        residual_add(ROWS(q->size, longer), q->data, residual->data, p->multiplier, p->shift, p->multiplier_length,                \
-                     p->multiplier_residual, p->shift_residual, p->multiplier_residual_length, -half, half - 1, out->data);        \
-        return 0;                                                                                                                  \
+        return residual_add(ROWS(q->size, longer), q->data, residual->data, p->multiplier, p->shift, p->multiplier_length,         \
+                            p->multiplier_residual, p->shift_residual, p->multiplier_residual_length, rule_number(p->rule),        \
+                            p->zero_point_in, p->zero_point_residual, p->zero_point, -half, half - 1, out->data);                  \
     }
 BOTH(RESIDUAL_ADD)
 

@@ -36,9 +36,16 @@ class IBert:
         constants = {**scales, "constants": (np.dtype(kind).name,)}
         self.DOMAIN: dict[str, dict[str, Any]] = {
             "quantize": scales,
-            "requantize": {**scales, "rule": ("dyadic_half_even",), "output_signed": True, "zero_point": 0},
-            "residual_add": scales,
-            "linear": scales,
+            "requantize": {**scales, "rule": ("dyadic_half_even",), "output_signed": True, "zero_point": 0, "factor": "float64"},
+            "residual_add": {
+                **scales,
+                "rule": ("dyadic_half_even",),
+                "factor": "float64",
+                "zero_point_in": 0,
+                "zero_point_residual": 0,
+                "zero_point": 0,
+            },
+            "linear": {**scales, "accumulator_bits": 32},
             "embedding": scales,
             "i_erf": constants,
             "i_gelu": constants,

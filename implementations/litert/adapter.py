@@ -23,6 +23,7 @@ DIALECTS = ("ibert", "paper")
 DOMAIN = {
     "requantize": {
         "rule": ("gemmlowp_double",),
+        "factor": "float64",
         "input_bits": (2, 32),
         "output_bits": (8, 16, 16),
         "output_signed": True,
@@ -59,6 +60,7 @@ class _Int8:
     DOMAIN: ClassVar[dict[str, Any]] = {
         "requantize": {
             "rule": ("neon_sqrdmulh_srshl",),
+            "factor": "float64",
             "input_bits": (2, 8),
             "output_bits": 8,
             "per_channel": False,

@@ -23,7 +23,7 @@ _OPSET, _IR = 21, 10
 DIALECTS = ("ibert", "paper")
 
 # The operators write int8 or uint8. QuantizeLinear and the bias of QLinearConv take the whole int32 range.
-DOMAIN = {"requantize": {"rule": ("float_scale", "onnx_quantize_linear"), "input_bits": (2, 32), "output_bits": 8}}
+DOMAIN = {"requantize": {"rule": ("float_scale", "onnx_quantize_linear"), "factor": "float64", "input_bits": (2, 32), "output_bits": 8}}
 
 
 @lru_cache
@@ -117,7 +117,9 @@ class _QLinearMatMul:
     """QLinearMatMul has no bias: the accumulators are real sums of 8-bit products, so they have at most 20 bits here."""
 
     DIALECTS = ("ibert", "paper")
-    DOMAIN: ClassVar[dict[str, Any]] = {"requantize": {"rule": ("float_scale",), "input_bits": (2, 20), "output_bits": 8}}
+    DOMAIN: ClassVar[dict[str, Any]] = {
+        "requantize": {"rule": ("float_scale",), "factor": "float64", "input_bits": (2, 20), "output_bits": 8}
+    }
     _STEP, _MOST = 64, 127  # two products of a uint8 by 64 fit int16: no CPU's kernel saturates on the way
     _COLUMNS = 16
 

@@ -20,8 +20,13 @@ except ImportError as error:
 
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
+PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
+NARROW = {"accumulator_bits": 32}
 DOMAIN = {
-    **dict.fromkeys(("requantize", "linear_requantize", "gelu_requantize"), DYADIC),
+    **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
+    "residual_add": PLAIN,
+    "linear": NARROW,
+    "linear_requantize": {**DYADIC, **NARROW},
     "layernorm_requantize": DYADIC,
     "attention": {**DYADIC, "softmax_output_bits": (1, 14)},
 }

@@ -22,6 +22,7 @@ DIALECTS = ("ibert", "paper")
 DOMAIN = {
     "requantize": {
         "rule": ("gemmlowp_double",),
+        "factor": "float64",
         "input_bits": (2, 32),
         "output_bits": (8, 16, 16),
         "output_signed": True,

@@ -33,8 +33,13 @@ if CHECKED:
 
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
+PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
+NARROW = {"accumulator_bits": 32}
 DOMAIN = {
-    **dict.fromkeys(("requantize", "linear_requantize", "gelu_requantize"), DYADIC),
+    **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
+    "residual_add": PLAIN,
+    "linear": NARROW,
+    "linear_requantize": {**DYADIC, **NARROW},
     "layernorm_requantize": {**DYADIC, "length": (1, 4096)},
     "attention": {**DYADIC, "softmax_length": (1, 4096), "softmax_output_bits": (1, 14)},
     "i_softmax": {"length": (1, 4096)},

@@ -11,7 +11,7 @@ except ImportError as error:
 import numpy as np
 
 DIALECTS = ("ibert", "paper")
-DOMAIN = {"requantize": {"rule": ("gemmlowp_double",), "input_bits": (2, 32)}}
+DOMAIN = {"requantize": {"rule": ("gemmlowp_double",), "factor": "float64", "input_bits": (2, 32)}}
 NO_INTEGER = -(1 << 63)
 """Stands for a lane on which the library raises instead of answering; no output is ever that small."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from ..ops import softmax as softmax_op
 from ..ops import sqrt as sqrt_op
 from ..ops.axes import inner, length, parse
 from ..ops.base import Definition, Operand, Plan
-from ..ops.rescalings import RESCALINGS, Arithmetic
+from ..ops.rescalings import RESCALINGS, Arithmetic, Rule
 from ..registry import of
 from ..vectors.form import operand_dtype, scalar, step_dtypes
 from .graph import (
@@ -211,9 +212,9 @@ def i_layernorm_ibert(p: Any, q: Tensor) -> Steps:
 
 
 def linear(p: Any, q: Tensor, weight: Tensor, bias: Tensor | None) -> Steps:
-    """In int32, which the accumulator is proven to fit."""
-    columns = q.graph.node("Transpose", weight.cast("int32"), perm=[1, 0])
-    acc = q.graph.node("MatMul", q.cast("int32"), columns).integer
+    """In integers as wide as the accumulator, which it is proven to fit."""
+    kind = f"int{p.accumulator_bits}"
+    acc = q.graph.node("MatMul", q.cast(kind), q.graph.node("Transpose", weight.cast(kind), perm=[1, 0])).integer
     return {"acc": acc, "out": acc if bias is None else acc + bias.integer}
 
 
@@ -334,23 +335,35 @@ for _rule in RESCALINGS.values():
         raise NotImplementedError(f"no graph for what the rule {_rule.name} computes: ARITHMETICS in {__name__} lacks it")
 
 
+def _narrowed(rule: Rule, total: Tensor, bits: int, signed: bool) -> Tensor:
+    """Forced into the output's width as the rule does."""
+    lo, size = -(1 << (bits - 1)) if signed else 0, 1 << bits
+    return (total - lo) % size + lo if rule.wraps else clip(total, lo, lo + size - 1)  # Mod takes the sign of the divisor
+
+
+def _ruled(p: Any, rule: Rule, q: Tensor, multiplier: Any, shift: Any) -> Tensor:
+    m, s = np.asarray(multiplier, dtype=np.int64), np.asarray(shift, dtype=np.int64)
+    return ARITHMETICS[rule.arithmetic](p, rule.rounding.last, q, m, s)
+
+
 def requantize(p: Any, q: Tensor) -> Steps:
     rule = RESCALINGS[p.rule]
-    m, s = np.asarray(p.multiplier, dtype=np.int64), np.asarray(p.shift, dtype=np.int64)
-    rounded = ARITHMETICS[rule.arithmetic](p, rule.rounding.last, q, m, s)
-    lo = -(1 << (p.output_bits - 1)) if p.output_signed else 0
-    total, size = rounded + p.zero_point, 1 << p.output_bits
-    if rule.wraps:  # keeps the low bits; Mod takes the sign of the divisor
-        return {"rounded": rounded, "out": (total - lo) % size + lo}
-    steps = {"out": clip(total, lo, lo + size - 1)}
+    rounded = _ruled(p, rule, q, p.multiplier, p.shift)
+    steps = {"out": _narrowed(rule, rounded + p.zero_point, p.output_bits, p.output_signed)}
     return steps if rule.arithmetic.product == "binary32" else {"rounded": rounded, **steps}
 
 
 def residual_add(p: Any, q: Tensor, residual: Tensor) -> Steps:
-    a = rescaled(q, magnitude(p.input_range), constant(p.multiplier), constant(p.shift), "half_even")
-    b = rescaled(residual, magnitude(p.residual_range), constant(p.multiplier_residual), constant(p.shift_residual), "half_even")
-    top = 1 << (p.output_bits - 1)
-    return {"rounded": a, "rounded_residual": b, "total": a + b, "out": clip(a + b, -top, top - 1)}
+    rule = RESCALINGS[p.rule]
+
+    def rescale(x: Tensor, reach: tuple[int, int], zero_point: int, multiplier: Any, shift: Any) -> Tensor:
+        of = SimpleNamespace(input_range=tuple(v - zero_point for v in reach), addend=0)
+        return _ruled(of, rule, x - zero_point if zero_point else x, multiplier, shift)
+
+    a = rescale(q, p.input_range, p.zero_point_in, p.multiplier, p.shift)
+    b = rescale(residual, p.residual_range, p.zero_point_residual, p.multiplier_residual, p.shift_residual)
+    steps = {"out": _narrowed(rule, a + b + p.zero_point, p.output_bits, True)}
+    return steps if rule.arithmetic.product == "binary32" else {"rounded": a, "rounded_residual": b, "total": a + b, **steps}
 
 
 # ------------------------------------------------------------------------------------------------------------------------- models

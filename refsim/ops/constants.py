@@ -82,8 +82,7 @@ def mantissa(x: float | Fraction) -> tuple[Fraction, int]:
 
 def binary32(x: float | Fraction) -> float:
     """`x` rounded once to binary32, subnormal numbers and 0 included; one beyond their range is a ValueError."""
-    f, e = mantissa(x)
-    e = max(e, -125)
+    e = max(mantissa(x)[1], -125)
     kept = round(Fraction(x) * Fraction(2) ** (24 - e))
     if abs(kept) > (1 << 24) - 1 << max(128 - e, 0):
         raise ValueError("scale_in / scale_out of a size below 2**128, the end of binary32")
