@@ -127,7 +127,7 @@ def graph(plan: Plan, without: Sequence[str] = ()) -> Graph:
     nodes = tuple(
         dataclasses.replace(
             node,
-            interval=(int(min(box.lo)), int(max(box.hi))) if isinstance(box, Interval) else None,
+            interval=(min(box.lo), max(box.hi)) if isinstance(box, Interval) else None,
             width=declared[node.names[0]][0] if node.names else None,
         )
         for node, box in zip(recorded.nodes, found, strict=True)
@@ -151,10 +151,9 @@ def certificate(plan: Plan) -> Certificate:
     boxes = ranges(d, plan, peak)
     steps = d.run(arrays(plan), *boxes)
     bounds = tuple(
-        Bound(name, int(min(box.lo)), int(max(box.hi)), *declared[name])
-        for name, box in ((name, intermediate(steps, name)) for name in d.step_names)
+        Bound(name, min(box.lo), max(box.hi), *declared[name]) for name, box in ((name, intermediate(steps, name)) for name in d.step_names)
     )
-    low, high = int(peak[0]), int(peak[1])
+    low, high = peak
     if all(b.fits for b in bounds) and not -(1 << 63) <= low <= high < 1 << 63:
         raise WidthError(f"{plan.op} ({plan.dialect})", "a temporary", (low, high), f"int{bits_needed(low, high, True)}", "int64")
     return Certificate(plan, bounds, (low, high))

@@ -11,7 +11,7 @@ import pytest
 
 import refsim
 from refsim.carriers import tiles
-from refsim.ops.parameters import Choice, Scales
+from refsim.ops.parameters import OneOf, Pair, Scales, Truth
 from refsim.plans import unproven
 from refsim.registry import parameters as parameters_and_integers
 
@@ -436,9 +436,11 @@ INTEGERS = {
     ("requantize", "addend"): (0, 0),
     ("residual_add", "output_bits"): (2, 32),
     ("residual_add", "residual_bits"): (2, 64),
+    **{("residual_add", name): (-128, 127) for name in ("zero_point_in", "zero_point_residual")},
+    ("residual_add", "zero_point"): (-(1 << 21), (1 << 21) - 1),
     ("linear", "in_features"): (1, 1 << 16),
     ("linear", "out_features"): (1, 1 << 20),
-    ("linear", "weight_bits"): (2, 8),
+    ("linear", "weight_bits"): (2, 9),
     ("matmul", "length"): (1, 1 << 16),
     ("matmul", "b_bits"): (2, 9),
     ("embedding", "num_embeddings"): (1, 1 << 24),
@@ -453,7 +455,7 @@ INTEGERS = {
     ("dequantize", "input_bits"): (2, 53),
     ("requantize", "input_bits"): (2, 64),
     ("residual_add", "input_bits"): (2, 64),
-    ("linear", "input_bits"): (2, 9),
+    ("linear", "input_bits"): (2, 16),
     ("matmul", "input_bits"): (2, 10),
     ("i_sqrt", "input_bits"): (1, 62),
     ("i_layernorm", "input_bits"): (2, 28),
@@ -463,7 +465,7 @@ INTEGERS = {
 @every_op
 def test_integers_out_of_range(d: Any) -> None:
     known = {name for op, name in INTEGERS if op == d.name} & set(parameters(d))
-    others = {name for _, name in REALS} | {"constants", "register_bits", "input_range", "rule", "output_signed", "b_range"}
+    others = {name for _, name in REALS} | {name for name, p in parameters(d).items() if isinstance(p, (OneOf, Truth, Pair))}
     assert known == set(parameters(d)) - others, "a parameter that no test below knows"
     for name in known:
         lo, hi = INTEGERS[d.name, name]
@@ -508,11 +510,7 @@ def test_input_ranges(d: Any) -> None:
 
 @every_op
 def test_choices(d: Any) -> None:
-    choices = {"constants": ("exact", "float32", "float64"), "register_bits": (64, 32), "output_signed": (True, False)}
-    if d.name == "requantize":
-        rules = d.space["rule"]
-        assert isinstance(rules, Choice)
-        choices["rule"] = rules.values
+    choices = {name: p.values for name, p in parameters(d).items() if isinstance(p, OneOf)} | {"output_signed": (True, False)}
     for name in choices.keys() & parameters(d).keys():
         for wrong in ("", "Exact", 16, 0, 64.0, 63, "True", [], ["exact"], {}, np.array([1, 2]), 1j, float("nan")):
             with pytest.raises(refsim.PlanError) as caught:

@@ -20,6 +20,7 @@ import pytest
 import refsim
 from refsim.arithmetic import ROUNDINGS, multiply_shift_round, raw_integers
 from refsim.ops.rescalings import RESCALINGS, Rule
+from refsim.vectors import load
 
 # ----------------------------------------------------------------------------------------------------------- transcriptions
 
@@ -548,3 +549,103 @@ def test_every_other_pair_of_rules_has_a_witness() -> None:
         if all(results[a][at] == results[b][at] for at in results[a].keys() & results[b].keys())
     }
     assert same == NEVER_DIFFER
+
+
+# --------------------------------------------------------------------------------------------- how the factor is made, and a sum
+
+
+@both
+def test_the_factor_of_a_float32_runtime(dialect: str) -> None:
+    """fl32(fl32(s_x * s_w) / s_out): a live runtime gives -120 where the quotient in binary64 gives -119 under every rule."""
+    product, out = 0.05296124517917633 * 0.024093778803944588, 0.11484327912330627
+    given = {"scale_in": product, "scale_out": out, "zero_point": -126, "dialect": dialect}
+    quotient = fl32(fl32(0.05296124517917633) * fl32(0.024093778803944588)) / fl32(out)
+    assert round(float(fl32(585) * quotient)) - 126 == -120
+    assert refsim.run(refsim.plan("requantize", rule="float_scale", factor="float32", **given), np.array([585])).tolist() == [-120]
+    for rule in ("float_scale", "dyadic_half_even", "gemmlowp_double", "tvm_tonearest"):
+        assert refsim.run(refsim.plan("requantize", rule=rule, **given), np.array([585])).tolist() == [-119]
+
+
+@both
+def test_factors_against_numpy_and_rationals(dialect: str) -> None:
+    """Each way of making the factor, in NumPy or in rationals, under the rule whose multiplier is 31 bits of it and the one of 24."""
+    differ = 0
+    for scale_in, scale_out in zip(scales("gemmlowp_double", -20, 20), scales("float_scale", -4, 4), strict=False):
+        out = Fraction(float(fl32(scale_out)) if dialect == "ibert" else scale_out)
+        made = {
+            "exact": Fraction(scale_in) / out,
+            "float64": Fraction(scale_in / float(out)),
+            "float32": Fraction(float(fl32(scale_in) / fl32(float(out)))),
+        }
+        for way, s in made.items():
+            plan = refsim.plan("requantize", dialect=dialect, scale_in=scale_in, scale_out=scale_out, rule="dyadic_floor", factor=way)
+            f, x0 = s, 0
+            while f >= 1:
+                f, x0 = f / 2, x0 + 1
+            while f < Fraction(1, 2):
+                f, x0 = f * 2, x0 - 1
+            m = half_away(f * 2**31)
+            assert Fraction(plan.multiplier) / Fraction(2) ** plan.shift == Fraction(m) / Fraction(2) ** (31 - x0), (
+                way,
+                scale_in,
+                scale_out,
+            )
+        differ += made["float32"] != made["float64"]
+    assert differ > 20
+
+
+@both
+def test_an_exact_factor_beside_a_tie(dialect: str) -> None:
+    """The quotient of two scales lies below a tie of the 31-bit multiplier, and binary64 rounds it onto the tie."""
+    case: Any = next(c for c in load().cases("requantize", dialect) if c.id.endswith("factor-ways/exact-31"))
+    given = {k: v for k, v in case.plan.parameters if k != "factor"}
+    exact = Fraction(given["scale_in"]) / Fraction(given["scale_out"]) * 2**case.plan.shift
+    others: Any = refsim.plan("requantize", dialect=dialect, **given)
+    assert abs(case.plan.multiplier - exact) < Fraction(1, 2) < abs(others.multiplier - exact)
+    assert refsim.plan("requantize", dialect=dialect, factor="exact", **given) == case.plan
+
+
+@every_rule
+@both
+def test_the_residual_add_is_two_rescalings_and_a_sum(rule: str, dialect: str) -> None:
+    bits = min(INPUT_BITS.get(rule, 32) - 1, 16)
+    exact = rule.startswith("half_even_shift")
+    given = {"scale_in": 0.5 if exact else 0.3, "scale_residual": 0.25 if exact else 0.07, "scale_out": 1.0 if exact else 0.55}
+    points = {"zero_point_in": 3, "zero_point_residual": -2, "zero_point": 5}
+    plan = refsim.plan("residual_add", dialect=dialect, rule=rule, input_bits=bits, residual_bits=bits, output_bits=8, **points, **given)
+    lo, hi = plan.input_range
+    q = [*range(-9, 10), lo, hi, *raw_integers(f"residual {rule}", 60, lo, hi).tolist()]
+    residual = [*range(9, -10, -1), hi, lo, *raw_integers(f"other {rule}", 60, lo >> 3, hi >> 3).tolist()]
+    s = [factor(given[name], plan.scale_out, dialect, rule == "onnx_quantize_linear") for name in ("scale_in", "scale_residual")]
+    sums = [TRANSCRIBED[rule](x - 3, s[0], 0) + TRANSCRIBED[rule](y + 2, s[1], 0) + 5 for x, y in zip(q, residual, strict=True)]
+    expected = [(t + 128) % 256 - 128 if rule == "truncate_low_bits" else max(-128, min(t, 127)) for t in sums]
+    assert refsim.run(plan, np.array(q), np.array(residual)).tolist() == expected
+
+
+def test_an_add_as_runtimes_have_it() -> None:
+    """-8 at 0.0253469 plus -2 at 0.0358099 is -7.50000794 at 0.0365860: -8."""
+    given = {"scale_in": 0.0253469, "scale_residual": 0.0358099, "scale_out": 0.0365860, "input_bits": 8, "residual_bits": 8}
+    for dialect in ("ibert", "paper"):
+        plan = refsim.plan("residual_add", dialect=dialect, output_bits=8, **given)
+        assert refsim.run(plan, np.array([-8]), np.array([-2])).tolist() == [-8]
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument", "legal"),
+    [
+        ({"zero_point_in": 128}, "zero_point_in", "from -128 to 127"),
+        ({"zero_point_residual": -129}, "zero_point_residual", "from -128 to 127"),
+        ({"zero_point": 1 << 21}, "zero_point", "from -2097152 to 2097151"),
+        ({"rule": "xnn_vcvt", "input_bits": 16}, "input_range", "within int9 for rule xnn_vcvt"),
+        ({"rule": "xnn_vcvt", "residual_bits": 16}, "residual_bits", "within int9 for rule xnn_vcvt"),
+        ({"rule": "float_scale", "input_bits": 32, "zero_point_in": -1}, "zero_point_in", "from 0 to 0"),
+        ({"rule": "pulp_floor", "scale_in": -0.5}, "scale_in", "positive"),
+        ({"factor": "binary32"}, "factor", "one of exact, float32, float64"),
+    ],
+)
+def test_an_illegal_residual_add_says_what_is_legal(changes: dict[str, Any], argument: str, legal: str) -> None:
+    given = {"scale_in": 0.5, "scale_residual": 0.5, "scale_out": 1.0, "input_bits": 8, "residual_bits": 8, **changes}
+    with pytest.raises(refsim.PlanError) as caught:
+        refsim.plan("residual_add", **given)
+    assert caught.value.argument == argument
+    assert legal in caught.value.legal

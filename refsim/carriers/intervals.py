@@ -8,28 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..arithmetic import known, matmul, row_max, row_sum
 
-
-def _ends(values: Any) -> Any:
-    """Python ints in an object array of at least one axis."""
-    return np.atleast_1d(np.asarray(values, dtype=object))
+Ends: TypeAlias = tuple[int, ...]
+"""One end of an interval: a single one, or one per channel."""
 
 
-def _least(ends: Sequence[Any]) -> Any:
-    smallest = ends[0]
-    for end in ends[1:]:
-        smallest = np.where(end < smallest, end, smallest)
-    return smallest
+def _ends(values: Any) -> Ends:
+    if isinstance(values, tuple):
+        return values
+    return (int(values),) if isinstance(values, (int, np.integer, np.bool_)) else tuple(map(int, np.asarray(values).reshape(-1)))
 
 
-def _greatest(ends: Sequence[Any]) -> Any:
-    return -_least([-end for end in ends])
+def _each(function: Callable[..., int], *columns: Ends) -> Ends:
+    """`function` channel by channel; a single end goes with any number of channels."""
+    count = max(map(len, columns))
+    if count == 1:
+        return (function(*(column[0] for column in columns)),)
+    return tuple(function(*ends) for ends in zip(*(c if len(c) > 1 else c * count for c in columns), strict=True))
+
+
+def _least(ends: Sequence[Ends]) -> Ends:
+    return ends[0] if len(ends) == 1 else _each(min, *ends)
+
+
+def _greatest(ends: Sequence[Ends]) -> Ends:
+    return ends[0] if len(ends) == 1 else _each(max, *ends)
 
 
 class Interval(NDArrayOperatorsMixin):
@@ -37,8 +46,8 @@ class Interval(NDArrayOperatorsMixin):
 
     Parameters
     ----------
-    lo, hi : int or array of object
-        The ends, of shape (1,) or (channels,).
+    lo, hi : int, array or tuple of int
+        The ends: one, or one per channel.
     peak : list, optional
         Collects the ends of every interval derived from this one, named or not: what an int64 evaluation must survive.
     """
@@ -73,9 +82,8 @@ class Interval(NDArrayOperatorsMixin):
     def corners(self, exact: Callable[..., int], numbers: Sequence[Any], rest: Sequence[Any] = ()) -> Interval:
         """Image of the box under `exact`, monotone in each argument: the extremes of its corners."""
         boxes = [self._lift(x) for x in numbers]
-        function = np.frompyfunc(lambda *ints: exact(*map(int, ints), *rest), len(boxes), 1)
-        values = [_ends(function(*corner)) for corner in product(*((box.lo, box.hi) for box in boxes))]
-        values = list(np.broadcast_arrays(*values))
+        sides = [(box.lo,) if box.lo == box.hi else (box.lo, box.hi) for box in boxes]
+        values = [_each(lambda *ints: exact(*ints, *rest), *corner) for corner in product(*sides)]
         return self._like(_least(values), _greatest(values))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -94,45 +102,43 @@ def _monotone(exact: Callable[..., int]) -> Callable[..., Interval]:
 
 
 def _absolute(x: Interval) -> Interval:
-    inside = (x.lo <= 0) & (x.hi >= 0)
-    ends = [abs(x.lo), abs(x.hi)]
-    return x._like(np.where(inside, 0, _least(ends)), _greatest(ends))
+    least = _each(lambda lo, hi: 0 if lo <= 0 <= hi else min(abs(lo), abs(hi)), x.lo, x.hi)
+    return x._like(least, _each(lambda lo, hi: max(-lo, hi), x.lo, x.hi))
 
 
 def _square(x: Interval) -> Interval:
     size = _absolute(x)
-    return x._like(size.lo * size.lo, size.hi * size.hi)
+    return x._like(_each(lambda a: a * a, size.lo), _each(lambda a: a * a, size.hi))
 
 
 def _floor_divide(n: Interval, d: Interval) -> Interval:
-    if any((d.lo <= 0) & (d.hi >= 0)):
+    if any(_each(lambda lo, hi: lo <= 0 <= hi, d.lo, d.hi)):
         raise ZeroDivisionError("the divisor's interval holds 0")
     return n.corners(lambda a, b: a // b, (n, d))
 
 
 def _remainder(n: Interval, d: Interval) -> Interval:
     """n mod d with the sign of d; exact where the quotient is the same at both ends."""
-    n_lo, n_hi, d_lo, d_hi = np.broadcast_arrays(n.lo, n.hi, d.lo, d.hi)
-    lo, hi = [], []
-    for a, b, m, m_hi in zip(n_lo, n_hi, d_lo, d_hi, strict=True):
+
+    def end(here: int, a: int, b: int, m: int, m_hi: int) -> int:
         if m == m_hi and a // m == b // m:
-            lo.append(a % m)
-            hi.append(b % m)
-        else:
-            lo.append(min(m + 1, 0))
-            hi.append(max(m_hi - 1, 0))
-    return n._like(lo, hi)
+            return (a, b)[here] % m
+        return (min(m + 1, 0), max(m_hi - 1, 0))[here]
+
+    return n._like(*(_each(end, (here,), n.lo, n.hi, d.lo, d.hi) for here in (0, 1)))
 
 
-def _truth(sure: Any, possible: Any, x: Interval) -> Interval:
-    return x._like(np.where(sure, 1, 0).astype(object), np.where(possible, 1, 0).astype(object))
+def _truth(sure: Callable[..., bool], possible: Callable[..., bool]) -> Callable[[Interval, Interval], Interval]:
+    """A comparison: 1 where it holds for all pairs of integers, or for some."""
+
+    return lambda a, b: a._like(*(_each(holds, a.lo, a.hi, b.lo, b.hi) for holds in (sure, possible)))
 
 
 _UFUNCS: dict[str, Callable[..., Interval]] = {
-    "add": lambda a, b: a._like(a.lo + b.lo, a.hi + b.hi),
-    "subtract": lambda a, b: a._like(a.lo - b.hi, a.hi - b.lo),
+    "add": lambda a, b: a._like(_each(lambda x, y: x + y, a.lo, b.lo), _each(lambda x, y: x + y, a.hi, b.hi)),
+    "subtract": lambda a, b: a._like(_each(lambda x, y: x - y, a.lo, b.hi), _each(lambda x, y: x - y, a.hi, b.lo)),
     "multiply": _monotone(lambda a, b: a * b),
-    "negative": lambda a: a._like(-a.hi, -a.lo),
+    "negative": lambda a: a._like(_each(lambda x: -x, a.hi), _each(lambda x: -x, a.lo)),
     "absolute": _absolute,
     "square": _square,
     "sign": _monotone(lambda a: (a > 0) - (a < 0)),
@@ -143,8 +149,8 @@ _UFUNCS: dict[str, Callable[..., Interval]] = {
     "remainder": _remainder,
     "left_shift": _monotone(lambda a, s: a << s),
     "right_shift": _monotone(lambda a, s: a >> s),
-    "greater_equal": lambda a, b: _truth(a.lo >= b.hi, a.hi >= b.lo, a),
-    "less": lambda a, b: _truth(a.hi < b.lo, a.lo < b.hi, a),
+    "greater_equal": _truth(lambda lo, hi, least, most: lo >= most, lambda lo, hi, least, most: hi >= least),
+    "less": _truth(lambda lo, hi, least, most: hi < least, lambda lo, hi, least, most: lo < most),
 }
 
 
@@ -152,12 +158,12 @@ def _where(condition: Any, a: Any, b: Any) -> Interval:
     """Both branches, unless the condition is certain; a plain mask may be anything."""
     box = next(x for x in (condition, a, b) if isinstance(x, Interval))
     a, b = box._lift(a), box._lift(b)
-    both = np.broadcast_arrays(_least([a.lo, b.lo]), _greatest([a.hi, b.hi]))
-    if not isinstance(condition, Interval):
-        return box._like(*both)
-    sure, never = condition.lo >= 1, condition.hi <= 0
-    lo = np.where(sure, a.lo, np.where(never, b.lo, both[0]))
-    return box._like(lo, np.where(sure, a.hi, np.where(never, b.hi, both[1])))
+    sure, possible = (condition.lo, condition.hi) if isinstance(condition, Interval) else ((0,), (1,))
+
+    def end(both: Callable[[int, int], int]) -> Callable[..., int]:
+        return lambda sure, possible, x, y: x if sure >= 1 else both(x, y) if possible >= 1 else y
+
+    return box._like(_each(end(min), sure, possible, a.lo, b.lo), _each(end(max), sure, possible, a.hi, b.hi))
 
 
 def _sum(x: Interval, least: int, most: int) -> Interval:
@@ -173,9 +179,7 @@ def _product(a: Interval, b: Interval, length: int, largest: int) -> Interval:
 
 def _known(x: Interval, lo: Any, hi: Any, lemma: Any) -> Interval:
     """The part of the interval within the bounds that a lemma states."""
-    least = x.lo if lo is None else _greatest([*np.broadcast_arrays(x.lo, _ends(lo))])
-    greatest = x.hi if hi is None else _least([*np.broadcast_arrays(x.hi, _ends(hi))])
-    return x._like(least, greatest)
+    return x._like(x.lo if lo is None else _greatest([x.lo, _ends(lo)]), x.hi if hi is None else _least([x.hi, _ends(hi)]))
 
 
 _RULES: dict[Any, Callable[..., Interval]] = {

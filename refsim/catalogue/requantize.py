@@ -352,7 +352,7 @@ def _beside_a_tie(bits: int) -> tuple[float, float]:
     """Two scales whose exact quotient lies just below a tie of a mantissa of `bits` bits, and whose quotient in binary64 lies on it."""
     tie = Fraction((2 << bits) * 2 // 3 | 1, 2 << bits)  # an odd number of halves of the mantissa's last place
     for odd in range(3, 99, 2):
-        out = 1 + odd * 2.0**-52
+        out = 1 + odd * 2.0**-23  # in binary32, since a dialect may round it
         given = math.nextafter(float(tie * Fraction(out)), 0.0)
         for scale in (given, math.nextafter(given, 1.0)):
             exact = Fraction(scale) / Fraction(out)

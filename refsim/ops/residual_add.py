@@ -36,15 +36,17 @@ class ResidualAddPlan(Plan):
 
 
 def _legal(rule: str, ranges: dict[str, tuple[int, int]], zero_points: dict[str, int]) -> None:
-    """Refuse a zero point that is no integer of its tensor, and an operand that is too wide for the rule without its zero point."""
-    for name, zero_point in zero_points.items():
-        lo, hi = ranges[name]
-        legal_integer(name, zero_point, min(lo, 0), max(hi, 0))
+    """Refuse a zero point that is no integer of its tensor, and an operand too wide for the rule, as it is or less its zero point."""
     width = Signed(RESCALINGS[rule].input_bits)
-    for name, argument in (("zero_point_in", "input_range"), ("zero_point_residual", "residual_bits")):
-        lo, hi = ranges[name]
-        if not fits(width, lo - zero_points[name], hi - zero_points[name]):
-            raise PlanError(argument, (lo, hi), f"within {width} for rule {rule}, less the zero point {zero_points[name]}")
+    for name, argument in (("zero_point_in", "input_range"), ("zero_point_residual", "residual_bits"), ("zero_point", "")):
+        (lo, hi), zero_point = ranges[name], zero_points[name]
+        legal_integer(name, zero_point, min(lo, 0), max(hi, 0))
+        if argument and not fits(width, lo, hi):
+            raise PlanError(argument, (lo, hi), f"within {width} for rule {rule}")
+        if argument and not fits(width, lo - zero_point, hi - zero_point):
+            raise PlanError(
+                name, zero_point, f"from {hi - width.hi} to {lo - width.lo}, so that {lo} to {hi} less it fits {width}, for rule {rule}"
+            )
 
 
 def _common(
