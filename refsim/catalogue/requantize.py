@@ -348,23 +348,27 @@ def multiplier_ties(key: Key) -> Draft:
     return plan, [columns(plan, within([lo, lo + 1, hi - 1, hi, *sizes, *(-v for v in sizes)], lo, hi))], ()
 
 
-def _beside_a_tie(bits: int) -> tuple[float, float]:
-    """Two scales whose exact quotient lies just below a tie of a mantissa of `bits` bits, and whose quotient in binary64 lies on it."""
+def _beside_a_tie(d: Definition, bits: int) -> tuple[float, float] | None:
+    """Two scales whose exact quotient lies just below a tie of a mantissa of `bits` bits, and whose quotient in binary64 lies on it; none
+    where the dialect's scale of the output is too short for that."""
     tie = Fraction((2 << bits) * 2 // 3 | 1, 2 << bits)  # an odd number of halves of the mantissa's last place
-    for odd in range(3, 99, 2):
-        out = 1 + odd * 2.0**-23  # in binary32, since a dialect may round it
-        given = math.nextafter(float(tie * Fraction(out)), 0.0)
-        for scale in (given, math.nextafter(given, 1.0)):
-            exact = Fraction(scale) / Fraction(out)
-            if exact < tie and float(exact) == tie:
-                return scale, out
-    raise AssertionError(f"no scales beside a tie of {bits} bits")
+    for out in (1 + odd * unit for unit in (2.0**-52, 2.0**-23) for odd in range(3, 99, 2)):
+        scale = float(tie * Fraction(out))
+        for given in (scale, math.nextafter(scale, 0.0)):
+            exact = Fraction(given) / Fraction(out)
+            if d.facts.factors.scale_out(out) == out and exact < tie and float(exact) == tie:
+                return given, out
+    return None
+
+
+def _way_keys(d: Definition) -> list[str]:
+    return [*(f"{rule}.float32" for rule in RESCALINGS), *(f"exact-{b}" for b in (8, 15, 24, 31) if _beside_a_tie(d, b)), "runtime"]
 
 
 @family(
     "requantize",
     "factor-ways",
-    lambda d: [*(f"{rule}.float32" for rule in RESCALINGS), *(f"exact-{bits}" for bits in (8, 15, 24, 31)), "runtime"],
+    _way_keys,
     ["constants", "requantize-rule"],
 )
 def factor_ways(key: Key) -> Draft:
@@ -384,7 +388,9 @@ def factor_ways(key: Key) -> Draft:
         given: dict[str, Any] = {"rule": kind, "factor": way}
     else:
         bits = int(kind.removeprefix("exact-"))
-        scales, out = _beside_a_tie(bits)
+        found = _beside_a_tie(key.d, bits)
+        assert found is not None
+        scales, out = found
         words_15 = next(name for name, rule in RESCALINGS.items() if rule.multiplier.words == NEAREST_15)
         rules = {8: "ita_half_up", 15: words_15, 24: "float_scale", 31: FIXED_POINT_MUL}
         given = {"rule": rules[bits], "factor": "exact"}
