@@ -11,6 +11,9 @@
 #
 # Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS and MARKS (what it runs).
 
+# Commands start dozens of interpreters, which would all compile refsim anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help

@@ -258,15 +258,15 @@ def _near_ties(m: int, e: int, hi: int) -> list[int]:
     return [x for x in solved if x <= hi]
 
 
+@lru_cache(maxsize=1024)
 def _nearest_ties(m: int, e: int, hi: int) -> list[int]:
     """Of the first 2**17 inputs those that come nearest to a tie, from both sides."""
     if not 1 < e <= 62 or abs(m) & (abs(m) - 1) == 0:
         return []
     q = np.arange(1, min(hi, 1 << 17) + 1)
     miss = (q * abs(m) & ((1 << e) - 1)) - (1 << (e - 1))
-    order = np.argsort(miss, kind="stable")
-    middle = int(np.searchsorted(miss[order], 0))
-    return [int(v) for v in q[order[max(middle - 4, 0) : middle + 4]]]
+    sides = (np.where(miss >= 0, miss, np.iinfo(np.int64).max), np.where(miss < 0, -miss, np.iinfo(np.int64).max))
+    return [int(v) for side in sides for v in q[np.argpartition(side, min(4, q.size - 1))[:4]]]
 
 
 def why_alike(a: str, b: str, candidates: int) -> str:
