@@ -17,6 +17,9 @@ from xml.etree import ElementTree
 import pytest
 from inprocess import called, checked, started
 
+from refsim.conformance.record import Failure
+from refsim.conformance.words import reproduction
+
 TARGETS = Path(__file__).parent / "targets"
 MOCKS = str(TARGETS / "mocks.py")
 
@@ -233,6 +236,23 @@ def test_reproduction_runs_as_pasted(half_up: tuple[int, dict[str, Any], str]) -
         check=False,
     )
     assert done.stdout.split() == ["0", "1"], done.stderr + program
+
+
+@pytest.mark.parametrize("returns", ["array", "tuples", "mapping", "mapping_of_tuples"])
+@pytest.mark.parametrize(("op", "axes"), [("i_sqrt", 1), ("matmul", 2)])
+def test_reproduction_runs_whatever_the_target_returns(returns: str, op: str, axes: int) -> None:
+    target = f"{MOCKS}:{returns}"
+    code, report, text = checked(target, op)
+    assert code == 1, text
+    failure = next(f for f in report["ops"][0]["failures"] if f["where"] == "search")
+    assert len(failure["index"]) == axes
+    pasted = reproduction(Failure.from_json(failure), target)
+    assert pasted in text
+    *lines, due, got = pasted.splitlines()
+    scope: dict[str, Any] = {}
+    exec("\n".join([*lines, f"due = {due}", f"got = {got}"]), scope)
+    assert (scope["due"], scope["got"]) == (failure["expected"], failure["got"])
+    assert failure["got"] == 2 * failure["expected"] != 0
 
 
 @pytest.mark.parametrize(("mock", "op", "size"), [("truncates", "i_exp", 1), ("truncates_gelu", "i_gelu", 1)])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from inprocess import checked
 
 import refsim
 from refsim.arithmetic import raw_integers
@@ -293,3 +295,32 @@ def test_a_step_must_have_the_width_of_its_plan() -> None:
         plan = refsim.plan("gelu_requantize", scale=2.0**-10, input_bits=12, scale_out=0.1, output_bits=bits, output_signed=signed)
         assert str(refsim.certificate(plan).bounds[-1].declared) == width
     assert isinstance(refsim.certificate(embeddings("ibert")[0]).bounds[-1].declared, Signed)
+
+
+# ------------------------------------------------------------------------------------ targets that return dotted intermediates
+
+PARTS = Path(__file__).parent / "targets" / "composites.py"
+
+
+def test_dotted_intermediates_are_no_failure() -> None:
+    code, report, text = checked(f"{PARTS}:right")
+    assert code == 0, text
+    assert {o["op"] for o in report["ops"]} == {"gelu_requantize", "attention"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "op", "step"),
+    [
+        ("erf_truncates", "gelu_requantize", "gelu.q_erf"),
+        ("requantize_floors", "gelu_requantize", "requantize.rounded"),
+        ("e16_ceil", "attention", "softmax.e16"),
+        ("reciprocal_nearest", "attention", "softmax.f"),
+    ],
+)
+def test_the_wrong_step_of_a_part_is_named_as_the_first_that_differs(wrong: str, op: str, step: str) -> None:
+    """Steps before it are right, and those behind it follow from it: none of them is named."""
+    code, report, text = checked(f"{PARTS}:{wrong}", op)
+    assert code == 1, text
+    (found,) = report["ops"]
+    assert {f["step"]["name"] for f in found["failures"]} == {step}
+    assert f"first intermediate that differs: {step} = " in text

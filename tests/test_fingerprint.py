@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -15,9 +16,12 @@ from typer.testing import CliRunner
 
 from refsim.catalogue.mutants import mutant
 from refsim.cli import app
-from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, probes
+from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, fingerprint, identify, names_a_rule, probes
 from refsim.conformance.fingerprint.named import named as all_asked
+from refsim.errors import UsageError
+from refsim.ops.base import DEFINITIONS
 from refsim.ops.rescalings import RESCALINGS
+from refsim.plans import plan as make_plan
 from refsim.registry import definitions
 from refsim.verbs import run
 
@@ -31,7 +35,7 @@ EQUAL = {
     frozenset({"half_even_shift", "dyadic_half_even"}),
     frozenset({"half_even_shift", "fqvit_m_n"}),
 }
-OTHERS = [d.key for d in definitions() if d.name != "requantize"]
+OTHERS = [d.key for d in definitions() if not names_a_rule(d)]
 
 
 def named(made: Any) -> set[str]:
@@ -288,3 +292,26 @@ def test_a_rule_that_has_no_plan_there_explains_nothing() -> None:
     assert text.startswith(NONE) and not certain
     made = identify(odd, "requantize", "ibert", domain)
     assert made.found == "" and "half_even_shift" not in made.nearest
+
+
+def test_a_requantisation_by_another_name_has_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is its facts say, and its name does not."""
+    known = DEFINITIONS["requantize", "ibert"]
+    new = dataclasses.replace(known, name="rescale")
+    monkeypatch.setitem(DEFINITIONS, new.key, new)
+    domain = {"rule": ("dyadic_half_even",), "scale_in": (0.5, 0.3), "scale_out": (1.0,), "input_bits": (2, 12)}
+
+    def half_up(plan: Any, operands: list[Any]) -> Any:
+        return run(remade(plan, "dyadic_half_up"), *operands)
+
+    def remade(plan: Any, rule: str) -> Any:
+        return make_plan("requantize", dialect="ibert", **{**dict(plan.parameters), "rule": rule})
+
+    for name in ("requantize", "rescale"):
+        made = identify(half_up, name, "ibert", domain)
+        assert (made.asked, made.found) == ("dyadic_half_even", "dyadic_half_up")
+        assert " at s = " in str(made.findings[0].evidence)
+        text, certain = all_asked(half_up, name, "ibert", domain)
+        assert text.startswith("dyadic_half_up, on all ") and certain
+    with pytest.raises(UsageError, match="rule belongs to requantize, rescale"):
+        identify(half_up, "i_sqrt", "ibert", rule="dyadic_half_up")

@@ -25,7 +25,7 @@ def given_again(d: Any, plan: Any) -> Any:
 
 
 def test_which_operations_take_their_integers() -> None:
-    assert {d.name for d in DEFINITIONS} == {
+    assert {d.name for d in DEFINITIONS} >= {
         "i_poly", "i_erf", "i_gelu", "i_exp", "i_softmax", "i_layernorm", "requantize", "residual_add"
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ Run as a script with the path of an adapter, this checks that one (the sanitized
 
 from __future__ import annotations
 
+import ast
 import collections
 import dataclasses
 import importlib.util
@@ -29,8 +30,11 @@ from refsim.ops.rescalings import RESCALINGS
 FOLDERS = {name: content("implementations") / name for name in ("c", "cuda")}
 ROUNDS = 3
 FUSED = ("i_gelu then requantize", "i_layernorm then requantize", "linear then requantize", "matmul then requantize", "sum_rows")
-LAUNCHED = {d.name for d in refsim.definitions() if not d.parts} | set(FUSED)
-"""What sanitize.py runs: every operation that is not made of others, and every kernel that does the work of several."""
+ADAPTERS = {name: ast.parse((folder / "adapter.py").read_text(encoding="utf-8")) for name, folder in FOLDERS.items()}
+HAS = {name: {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} for name, tree in ADAPTERS.items()}
+"""The functions of each adapter, operations among them; a new operation is none of them until somebody writes its kernels."""
+LAUNCHED = {d.name for d in refsim.definitions() if not d.parts and d.name in HAS["cuda"]} | set(FUSED)
+"""What sanitize.py runs: every operation of the kernels that is not made of others, and every kernel that does the work of several."""
 SANITIZE = "-fsanitize=undefined -fno-sanitize-recover=all"
 
 # Beyond the spaces that plans are drawn from: two-word products, shifts past the register, offsets, long and uniform rows.
@@ -147,12 +151,12 @@ def mutants(_cache: None) -> Any:
     return load(FOLDERS["cuda"] / "mutants.py")
 
 
-@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if not d.parts])
+@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if d.name in HAS["c"]])
 def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
     assert difference(c, op, dialect) == ""
 
 
-@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions()])
+@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if d.name in HAS["cuda"]])
 def test_cuda_equals_the_simulator(cuda: Any, op: str, dialect: str) -> None:
     assert difference(cuda, op, dialect) == ""
 

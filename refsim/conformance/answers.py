@@ -51,10 +51,18 @@ class Unloadable(TargetError):
 
 
 class Answer:
-    """Arrays that came back, by name; ``out`` is always there."""
+    """Arrays that came back, by name; ``out`` is always there.
 
-    def __init__(self, arrays: dict[str, Any], modified: bool) -> None:
-        self.arrays, self.modified = arrays, modified
+    Attributes
+    ----------
+    modified : bool
+        Whether the operands were changed.
+    mapping : bool
+        Whether the target returns a mapping, and no array alone.
+    """
+
+    def __init__(self, arrays: dict[str, Any], modified: bool = False, mapping: bool = False) -> None:
+        self.arrays, self.modified, self.mapping = arrays, modified, mapping
 
     @property
     def out(self) -> Any:
@@ -119,7 +127,7 @@ def as_handed(plan: Plan, operands: list[Any]) -> list[Any]:
     return [None if x is None else np.array(x, dtype=operand_dtype(plan, operand), order="C") for operand, x in pairs]
 
 
-def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...], modified: bool = False) -> Answer:
+def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...]) -> Answer:
     """The arrays of an answer by their names, if ``out`` is among them and is what it has to be; else a `Broken`."""
     if (
         not isinstance(names, list)
@@ -137,4 +145,4 @@ def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...], mo
         raise Broken("not integers" if not real else "not floats", f"out has dtype {out.dtype}{example}")
     if out.shape != shape:
         raise Broken("wrong shape", f"out has shape {out.shape}, {shape} is due")
-    return Answer(named, modified)
+    return Answer(named)

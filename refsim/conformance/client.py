@@ -160,7 +160,8 @@ class Worker:
     def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
         """Run the target once; see `Answering.launch`."""
         header, arrays = self._ask("run", plan, operands, layout)
-        return usable(plan, header.get("names", ["out"]), arrays, shape, header.get("modified") is True)
+        answer = usable(plan, header.get("names", ["out"]), arrays, shape)
+        return Answer(answer.arrays, header.get("modified") is True, header.get("mapping") is True)
 
     def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
         """Lanes (of ``out``) on which each known deviation of the target applies, by its id."""

@@ -49,6 +49,7 @@ def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", l
         found.layout,
         _first_step(plan, operands, found.answer, index),
         share or found.share,
+        found.answer.mapping,
     )
     return of_plan(plan, where, diagnosis or diagnose(plan, operands, found.answer.out, found.due), law, lane)
 

@@ -41,6 +41,8 @@ class Lane:
         Of the intermediates that the target returns.
     share : str
         How many lanes of the launch differed, in words.
+    mapping : bool
+        Whether the target returns a mapping, with ``out`` in it.
     """
 
     operands: list[Json | None]
@@ -52,6 +54,7 @@ class Lane:
     layout: Layout = "C"
     step: Step | None = None
     share: str = ""
+    mapping: bool = False
 
 
 @dataclass

@@ -23,7 +23,7 @@ from .comparison import Comparison
 from .deviations import declared
 from .diagnose import OR
 from .failures import Mismatch, of_plan, shown
-from .fingerprint import in_words
+from .fingerprint import in_words, names_a_rule
 from .kinds import Layout
 from .laws import Check, Vacuous
 from .record import Deviation, Failure
@@ -197,7 +197,7 @@ class Subject(Comparison):
         op, dialect = self.definition.key
         if not self.suite.curious or not self.record.finished or self.suite.worker.vectors is not None:
             return
-        unclear = [f for f in self.record.failures if op == "requantize" or not f.diagnosis or OR in f.diagnosis]
+        unclear = [f for f in self.record.failures if names_a_rule(self.definition) or not f.diagnosis or OR in f.diagnosis]
         if not unclear:
             return
         rule = unclear[0].parameters.get("rule")

@@ -99,15 +99,15 @@ def cases(op: str, dialect: str) -> tuple[Any, ...]:
 
 
 @cache
-def _tests() -> dict[str, dict[str, Any]]:
-    """The functions of the properties suite by op and check."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(content("properties").glob("test_*.py")):
-        suite = module(path, f"refsim_scored_{path.stem}")
-        if hasattr(suite, "OP"):
-            own = {name: f for name, f in vars(suite).items() if name.startswith("test_")}
-            found[suite.OP] = {name.removeprefix("test_"): f for name, f in {**STANDARD, **own}.items()}
-    return found
+def _own_laws() -> dict[str, dict[str, Any]]:
+    """The laws under properties/ by op and test; an op may have none of its own."""
+    suites = [module(path, f"refsim_scored_{path.stem}") for path in sorted(content("properties").glob("test_*.py"))]
+    return {s.OP: {name: f for name, f in vars(s).items() if name.startswith("test_")} for s in suites if hasattr(s, "OP")}
+
+
+def tests_of(op: str) -> dict[str, Any]:
+    """The functions of the properties suite for an op, by check: the standard ones, then its own."""
+    return {name.removeprefix("test_"): f for name, f in {**STANDARD, **_own_laws().get(op, {})}.items()}
 
 
 _DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
@@ -117,8 +117,7 @@ _DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
 def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False) -> dict[str, bool]:
     """Per check whether it notices a mutant: each check in turn, from a fresh start."""
     found: dict[str, bool] = {}
-    tests = _tests().get(m.op) or {name.removeprefix("test_"): f for name, f in STANDARD.items()}
-    for name, test in tests.items():
+    for name, test in tests_of(m.op).items():
         if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
             continue
         if name == "exhaustive" and effort != "exhaustive":

@@ -52,7 +52,8 @@ def reproduction(failure: Failure, target: str) -> str:
         else:
             lines.append(f"{name} = ...  # {x['dtype']} of shape {tuple(x['shape'])}: see the JSON report")
     arguments = ", ".join(lane.names)
-    index = f"[{', '.join(map(str, lane.index))}]" if lane.index else ""
+    index = "".join(f"[{i}]" for i in lane.index)  # an array may be indexed so, and sequences in sequences can only be
+    out = '["out"]' if lane.mapping else ""
     lines.append(f"refsim.run(plan, {arguments}){index}  # {lane.expected}")
-    lines.append(f'refsim.target("{target}").{failure.op}({arguments}, plan){index}  # {lane.got}')
+    lines.append(f'refsim.target("{target}").{failure.op}({arguments}, plan){out}{index}  # {lane.got}')
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def _launch(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[
                 "status": "malformed",
                 "error": f"{name} is {type(named[name]).__name__} of dtype {value.dtype}, not an array of integers",
             }, []
-    return {"status": "ok", "names": list(arrays), "modified": modified}, list(arrays.values())
+    return {"status": "ok", "names": list(arrays), "modified": modified, "mapping": isinstance(result, dict)}, list(arrays.values())
 
 
 def _plain(array: Any) -> Any:

@@ -3,8 +3,9 @@
 import sys
 
 import refsim
+from refsim.registry import dialects
 
-DIALECTS = ("ibert", "paper")
+DIALECTS = dialects()
 
 
 def _implement(op):

@@ -9,6 +9,7 @@ Nothing is estimated: one contradiction is enough.
 from .forms import MOST, NONE, SIMULATOR, Evidence, Finding, Fingerprint, Hypothesis, Launch
 from .identify import identify
 from .probes import probes
+from .rules import names_a_rule
 from .target import Fingerprints, fingerprint, in_words, show
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "fingerprint",
     "identify",
     "in_words",
+    "names_a_rule",
     "probes",
     "show",
 ]

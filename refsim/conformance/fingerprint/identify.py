@@ -12,9 +12,10 @@ from ...arithmetic.widths import Signed, Unsigned
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import FIXED_POINT_MUL, RESCALINGS
-from ...registry import definition
+from ...registry import definition, definitions, of
 from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, magnitudes
 from .probes import Chosen, chosen_probes, known_lanes, probes, tokens_of
+from .rules import names_a_rule
 
 
 def identify(
@@ -41,11 +42,12 @@ def identify(
     """
     d = definition(op, dialect)
     domain = dict(domain or {})
-    if op == "requantize":
+    if names_a_rule(d):
         rule = chosen_rule(domain, rule)
         domain["rule"] = rule
     elif rule is not None:
-        raise UsageError(f"{op} has no rounding rules; --rule belongs to requantize")
+        ruled = dict.fromkeys(other.name for other in definitions() if names_a_rule(other))
+        raise UsageError(f"{op} has no rounding rules; --rule belongs to {', '.join(ruled)}")
     chosen = probes(op, dialect, domain) if known is None else chosen_probes(d, domain, known)
     if not chosen.launches:
         raise UsageError(f"the declared domain of {op} ({dialect}) admits no probe, or known deviations apply to all")
@@ -156,7 +158,7 @@ def shortly(x: Any) -> str:
 
 def plan_words(plan: Plan) -> str:
     """The parameters that are not at their defaults, briefly."""
-    if plan.op == "requantize":
+    if names_a_rule(of(plan)):
         ratio = plan.scale_in / plan.scale_out  # type: ignore[attr-defined]
         width = Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)  # type: ignore[attr-defined]
         zero = f", zero point {plan.zero_point}" if plan.zero_point else ""  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from ..diagnose import OR, TOLD, differ, in_step
 from .forms import NONE, SIMULATOR, Ask, Known
 from .identify import chosen_rule, plan_words, shortly
 from .probes import answer, candidates, hypotheses_of
+from .rules import names_a_rule
 
 
 def named(
@@ -32,8 +33,8 @@ def named(
     (str, bool)
         An empty sentence where it does not answer, or there is nothing to ask.
     """
-    d, rules = definition(op, dialect), op == "requantize"
-    domain = dict(domain or {})
+    d = definition(op, dialect)
+    rules, domain = names_a_rule(d), dict(domain or {})
     if rules:
         domain["rule"] = rule = chosen_rule(domain, rule)
     standing = hypotheses_of(d)

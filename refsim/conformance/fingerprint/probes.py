@@ -18,7 +18,7 @@ from ...registry import definition
 from ...verbs import run
 from .forms import APART, MOST, Hypothesis, Known, Launch, magnitudes
 from .formulas import drawn_launches, formula_hypotheses
-from .rules import rule_hypotheses, rule_launches, why_alike
+from .rules import names_a_rule, rule_hypotheses, rule_launches, why_alike
 
 _WEIGHED = 1200
 """Candidates that are weighed against one another at a time."""
@@ -36,7 +36,7 @@ class Chosen:
 
 
 def probes(op: str, dialect: str, domain: Mapping[str, Any] | None = None) -> Chosen:
-    """The probes of an op within a declared domain (of requantize with a single ``rule``), with all answers; kept for the next time."""
+    """The probes of an op within a declared domain, with all answers; kept for the next time. Where plans name a rule, it has one."""
     return _kept(op, dialect, json.dumps(dict(domain or {}), sort_keys=True))
 
 
@@ -47,12 +47,12 @@ def _kept(op: str, dialect: str, domain_text: str) -> Chosen:
 
 def hypotheses_of(d: Definition) -> list[Hypothesis]:
     """Every known way to compute an op."""
-    return rule_hypotheses(d.dialect) if d.name == "requantize" else formula_hypotheses(d)
+    return rule_hypotheses() if names_a_rule(d) else formula_hypotheses(d)
 
 
 def candidates(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
     """Launches on which they may differ."""
-    return rule_launches(d, domain) if d.name == "requantize" else drawn_launches(d, domain)
+    return rule_launches(d, domain) if names_a_rule(d) else drawn_launches(d, domain)
 
 
 def answer(h: Hypothesis, launch: Launch) -> Any:

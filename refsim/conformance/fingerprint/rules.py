@@ -19,7 +19,7 @@ from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic
-from ...ops.requantize import FACTOR, Factors
+from ...ops.requantize import FACTOR, Factors, RequantizeFacts
 from ...ops.rescalings import FIXED_POINT_MUL, NEAREST_8, NEAREST_15, NEAREST_31, RESCALINGS, SCALE_32, Rule
 from ...plans import plan as make_plan
 from ...registry import of
@@ -58,7 +58,12 @@ _CONSTANTS: dict[str, Callable[[float], tuple[int, int]]] = {
 }
 
 
-def rule_hypotheses(dialect: str) -> list[Hypothesis]:
+def names_a_rule(d: Definition) -> bool:
+    """Whether an op is a requantisation, as its facts say: the rule by which its plans round is a name in them."""
+    return isinstance(d.facts, RequantizeFacts)
+
+
+def rule_hypotheses() -> list[Hypothesis]:
     """The rules of the catalogue; the same with other ends; and every rounding with every way to make the multiplier."""
     made = [
         Hypothesis(
@@ -182,7 +187,7 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
                 given |= {"output_bits": _allowed(output_bits, domain.get("output_bits")), "output_signed": output_signed}
                 given |= {"zero_point": _allowed(zero_point, domain.get("zero_point"))}
                 try:
-                    plan = make_plan("requantize", dialect=d.dialect, **given)
+                    plan = make_plan(d.name, dialect=d.dialect, **given)
                 except RefsimError:
                     continue
                 if covers(domain, d, plan):

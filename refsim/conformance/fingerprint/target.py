@@ -21,9 +21,10 @@ from ...verbs import run
 from ..answers import Answering, Broken, Unloadable, as_handed
 from ..connect import connect
 from ..targets import parse
-from .forms import NONE, Ask, Fingerprint, Known
+from .forms import NONE, SIMULATOR, Ask, Fingerprint, Known
 from .identify import declared_rules, identify
 from .named import named
+from .rules import names_a_rule
 
 
 @dataclass
@@ -119,7 +120,7 @@ def fingerprint(
             if claims.implements(d.name, d.dialect):
                 declared = declared_rules(claims.domain.get(d.name, {}))
                 wanted = declared if "all" in rules else rules
-                asked += [(d, rule) for rule in wanted or (None,)] if d.name == "requantize" else [(d, None)]
+                asked += [(d, rule) for rule in wanted or (None,)] if names_a_rule(d) else [(d, None)]
             elif d.name in ops and (d.dialect in only or d.name not in claims.ops):
                 result.absent.append(d.key)
         for done, (d, rule) in enumerate(asked):
@@ -159,7 +160,7 @@ def _knowing(worker: Answering, op: str) -> Known | None:
 def show(result: Fingerprints, console: Console) -> None:
     """A table per op and dialect: property, what was found, the probe that shows it."""
     for made in result.made:
-        asked = f" asked for {made.asked}" if made.op == "requantize" else ""
+        asked = "" if made.asked == SIMULATOR else f" asked for {made.asked}"
         title = f"{result.target}: {made.op} ({made.dialect}){asked}, {made.probes} probes, {made.hypotheses} hypotheses"
         title += f"; known deviations apply to {made.void} of the probes" if made.void else ""
         table = Table(title=Text(title), title_justify="left", header_style="bold")
