@@ -287,6 +287,39 @@ def test_known_deviation_passes_and_a_new_one_fails() -> None:
     assert failure["operands"][0]["data"] == [0]
 
 
+PER_ROW = """import numpy as np, refsim
+
+def spoilt(plan, *operands):
+    steps = refsim.trace(plan, *operands)
+    row, out = np.array(getattr(steps, STEP)), np.array(steps.out)
+    if out.shape[-1] > 30:
+        out[..., 30] += 1
+        row += SPOILT
+    return {STEP: row, "out": out}
+
+def i_softmax(q, mask, plan):
+    return spoilt(plan, q, mask)
+
+def i_layernorm(q, plan):
+    return spoilt(plan, q)
+"""
+
+
+@pytest.mark.parametrize("spoilt", [0, 1])
+@pytest.mark.parametrize(("op", "step"), [("i_softmax", "total"), ("i_layernorm", "V")])
+def test_a_step_of_a_row_is_compared_whatever_lane_is_wrong(op: str, step: str, spoilt: int, tmp_path: Path) -> None:
+    """A step with one value a row has none at the lane's own index."""
+    target = tmp_path / "rows.py"
+    target.write_text(f"STEP, SPOILT = {step!r}, {spoilt}\n{PER_ROW}")
+    code, report, text = checked(f"{target}", op, dialects=["ibert"])
+    assert code == 1, text
+    (found,) = report["ops"]
+    assert (found["verdict"], found["harness"]) == ("non-conformant", [])
+    assert any(failure["index"][-1:] == [30] for failure in found["failures"])
+    shown = [failure.get("step") and failure["step"]["name"] for failure in found["failures"] if "got" in failure]
+    assert set(shown) == ({step} if spoilt else {None})
+
+
 def test_declared_domain_is_respected() -> None:
     code, report, text = checked(f"{MOCKS}:narrow")
     assert code == 0, text

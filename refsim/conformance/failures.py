@@ -77,6 +77,15 @@ def _first_step(plan: Plan, operands: list[Any], answer: Answer, index: tuple[in
             return Step(name, f"shape {got.shape}", f"shape {due.shape}")
         differing = got != due
         if differing.any():
-            first = index if len(index) == differing.ndim and differing[index] else tuple(map(int, np.argwhere(differing)[0]))
+            own = _of_lane(index, differing.shape)
+            first = own if own is not None and differing[own] else tuple(map(int, np.argwhere(differing)[0]))
             return Step(name, _number(got[first]), _number(due[first]))
     return None
+
+
+def _of_lane(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Where an intermediate of that shape holds what belongs to a lane of ``out``: one per row has one element on the last axis."""
+    if len(index) != len(shape):
+        return None
+    own = tuple(0 if n == 1 else i for i, n in zip(index, shape, strict=True))
+    return own if all(i < n for i, n in zip(own, shape, strict=True)) else None
