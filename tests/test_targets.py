@@ -36,12 +36,13 @@ from refsim.conformance.loading import target
 from refsim.conformance.pipe import Judgement, judge, lines, report
 from refsim.conformance.targets import parse
 from refsim.content import content
-from refsim.errors import UsageError
+from refsim.errors import ContentError, UsageError
 from refsim.ops.base import Plan
 from refsim.ops.parameters import Channels, Scale
 from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definition, definitions
 from refsim.vectors import form, load
+from refsim.vectors.formats import hex
 
 ROOT = Path(__file__).parents[1]
 TARGETS = Path(__file__).parent / "targets"
@@ -625,6 +626,42 @@ def test_illegible_hex_breaks_its_case(tmp_path: Path, text: str, kind: str, say
     with pytest.raises(Broken, match=says) as caught:
         worker.launch(case.plan, list(case.operands), case.out.shape)
     assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("bits", [48, 64, 80])
+def test_hex_words_of_a_memory_of_any_width_are_extended_by_their_sign(tmp_path: Path, bits: int) -> None:
+    case = next(c for c in load().cases("i_gelu", "ibert") if c.out.dtype == np.int64 and (c.out < 0).any() and abs(c.out).max() < 1 << 47)
+    manifest(tmp_path)
+    path = tmp_path / f"{case.id}.hex"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{v & ((1 << bits) - 1):0{bits // 4}x}\n" for v in case.out.reshape(-1).tolist()))
+    worker = connect(parse(f"results:{tmp_path}"))
+    worker.announce(case)
+    assert np.array_equal(worker.launch(case.plan, list(case.operands), case.out.shape).out, case.out)
+    path.write_text("// head\n/* two\nlines */ 01\n02 0ffff_ffff_ffff_ffff\n")
+    with pytest.raises(Broken, match=rf"{case.id}\.hex: .*: line 4: 0ffff_ffff_ffff_ffff .* no copies of the sign") as caught:
+        worker.launch(case.plan, list(case.operands), case.out.shape)
+    assert caught.value.kind == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("words", "dtype", "due"),
+    [
+        ("7f 80 ff", "int8", [127, -128, -1]),
+        ("ffd7 0029", "int8", [-41, 41]),
+        ("8 f 7", "int32", [-8, -1, 7]),
+        ("80 ff 0080", "uint8", [128, 255, 128]),
+        ("3ff0000000000000", "float64", [1.0]),
+    ],
+)
+def test_hex_words_are_read_by_their_own_width(words: str, dtype: str, due: list[float]) -> None:
+    assert hex.read(words.encode(), np.dtype(dtype)).tolist() == due
+
+
+@pytest.mark.parametrize(("word", "dtype"), [("0ff", "int8"), ("f7f", "int8"), ("100", "uint8"), ("ffff", "uint8")])
+def test_hex_words_beyond_the_type_are_refused_with_their_line(word: str, dtype: str) -> None:
+    with pytest.raises(ContentError, match=f"line 2: {word}"):
+        hex.read(f"00 // ffff\n{word}\n".encode(), np.dtype(dtype))
 
 
 def test_steps_of_results_name_the_first_that_differs(tmp_path: Path) -> None:

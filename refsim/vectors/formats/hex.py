@@ -15,7 +15,8 @@ from ... import __version__
 from ...errors import ContentError
 from ..launch import ABOUT, FORMAT, Kept, Launch, about, kept, prefixes
 
-_HEX = re.compile(r"[0-9a-fA-F_]{1,24}")
+_HEX = re.compile(r"[0-9a-fA-F_]{1,80}")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def write(launches: Sequence[Launch], place: Path, stem: str, corpus: str | None) -> None:
@@ -58,21 +59,45 @@ def _parameters(one: Kept) -> str:
 
 
 def read(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """What $writememh writes: words of two's complement as wide as the type, in order, with comments."""
-    text = re.sub(r"//[^\n]*|/\*.*?\*/", " ", data.decode("ascii", errors="replace"), flags=re.DOTALL)
-    bits = 8 * dtype.itemsize
+    """What $writememh writes: words in order, with comments; of a signed type each is two's complement of its own digits.
+
+    A word may be narrower than the type, as one of a memory of 48 bits is: it is extended by its first bit where the type is signed, by
+    zeros otherwise. It may be wider where the bits in front are copies of the sign.
+
+    Raises
+    ------
+    ContentError
+        A word that does not fit the type, or an address out of order; names the line.
+    ValueError
+        What is no hexadecimal number; names the line.
+    """
+    text = _COMMENT.sub(lambda found: " " + "\n" * found[0].count("\n"), data.decode("ascii", errors="replace"))
     values: list[int] = []
-    for word in text.split():
-        if word.startswith("@"):
-            if int(word[1:], 16) != len(values):
-                raise ContentError(f"the address {word} where word {len(values):x} is due")
-            continue
-        if not _HEX.fullmatch(word):
-            raise ValueError(
-                f"{word!r:.40} is no hexadecimal number" + ": it has undefined digits" * bool(re.fullmatch(r"[0-9a-fA-FxXzZ]+", word))
-            )
-        value = int(word, 16)
-        if value >> bits:
-            raise ContentError(f"{word} has more than the {bits} bits of {dtype}")
-        values.append(value)
+    for number, line in enumerate(text.split("\n"), 1):
+        for word in line.split():
+            if word.startswith("@"):
+                if int(word[1:], 16) != len(values):
+                    raise ContentError(f"line {number}: the address {word} where word {len(values):x} is due")
+                continue
+            if not _HEX.fullmatch(word):
+                undefined = ": it has undefined digits" * bool(re.fullmatch(r"[0-9a-fA-FxXzZ]+", word))
+                raise ValueError(f"line {number}: {word!r:.40} is no hexadecimal number{undefined}")
+            values.append(_value(word, dtype, number))
+    if dtype.kind == "i":
+        return np.array(values, dtype=np.int64).astype(dtype)
     return np.array(values, dtype=np.uint64).astype(f"u{dtype.itemsize}").view(dtype)
+
+
+def _value(word: str, dtype: np.dtype[Any], line: int) -> int:
+    """The integer that a word stands for, or the bits of a float."""
+    digits, bits = word.replace("_", ""), 8 * dtype.itemsize
+    if not digits:
+        raise ValueError(f"line {line}: {word!r:.40} is no hexadecimal number")
+    value = int(digits, 16)
+    if dtype.kind == "i":
+        value -= (value >> (4 * len(digits) - 1)) << (4 * len(digits))
+        if not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
+            raise ContentError(f"line {line}: {word} is not of {dtype}: the bits before its last {bits} are no copies of the sign")
+    elif value >> bits:
+        raise ContentError(f"line {line}: {word} has more than the {bits} bits of {dtype}")
+    return value
