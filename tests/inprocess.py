@@ -47,7 +47,7 @@ class Beside(client.Worker):
     def _start(self) -> targets.Description:
         self._target: Any = loading.load(self._spec)
         self._process, self._warm = SimpleNamespace(), set()
-        return targets.described({"status": "ready", **self._read(frames.packed(targets.describe(self._target), []))[0]})
+        return targets.described(self._read(frames.packed(targets.describe(self._target), []))[0], self._spec.text)
 
     def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
         return self._read(frames.packed(*worker.answer(self._target, *self._read(data))))

@@ -212,7 +212,6 @@ def test_large_operands_cross_a_program_that_answers_while_it_reads() -> None:
     ("hello", "says"),
     [
         ({"status": "ok", "protocol": 2, "ops": [], "dialects": []}, "protocol 2"),
-        ({"status": "ok", "protocol": 1, "ops": ["i_glue"], "dialects": ["ibert"]}, "i_glue"),
         ({"status": "ok", "protocol": 1, "ops": ["i_gelu"], "dialects": "ibert"}, "dialects"),
         ({"status": "ok", "protocol": 1, "ops": ["i_gelu"], "dialects": ["ibert"], "domain": {"i_gelu": 8}}, "domain"),
         ({"status": "raised", "error": "no licence"}, "no licence"),

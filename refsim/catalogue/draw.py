@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..certificates import widths
 from ..errors import PlanError, WidthError
 from ..ops import axes
 from ..ops.base import Definition, Operand, Plan, arrays, intermediate
-from ..ops.parameters import Choice, Reals, Scales, Whole
+from ..ops.parameters import Choice, Real, Reals, RealScale, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 
@@ -29,6 +30,15 @@ class Source(Protocol):
     """Something that decides: one integer of [lo, hi] at a time; lo is the simplest."""
 
     def integer(self, lo: int, hi: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Space of a real parameter that a target declares by its ends: log-uniform in [lo, hi], uniform where that reaches 0 or below."""
+
+    lo: float
+    hi: float
+    channels: bool = False
 
 
 class Words:
@@ -62,6 +72,23 @@ def draw_scale(source: Source, lo: float, hi: float, *, signed: bool = False, bi
     return -scale if signed and source.integer(0, 3) == 3 else scale
 
 
+def draw_within(source: Source, lo: float, hi: float, *, binary32: bool = False) -> float:
+    """A real of [lo, hi]: where all are positive a power of two, a number of 4 bits (both make exact ties), or any, log-uniformly."""
+    kind = source.integer(0, 3)
+    share = source.integer(0, 1 << 32) / (1 << 32)
+    value = lo + (hi - lo) * share if lo <= 0 else lo * (hi / lo) ** share
+    if lo > 0 and kind < 2:
+        mantissa, exponent = math.frexp(value)
+        value = math.ldexp(round(mantissa * 16) / 16 if kind else 0.5, exponent)
+    value = min(max(value, lo), hi)
+    if binary32:
+        short = np.float32(value)
+        if not lo <= float(short) <= hi:
+            short = np.nextafter(short, np.float32(-np.inf if float(short) > hi else np.inf))
+        value = float(short)
+    return value
+
+
 def draw_parameter(source: Source, space: Any, channels: int | None, binary32: bool) -> Any:
     """A value of a declared parameter space; a tuple of `channels` values where the space has channels and they are asked for."""
     if isinstance(space, Choice):
@@ -69,7 +96,9 @@ def draw_parameter(source: Source, space: Any, channels: int | None, binary32: b
     if isinstance(space, Whole):
         return source.integer(space.lo, space.hi)
     count = channels if getattr(space, "channels", False) else None
-    if isinstance(space, Scales):
+    if isinstance(space, Within):
+        values = [draw_within(source, space.lo, space.hi, binary32=binary32) for _ in range(count or 1)]
+    elif isinstance(space, Scales):
         values = [draw_scale(source, space.lo, space.hi, signed=space.signed, binary32=binary32) for _ in range(count or 1)]
     else:
         assert isinstance(space, Reals)
@@ -81,8 +110,8 @@ def draw_parameter(source: Source, space: Any, channels: int | None, binary32: b
 def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | None:
     """The op's declared space cut down to what a target declares; None where nothing of it is left.
 
-    A pair of integers is an inclusive range, a tuple a list of choices, None the default, anything else the only value. ``per_channel``
-    and ``float32_scales`` are not parameters and are read elsewhere.
+    ``{"range": [lo, hi]}`` and a pair of integers are inclusive ranges, ``{"values": [...]}`` and any other tuple are choices, None is the
+    default, anything else the only value. ``per_channel`` and ``float32_scales`` are not parameters and are read elsewhere.
     """
     space: dict[str, Any] = dict(d.space)
     legal = parameters(d)
@@ -96,8 +125,13 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
             space[name] = Whole(*d.input.widths)
         declared = space.get(name)
         if is_range(allowed):
-            lo, hi = allowed
-            if isinstance(declared, Whole):
+            lo, hi = limits(allowed)
+            if isinstance(legal[name], (Real, RealScale)):
+                part = legal[name].clipped(lo, hi)
+                if part is None:
+                    return None
+                space[name] = Within(*part, channels=bool(getattr(declared, "channels", False)))
+            elif isinstance(declared, Whole):
                 space[name] = Whole(max(lo, declared.lo), min(hi, declared.hi))
                 if space[name].lo > space[name].hi:
                     return None
@@ -107,10 +141,10 @@ def restricted(d: Definition, domain: Mapping[str, Any]) -> dict[str, Any] | Non
             else:
                 space[name] = Whole(lo, hi)
             continue
-        choices = allowed if isinstance(allowed, (tuple, list)) else (allowed,)
+        kept = choices(allowed)
         if isinstance(declared, Choice):
-            choices = [v for v in declared.values if v in choices] or choices
-        space[name] = Choice(tuple(choices))
+            kept = tuple(v for v in declared.values if v in kept) or kept
+        space[name] = Choice(kept)
     if d.given is not None and any(name in space for name in d.given.names):
         space = {name: s for name, s in space.items() if name not in d.given.replaces}
     return space
@@ -122,9 +156,35 @@ def settled(d: Definition) -> dict[str, Any]:
     return {name: s.values[: s.settled] or None for name, s in news.items()}
 
 
+RANGE, VALUES = "range", "values"
+"""What an entry of a target's domain may say unmistakably: ``{"range": [lo, hi]}``, ``{"values": [...]}``."""
+
+
 def is_range(allowed: Any) -> bool:
-    """Whether an entry of a target's domain is an inclusive range of integers."""
+    """Whether an entry of a target's domain is an inclusive range: said to be one, or a pair of integers."""
+    if isinstance(allowed, Mapping):
+        return RANGE in allowed
     return isinstance(allowed, (tuple, list)) and len(allowed) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in allowed)
+
+
+def limits(allowed: Any) -> tuple[Any, Any]:
+    """The least and the greatest value that a range allows."""
+    lo, hi = allowed[RANGE] if isinstance(allowed, Mapping) else allowed
+    return lo, hi
+
+
+def choices(allowed: Any) -> tuple[Any, ...]:
+    """The values that an entry which is no range allows."""
+    listed = allowed[VALUES] if isinstance(allowed, Mapping) else allowed
+    return tuple(listed) if isinstance(listed, (tuple, list)) else (listed,)
+
+
+def admits(allowed: Any, value: Any) -> bool:
+    """Whether an entry of a target's domain allows a value of a plan; of a range all channels have to be in it."""
+    if not is_range(allowed):
+        return value in choices(allowed)
+    lo, hi = limits(allowed)
+    return all(isinstance(v, (int, float)) and lo <= v <= hi for v in (value if isinstance(value, tuple) else (value,)))
 
 
 def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = None) -> Plan | None:
@@ -154,7 +214,7 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
                 del given[error.argument]
                 continue
             if given.get("input_bits", 0) <= 4 or (
-                is_range(domain.get("input_bits")) and given["input_bits"] - 3 < domain["input_bits"][0]
+                is_range(domain.get("input_bits")) and given["input_bits"] - 3 < limits(domain["input_bits"])[0]
             ):
                 return None
             given["input_bits"] -= 3

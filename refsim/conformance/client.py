@@ -15,6 +15,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..ops.base import Plan
 from ..vectors.case import Case
 from . import frames
@@ -78,13 +79,16 @@ class Worker:
         except Broken as broken:
             self.close()
             raise Unloadable(f"{self._spec.text} could not be loaded: {broken}", False) from None
+        except UsageError:
+            self.close()
+            raise
 
     def _greet(self) -> Description:
         header, _ = self._exchange(b"", FIRST, "loading")
         if header["status"] != "ready":
             self.close()
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
-        return described(header)
+        return described(header, self._spec.text)
 
     def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
         """Send `data` and receive one frame."""

@@ -120,8 +120,6 @@ class Deviation:
     ----------
     witness : mapping or None
         ``parameters`` of a plan and ``operands`` at which it certainly occurs.
-    rest : mapping
-        What else the target says of it.
     """
 
     id: str
@@ -130,18 +128,13 @@ class Deviation:
     reason: str
     reference: str
     witness: Mapping[str, Any] | None = None
-    rest: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> Json:
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rest"}
-        return {k: v for k, v in own.items() if v is not None} | dict(self.rest)
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Deviation:
-        named = [f.name for f in fields(cls) if f.name != "rest"]
-        rest = {k: v for k, v in data.items() if k not in named}
-        own = {k: data[k] for k in named if k in data}
-        return cls(**{**own, "dialects": tuple(own["dialects"])}, rest=rest)
+        return cls(**{**data, "dialects": tuple(data["dialects"])})
 
     @property
     def of(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..catalogue.bins import Histogram
-from ..catalogue.draw import Words, draw_operands, draw_plan
+from ..catalogue.draw import Words, choices, draw_operands, draw_plan, is_range, limits
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
@@ -210,6 +210,11 @@ class Subject(Comparison):
                     failure.fingerprint = text
 
 
-def _narrowed(bits: Any) -> tuple[int, int]:
-    lo, hi = bits if bits else (2, 16)
-    return (lo, max(min(hi, 16), lo))
+def _narrowed(bits: Any) -> Any:
+    """Of the declared widths those up to 16; the least where there is none."""
+    if bits is None:
+        return (2, 16)
+    if is_range(bits):
+        lo, hi = limits(bits)
+        return (lo, max(min(hi, 16), lo))
+    return {"values": [b for b in choices(bits) if b <= 16] or [min(choices(bits))]}

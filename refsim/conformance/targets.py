@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue.draw import is_range
+from ..catalogue.draw import admits
 from ..content import content
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters
+from .declaration import prove
 from .kinds import TargetKind
 from .record import Deviation
 
@@ -145,20 +146,21 @@ def describe(target: Any) -> dict[str, Any]:
             raise TypeError(f"an entry of DEVIATIONS lacks {', '.join(sorted(missing))}")
     return {
         "ops": [op for op in names() if callable(getattr(target, op, None))],
-        "dialects": list(getattr(target, "DIALECTS", ("ibert",))),
+        "dialects": getattr(target, "DIALECTS", ("ibert",)),
         "domain": domain,
         "deviations": [{k: v for k, v in entry.items() if k != "applies"} for entry in deviations],
     }
 
 
-def described(message: dict[str, Any]) -> Description:
-    """The description as it came through the pipe, lists turned back into tuples."""
+def described(message: dict[str, Any], target: str = "the target") -> Description:
+    """The description as it came through the pipe, lists turned back into tuples; a UsageError where it names what there is not."""
 
     def tuples(value: Any) -> Any:
         if isinstance(value, list):
             return tuple(tuples(v) for v in value)
         return {k: tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
 
+    prove(target, message)
     ops, dialects, domain, deviations = (tuples(message[key]) for key in ("ops", "dialects", "domain", "deviations"))
     return Description(ops, dialects, domain, tuple(map(Deviation.from_json, deviations)))
 
@@ -181,10 +183,7 @@ def covers(domain: Mapping[str, Any], d: Definition, plan: Plan) -> bool:
             )
         else:
             value = getattr(plan, name) if hasattr(plan, name) else given.get(name, legal[name].default)
-        if is_range(allowed):
-            if not isinstance(value, int) or not allowed[0] <= value <= allowed[1]:
-                return False
-        elif value not in (allowed if isinstance(allowed, (tuple, list)) else (allowed,)):
+        if not admits(allowed, value):
             return False
     return True
 

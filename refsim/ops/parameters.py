@@ -119,6 +119,10 @@ class Parameter:
         """`value` as plans keep it; anything that is not legal is a PlanError."""
         raise NotImplementedError
 
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        """The part of [lo, hi] that is legal; None where none of it is, or where the parameter is no number."""
+        return None
+
     def checked(self, given: Mapping[str, Any]) -> Any:
         """The value among `given`, or the default."""
         value = given.get(self.name, self.default)
@@ -141,6 +145,9 @@ class RealScale(Parameter):
     def legal(self, value: Any) -> Any:
         return legal_scale(self.name, value, channels=self.channels, signed=self.signed)
 
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        return _clipped_reals(lo, hi, 2.0**-126, 2.0**126, self.signed)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Real(Parameter):
@@ -160,6 +167,9 @@ class Real(Parameter):
         return check(
             self.name, value, self.text, lambda x: (0.0 if self.least is None else 2.0**self.least) <= abs(x) <= 2.0**self.greatest
         )
+
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        return _clipped_reals(lo, hi, 0.0 if self.least is None else 2.0**self.least, 2.0**self.greatest, True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +200,9 @@ class Integer(Parameter):
             return tuple(legal_integer(f"{self.name}[{i}]", v, self.lo, self.hi) for i, v in enumerate(value))
         return legal_integer(self.name, value, self.lo, self.hi)
 
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        return _clipped(lo, hi, self.lo, self.hi)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneOf(Parameter):
@@ -203,6 +216,10 @@ class OneOf(Parameter):
 
     def legal(self, value: Any) -> Any:
         return legal_choice(self.name, value, self.values)
+
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        within = [v for v in self.values if isinstance(v, int) and not isinstance(v, bool) and lo <= v <= hi]
+        return (min(within), max(within)) if within else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +278,9 @@ class InputBits(Parameter):
     def legal(self, value: Any) -> Any:
         return legal_integer(self.name, value, *self.widths)
 
+    def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
+        return _clipped(lo, hi, *self.widths)
+
     def bounds(self, bits: int) -> tuple[int, int]:
         """The range of an operand of that width."""
         if self.sign == "unsigned":
@@ -317,6 +337,18 @@ def legal_integer(argument: str, value: Any, lo: int, hi: int) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not lo <= value <= hi:
         raise PlanError(argument, value, f"an integer from {lo} to {hi}")
     return int(value)
+
+
+def _clipped(lo: Any, hi: Any, least: Any, greatest: Any) -> tuple[Any, Any] | None:
+    """What [lo, hi] and [least, greatest] have in common; None where that is nothing."""
+    return (max(lo, least), min(hi, greatest)) if max(lo, least) <= min(hi, greatest) else None
+
+
+def _clipped_reals(lo: Any, hi: Any, least: float, greatest: float, signed: bool) -> tuple[float, float] | None:
+    """As `_clipped`, of reals of a magnitude from `least` to `greatest`, of either sign where `signed`."""
+    sides = [_clipped(float(lo), float(hi), least, greatest), _clipped(float(lo), float(hi), -greatest, -least) if signed else None]
+    legal = [side for side in sides if side is not None]
+    return (min(a for a, _ in legal), max(b for _, b in legal)) if legal else None
 
 
 def legal_choice(argument: str, value: Any, choices: Sequence[Any]) -> Any:

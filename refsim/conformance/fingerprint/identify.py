@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...arithmetic.widths import Signed, Unsigned
+from ...catalogue.draw import choices
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import FIXED_POINT_MUL, RESCALINGS
@@ -89,8 +90,7 @@ def chosen_rule(domain: Mapping[str, Any], rule: str | None) -> str:
 
 
 def declared_rules(domain: Mapping[str, Any]) -> tuple[str, ...]:
-    rules = domain.get("rule", tuple(RESCALINGS))
-    return (rules,) if isinstance(rules, str) else tuple(rules)
+    return choices(domain.get("rule", tuple(RESCALINGS)))
 
 
 def _contradictions(predicted: list[Any], tokens: list[list[Any]], void: set[tuple[int, int]]) -> list[tuple[int, int]]:

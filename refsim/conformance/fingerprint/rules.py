@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
-from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
+from ...catalogue.draw import Words, choices, draw_plan, is_range, limits, restricted, width_patterns, within
 from ...catalogue.mutants import mutant
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
@@ -203,7 +203,10 @@ def rule_launches(d: Definition, domain: dict[str, Any]) -> Iterator[Launch]:
 def _listed(allowed: Any, otherwise: Sequence[float]) -> list[float]:
     if allowed is None:
         return list(otherwise)
-    return [float(v) for v in allowed] if isinstance(allowed, (tuple, list)) else [float(allowed)]
+    if not is_range(allowed):
+        return [float(v) for v in choices(allowed)]
+    lo, hi = limits(allowed)
+    return list(dict.fromkeys([*(v for v in otherwise if lo <= v <= hi), float(lo), float(hi)]))
 
 
 def _clamped(wished: Sequence[int], allowed: Any) -> list[int]:
@@ -211,12 +214,13 @@ def _clamped(wished: Sequence[int], allowed: Any) -> list[int]:
 
 
 def _allowed(wished: int, allowed: Any) -> int:
-    """The value of a declared range or choice that is nearest to the one wished for."""
+    """The value of a declared range that is nearest to the one wished for; of choices the first where that is none of them."""
     if allowed is None:
         return wished
-    values = allowed if isinstance(allowed, (tuple, list)) else (allowed,)
-    if len(values) == 2 and not isinstance(values[0], bool):
-        return min(max(wished, min(values)), max(values)) if wished not in values else wished
+    if is_range(allowed):
+        lo, hi = limits(allowed)
+        return int(min(max(wished, lo), hi))
+    values = choices(allowed)
     return wished if wished in values else values[0]
 
 

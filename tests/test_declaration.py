@@ -1,0 +1,219 @@
+"""What a target declares of itself: unknown words are refused in every kind of target, and ranges and values mean what they say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inprocess import called, checked
+
+import refsim
+from refsim.catalogue.draw import Words, admits, draw_plan, draw_within, restricted
+from refsim.conformance.connect import connect
+from refsim.conformance.declaration import prove
+from refsim.conformance.loading import load
+from refsim.conformance.targets import covers, describe, parse, shipped
+from refsim.errors import PlanError, UsageError
+from refsim.registry import definition, dialects, names, parameters
+
+TARGETS = Path(__file__).parent / "targets"
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    return {"ops": [], "dialects": ["ibert"], "domain": {}, "deviations": [], **changes}
+
+
+def deviation(**changes: Any) -> dict[str, Any]:
+    entry = {"id": "odd", "op": "i_gelu", "dialects": ["ibert"], "reason": "a test", "reference": "none"}
+    return {**entry, **changes}
+
+
+@pytest.mark.parametrize(
+    ("domain", "says"),
+    [
+        ({"i_glue": {}}, r"DOMAIN: there is no op 'i_glue' \(did you mean i_gelu\?\); there are .*i_softmax"),
+        ({"i_gelu": {"input_bit": (8, 20)}}, r"no entry 'input_bit' \(did you mean input_bits\?\); there are .*register_bits.*per_channel"),
+        ({"i_gelu": {"dialects": ["papers"]}}, r"no dialect of it 'papers' \(did you mean paper\?\); there are ibert, paper"),
+        ({"i_gelu": {"dialects": "ibert"}}, r"'ibert', not a list of some of ibert, paper"),
+        ({"i_gelu": {"per_channel": 0}}, r"per_channel = 0 is not legal: True or False"),
+        ({"i_gelu": {"register_bits": 48}}, r"register_bits = 48 is not legal: one of 64, 32"),
+        ({"i_gelu": {"input_bits": (40, 60)}}, r"input_bits = \(40, 60\) has nothing that is legal: an integer from"),
+        ({"i_gelu": {"input_bits": (20, 8)}}, r"input_bits = \(20, 8\) is an empty range"),
+        ({"i_gelu": {"input_bits": {"range": [8, 16.5]}}}, r"is no pair of integers"),
+        ({"i_gelu": {"input_bits": {"ranges": [8, 16]}}}, r'is neither \{"range": \[least, greatest\]\} nor \{"values"'),
+        ({"i_gelu": {"input_bits": {"range": [8]}}}, r"is no pair of a least and a greatest value"),
+        ({"i_gelu": {"input_bits": {"values": []}}}, r"allows nothing"),
+        (
+            {"i_gelu": {"constants": ("exact", "float16")}},
+            r"constants = 'float16' is not legal: one of exact, float32, float64; did you mean",
+        ),
+        ({"i_gelu": {"scale": -0.5}}, r"scale = -0.5 is not legal: a positive number"),
+        ({"i_gelu": {"scale": (1, 2)}}, r'may mean two things: say \{"range": \[1, 2\]\} or \{"values": \[1, 2\]\}'),
+        ({"i_gelu": {"scale": {"range": [-2.0, -1.0]}}}, r"has nothing that is legal: a positive number"),
+        ({"i_gelu": {"scale": {"range": ["a", "b"]}}}, r"is no pair of numbers"),
+        ({"i_layernorm": {"length": None}}, r"length = None is not legal"),
+        ({"requantize": {"rule": "dyadic_halfeven"}}, r"rule = 'dyadic_halfeven' is not legal: .*; did you mean dyadic_half_even\?"),
+    ],
+)
+def test_what_a_domain_cannot_say_is_refused(domain: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=rf"mine declares what there is not:(?s:.*){says}"):
+        prove("mine", told(domain=domain))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"dialects": ["ibrt"]}, r"DIALECTS: there is no dialect 'ibrt' \(did you mean ibert\?\); there are ibert, paper"),
+        ({"dialects": "ibert"}, r"DIALECTS is 'ibert', not a list"),
+        ({"ops": ["i_glue"]}, r"no op 'i_glue'"),
+        ({"deviations": [deviation(witnes={})]}, r"deviation 'odd': there is no field 'witnes' \(did you mean witness\?\)"),
+        ({"deviations": [deviation(op="i_glue")]}, r"deviation 'odd': there is no op 'i_glue'"),
+        ({"deviations": [deviation(dialects=["paper", "papers"])]}, r"deviation 'odd': there is no dialect 'papers'"),
+        ({"deviations": [deviation(dialects="paper")]}, r"is 'paper', not a list"),
+        ({"deviations": [deviation(witness={"plan": {}})]}, r"its witness: there is no field 'plan'"),
+        ({"deviations": [deviation(witness=[1])]}, r"no mapping of parameters and operands"),
+    ],
+)
+def test_what_else_a_target_cannot_say_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        prove("mine", told(**changes))
+
+
+def test_many_mistakes_are_told_and_counted() -> None:
+    with pytest.raises(UsageError) as caught:
+        prove("mine", told(domain={f"no_{i}": {} for i in range(20)}))
+    assert str(caught.value).count("there is no op") == 8
+    assert str(caught.value).endswith("12 more")
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        {"i_gelu": {"input_bits": (8, 99), "scale": (0.02, 0.5), "per_channel": False, "float32_scales": True, "dialects": ["paper"]}},
+        {"i_gelu": {"scale": {"range": [0.02, 0.5]}, "input_bits": {"values": [8, 16]}, "register_bits": {"range": [32, 64]}}},
+        {"i_gelu": {"scale": {"range": [1, 2]}, "input_range": {"values": [[-128, 127]]}, "constants": None}},
+        {"requantize": {"scale_in": {"range": [-1, 1]}, "output_signed": (True, False), "zero_point": (-5, 1 << 40)}},
+    ],
+)
+def test_what_a_domain_may_say_is_taken(domain: dict[str, Any]) -> None:
+    prove("mine", told(domain=domain))
+    prove("mine", told(domain=json.loads(json.dumps(domain))))
+
+
+def test_every_legal_parameter_may_be_declared_by_the_whole_of_its_space() -> None:
+    """What plans are drawn from is legal; so the parameters' own words and this module's agree."""
+    for op in names():
+        for dialect in dialects():
+            if _has(op, dialect):
+                d = definition(op, dialect)
+                entry = {name: {"values": list(s.values)} for name, s in d.space.items() if hasattr(s, "values")}
+                entry |= {name: {"range": [s.lo, s.hi]} for name, s in d.space.items() if hasattr(s, "lo")}
+                prove(op, told(domain={op: {**entry, "dialects": [dialect]}}))
+                assert set(entry) <= set(parameters(d))
+
+
+def _has(op: str, dialect: str) -> bool:
+    try:
+        definition(op, dialect)
+    except PlanError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", [*shipped(), "litert:int8", "onnxruntime:qlinearmatmul"])
+def test_what_the_shipped_implementations_declare_is_legal(name: str) -> None:
+    try:
+        found = load(parse(name))
+    except (ImportError, AttributeError) as error:
+        pytest.skip(str(error))
+    prove(name, describe(found))
+
+
+# -------------------------------------------------------------------------------------------------------- every kind of target
+
+
+def test_python_target_with_a_typing_error_is_wrong_usage(tmp_path: Path) -> None:
+    target = tmp_path / "mine.py"
+    target.write_text("DOMAIN = {'i_sqrt': {'input_bit': (8, 20)}}\ndef i_sqrt(n, plan):\n    return n\n")
+    done = called("check", str(target), apart=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean input_bits?" in done.stderr
+    assert str(target) in done.stderr
+    assert called("fingerprint", str(target), apart=True).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("hello", "says"),
+    [
+        ({"ops": ["i_glue"], "dialects": ["ibert"]}, "i_gelu"),
+        ({"ops": ["i_gelu"], "dialects": ["ibrt"]}, "did you mean ibert"),
+        ({"ops": ["i_gelu"], "dialects": ["ibert"], "domain": {"i_gelu": {"input_bits": [40, 60]}}}, "nothing that is legal"),
+    ],
+)
+def test_program_with_a_typing_error_is_wrong_usage(hello: dict[str, Any], says: str) -> None:
+    text = json.dumps({"status": "ok", "protocol": 1, **hello, "arrays": []})
+    script = f"import os,struct,sys; t={text!r}.encode(); os.write(1, struct.pack('<Q', len(t)) + t); sys.stdin.read()"
+    with pytest.raises(UsageError, match=says):
+        connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}"))
+
+
+# ------------------------------------------------------------------------------------------------------------ ranges of reals
+
+
+def test_scales_are_drawn_log_uniformly_within_a_declared_range() -> None:
+    d, domain = definition("i_gelu", "ibert"), {"scale": {"range": [0.001, 1.5]}, "input_bits": (8, 16)}
+    plans = [draw_plan(Words(f"range/{i}"), d, domain) for i in range(400)]
+    scales = [s for p in plans if p is not None for s in (p.scale if isinstance(p.scale, tuple) else (p.scale,))]  # type: ignore[attr-defined]
+    assert len(scales) > 200
+    assert all(0.001 <= s <= 1.5 for s in scales)
+    assert all(covers(domain, d, p) for p in plans if p is not None)
+    low = sum(s < (0.001 * 1.5) ** 0.5 for s in scales)
+    assert len(scales) / 4 < low < len(scales) * 3 / 4
+
+
+def test_two_reals_stay_two_values() -> None:
+    d = definition("i_gelu", "ibert")
+    for domain in ({"scale": (0.02, 0.5)}, {"scale": {"values": [0.02, 0.5]}}):
+        plans = [draw_plan(Words(f"values/{i}"), d, domain) for i in range(40)]
+        assert {p.scale for p in plans if p is not None} == {0.02, 0.5}  # type: ignore[attr-defined]
+
+
+def test_a_range_covers_every_channel_and_nothing_beside() -> None:
+    d, domain = definition("i_gelu", "ibert"), {"scale": {"range": [0.02, 0.5]}}
+    for scale, due in ((0.1, True), (0.02, True), (0.5, True), (0.6, False), ((0.1, 0.2), True), ((0.1, 0.6), False)):
+        assert covers(domain, d, refsim.plan("i_gelu", scale=scale, input_bits=8)) is due
+    assert not admits((1, 5), None)
+    assert admits((1, 5), (2, 3))
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(0.3, 0.4), (0.1, 0.1), (2.0**-126, 2.0**126), (1.0, 1.0000001), (-1.0, 2.0)])
+def test_what_is_drawn_lies_within(lo: float, hi: float) -> None:
+    for i in range(200):
+        assert lo <= draw_within(Words(f"{lo}/{hi}/{i}"), lo, hi) <= hi
+        if hi - lo > 1e-6:
+            assert lo <= draw_within(Words(f"{lo}/{hi}/{i}"), lo, hi, binary32=True) <= hi
+
+
+def test_a_range_is_clipped_to_what_is_legal() -> None:
+    space = restricted(definition("i_gelu", "ibert"), {"scale": {"range": [0, 1]}, "register_bits": {"range": [1, 40]}})
+    assert space is not None
+    assert (space["scale"].lo, space["scale"].hi) == (2.0**-126, 1.0)
+    assert restricted(definition("i_gelu", "ibert"), {"scale": {"range": [-2, -1]}}) is None
+
+
+def test_a_target_with_a_range_of_scales_is_checked_within_it(tmp_path: Path) -> None:
+    target = tmp_path / "mine.py"
+    target.write_text(
+        "import refsim\n"
+        "DOMAIN = {'i_gelu': {'scale': {'range': [0.0001, 0.02]}, 'input_bits': {'values': [8, 12]}}}\n"
+        "def i_gelu(q, plan):\n"
+        "    scales = plan.scale if isinstance(plan.scale, tuple) else (plan.scale,)\n"
+        "    assert all(0.0001 <= s <= 0.02 for s in scales) and max(plan.input_range) in (127, 2047)\n"
+        "    return refsim.run(plan, q)\n"
+    )
+    code, report, text = checked(str(target))
+    assert code == 0, text
+    assert report["ops"][0]["launches"] > 50
