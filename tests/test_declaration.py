@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from inprocess import called, checked
 
@@ -15,7 +16,9 @@ from refsim.catalogue.draw import Words, admits, draw_plan, draw_within, restric
 from refsim.conformance.connect import connect
 from refsim.conformance.declaration import prove
 from refsim.conformance.loading import load
+from refsim.conformance.record import Failure, Lane
 from refsim.conformance.targets import covers, describe, parse, shipped
+from refsim.conformance.words import described, reproduction
 from refsim.errors import PlanError, UsageError
 from refsim.registry import definition, dialects, names, parameters
 
@@ -217,3 +220,95 @@ def test_a_target_with_a_range_of_scales_is_checked_within_it(tmp_path: Path) ->
     code, report, text = checked(str(target))
     assert code == 0, text
     assert report["ops"][0]["launches"] > 50
+
+
+# --------------------------------------------------------------------------------------------- what the verdict says of a domain
+
+RIGHT = "import refsim\n\ndef i_gelu(q, plan):\n    return refsim.run(plan, q)\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n)\n"
+
+
+def written(folder: Path, domain: dict[str, Any]) -> str:
+    target = folder / "mine.py"
+    target.write_text(f"DOMAIN = {domain!r}\n{RIGHT}")
+    return str(target)
+
+
+def test_a_domain_that_leaves_nothing_is_incomplete_and_claims_nothing(tmp_path: Path) -> None:
+    target = written(tmp_path, {"i_gelu": {"scale": 2.0**-100, "input_bits": 32}})
+    code, report, text = checked(target, "i_gelu")
+    assert code == 4, text
+    (found,) = report["ops"]
+    nothing = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
+    assert (found["vectors"], found["launches"], found["verdict"]) == (0, 0, "incomplete")
+    assert nothing in found["not_run"]
+    assert f"not run: i_gelu (ibert): {nothing}" in text
+    assert "0 laws" in text
+    assert "noticed by" not in text
+    assert "0 of 0 semantic bins" in text
+    assert "mutants of i_gelu (ibert): not measured within the declared domain" in text
+    page, statement = tmp_path / "page.html", tmp_path / "statement.json"
+    words = ["check", target, "--op", "i_gelu", "--effort", "quick", "--jobs", "1", "--html", str(page), "--statement", str(statement)]
+    assert called(*words).returncode == 4
+    assert nothing in page.read_text()
+    assert "mutants noticed" not in page.read_text()
+    assert json.loads(statement.read_text())["mutants"]["measured"] is None
+    assert called("statement", "verify", str(statement)).returncode == 0
+
+
+def test_mutants_are_claimed_only_where_all_golden_vectors_were_run(tmp_path: Path) -> None:
+    code, _, text = checked(written(tmp_path, {"i_gelu": {"input_bits": (2, 12)}}))
+    assert code == 0, text
+    assert " mutants of i_sqrt (ibert) noticed by the golden vectors" in text
+    assert "mutants of i_gelu (ibert): not measured within the declared domain" in text
+    code, _, text = checked(written(tmp_path, {"i_gelu": {"register_bits": (32, 64)}}))
+    assert code == 0, text
+    assert " mutants of these operations noticed by the golden vectors" in text
+    assert "not measured" not in text
+
+
+def test_every_report_prints_the_declared_domain(tmp_path: Path) -> None:
+    declared = {"scale": {"range": [0.0001, 0.02]}, "input_bits": (4, 9), "constants": ("exact", "float64"), "per_channel": False}
+    report, page, statement = (tmp_path / name for name in ("report.json", "page.html", "statement.json"))
+    words = ["check", written(tmp_path, {"i_gelu": declared}), "--effort", "quick", "--jobs", "1"]
+    done = called(*words, "--json", str(report), "--html", str(page), "--statement", str(statement))
+    assert done.returncode == 0, done.stdout
+    said = [line for line in done.stdout.splitlines() if line.startswith("declared domain of ")]
+    assert said == ["declared domain of i_gelu: scale 0.0001 to 0.02, input_bits 4 to 9, constants exact or float64, per_channel False"]
+    plain = json.loads(json.dumps(declared))
+    for found in (json.loads(report.read_text()), json.loads(statement.read_text())):
+        assert {o["op"]: o.get("domain") or {} for o in found["ops"]} == {"i_gelu": plain, "i_sqrt": {}}
+    shown = page.read_text()
+    assert "<h2>Declared domain</h2>" in shown
+    assert "<code>{&quot;range&quot;: [0.0001, 0.02]}</code>" in shown
+    assert called("statement", "verify", str(statement)).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ printed lines
+
+
+def test_printed_lines_are_bounded_and_the_report_has_all(tmp_path: Path) -> None:
+    target = tmp_path / "mine.py"
+    lines = ("import refsim", "def linear(q, w, b, plan):", "    return refsim.run(plan, q, w, b) + (w.size > 1000)")
+    target.write_text("\n".join(lines))
+    code, report, text = checked(str(target), "linear", dialects=["ibert"])
+    failures = [f for f in report["ops"][0]["failures"] if "got" in f]
+    assert code == 1
+    assert failures
+    assert max(map(len, text.splitlines())) < 400
+    for failure in failures:
+        assert all(x is None or len(x["data"]) == np.prod(x["shape"], dtype=int) for x in failure["operands"])
+
+
+def test_what_is_too_much_to_paste_is_left_to_the_report() -> None:
+    lane = Lane([{"dtype": "int32", "shape": [2, 5000], "data": [123456] * 10000}], ["q"], [0, 1], 1, 2, "q = …")
+    failure = Failure(
+        "i_gelu", "ibert", {}, f"refsim.plan('i_gelu', scale=({', '.join(['0.0625'] * 3000)}))", "search", "x" * 999, lane=lane
+    )
+    printed = reproduction(failure, "mine.py", printed=True)
+    assert max(map(len, printed.splitlines())) <= 240
+    assert 'q = ...  # int32 of shape (2, 5000): "operands" of this failure' in printed
+    assert 'plan = ...  # the plan: "call" of this failure' in printed
+    whole = reproduction(failure, "mine.py")
+    assert whole.count("123456") == 10000
+    assert max(map(len, whole.splitlines())) <= 240
+    assert f"{'x' * 228} … (771 characters more: refsim check --json FILE has all)" in described(failure)

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .kinds import Verdict
-from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, OpVerdict, Result
-from .words import described, reproduction
+from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, NOTHING, OpVerdict, Result
+from .words import bounded, described, domain_in_words, reproduction
 
 _COLOURS: dict[Verdict, str] = {CONFORMANT: "green", DIFFERS: "bold red", BROKE: "bold magenta", INCOMPLETE: "yellow", ABSENT: "dim"}
 
@@ -37,6 +37,9 @@ def show(result: Result, console: Console) -> None:
                 _remark(o),
             )
         console.print(table)
+    for op, domain in {o.op: o.domain for o in result.ops}.items():
+        if domain_in_words(domain):
+            _say(console, f"declared domain of {op}: {domain_in_words(domain)}", "dim")
     for o in result.ops:
         _show_op(o, result, console)
     quiet = [name for name in result.silent if name not in result.needless]
@@ -62,14 +65,17 @@ def _remark(o: OpVerdict) -> str:
         parts.append(f"{o.total('outside')} vectors outside its declared domain")
     if o.deviations:
         parts.append("known: " + ", ".join(f"{name} ({entry.lanes:,} lanes)" for name, entry in o.deviations.items()))
-    parts += [r.note for r in o.records if r.note and r.check != "exhaustive"]
+    if o.untried:
+        parts.append(NOTHING)
+    else:
+        parts += dict.fromkeys(r.note for r in o.records if r.note and r.check != "exhaustive")
     return "; ".join(parts)
 
 
 def _say(console: Console, text: str, style: str = "", indent: str = "") -> None:
-    """Lines that the terminal may wrap but we do not: they are to be pasted and searched."""
+    """Lines that the terminal may wrap but we do not: they are to be pasted and searched. Very long ones are cut."""
     for line in text.splitlines():
-        console.print(Text(indent + line, style=style), soft_wrap=True)
+        console.print(Text(indent + bounded(line), style=style), soft_wrap=True)
 
 
 def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
@@ -84,7 +90,7 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
             _say(console, f"{others} more launches differ", "dim", "  ")
         if failure.lane is not None:
             _say(console, "to reproduce:", "dim")
-            _say(console, reproduction(failure, result.target), "cyan")
+            _say(console, reproduction(failure, result.target, printed=True), "cyan")
     for launch in o.broken[:1]:
         _say(console, f"\n{o.op} ({o.dialect}) {launch.kind}", "bold magenta")
         _say(console, launch.text, indent="  ")

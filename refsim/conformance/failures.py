@@ -16,9 +16,6 @@ from .record import Failure, Json, Lane, Step
 from .reduce import Difference, at, least_lane
 from .words import described
 
-LISTED = 4096
-"""Elements of an operand that stand in a report; of a larger one only the shape does."""
-
 
 class Mismatch(AssertionError):
     """The target's integers are not those of the simulator."""
@@ -57,8 +54,7 @@ def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", l
 def _listed(x: Any) -> Json | None:
     if x is None:
         return None
-    facts = {"dtype": str(x.dtype), "shape": list(x.shape)}
-    return facts if x.size > LISTED else {**facts, "data": x.reshape(-1).tolist()}
+    return {"dtype": str(x.dtype), "shape": list(x.shape), "data": x.reshape(-1).tolist()}
 
 
 def _number(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -21,7 +22,15 @@ _VIRIDIS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#
 def page(result: Result) -> str:
     """The page as text."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    parts = [_head(result), _figures(result), _verdicts(result), _counterexamples(result), _deviations(result), _bins(result)]
+    parts = [
+        _head(result),
+        _figures(result),
+        _verdicts(result),
+        _domains(result),
+        _counterexamples(result),
+        _deviations(result),
+        _bins(result),
+    ]
     parts += [_mutants(result.strength, result), _not_run(result), _environment(result)]
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -86,7 +95,7 @@ def _figures(result: Result) -> str:
         (f"{sum(len(o.laws) for o in result.ops):,}", "laws tried"),
     ]
     if result.strength is not None:
-        count, noticed = result.strength.of(f"{o.op}/{o.dialect}" for o in result.ops)
+        count, noticed = result.strength.of(result.measured)
         shown += [(f"{noticed:,} of {count:,}", f"mutants noticed by the {result.strength.suite}")] if count else []
     return f'<div class="figures">{"".join(f"<div><b>{escape(n)}</b><span>{escape(w)}</span></div>" for n, w in shown)}</div>'
 
@@ -109,6 +118,18 @@ def _verdicts(result: Result) -> str:
         counts = [f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")]
         rows.append([escape(o.op), escape(o.dialect), _chip(o.verdict), *counts, escape("; ".join(remarks))])
     return _section("Verdicts", _table(head, rows)) if rows else ""
+
+
+def _domains(result: Result) -> str:
+    """What is declared of each op, in full."""
+    declared = {o.op: o.domain for o in result.ops if o.domain}
+    rows = [
+        [escape(op), escape(name), f"<code>{escape(json.dumps(allowed))}</code>"]
+        for op, d in declared.items()
+        for name, allowed in d.items()
+    ]
+    about = "Only plans within it were promised, and checked. All that is not named here is as wide as plans are."
+    return _section("Declared domain", _table([("operation", False), ("entry", False), ("allows", False)], rows) if rows else "", about)
 
 
 def _counterexamples(result: Result) -> str:
@@ -148,7 +169,7 @@ def _failure(o: OpVerdict, failure: Failure, target: str, others: int) -> str:
     remarks = [lane.share if lane is not None else "", _found_by(failure), f"{others} more launches differ" if others > 0 else ""]
     lines.append(f'<p class="soft">{escape("; ".join(filter(None, remarks)))}</p>')
     if lane is not None:
-        lines.append(f"<pre>{escape(reproduction(failure, target))}</pre>")
+        lines.append(f"<pre>{escape(reproduction(failure, target, printed=True))}</pre>")
     return _card(f"{o.op} ({o.dialect})", "".join(lines))
 
 
@@ -185,11 +206,10 @@ def _bins(result: Result) -> str:
 
 
 def _mutants(strength: Strength | None, result: Result) -> str:
-    keys = [f"{o.op}/{o.dialect}" for o in result.ops]
-    if strength is None or not any(key in strength.counts for key in keys):
+    chosen = result.measured
+    if strength is None or not chosen:
         return ""
     about = f"Implementations with one known mistake each, that the {strength.suite} notice; those proven equivalent are left out."
-    chosen = [key for key in keys if key in strength.counts]
     if not strength.rows:
         head = [("operation", False), ("mutants", True), ("noticed", True), ("", False)]
         rows = [

@@ -28,7 +28,7 @@ class Lane:
     Attributes
     ----------
     operands : list
-        As they were handed over: dtype, shape and, unless they are large, data; None for one that is left out.
+        As they were handed over: dtype, shape and data; None for one that is left out.
     names : list of str
         Of the operands.
     index : list of int

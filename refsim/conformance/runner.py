@@ -108,7 +108,7 @@ def check(
 def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:
     """Every op and dialect that has to come to a verdict: what the target claims, and what was asked for by name."""
     return [
-        OpVerdict(d.name, d.dialect, claimed=claims.implements(d.name, d.dialect))
+        OpVerdict(d.name, d.dialect, claimed=claims.implements(d.name, d.dialect), domain=claims.domain.get(d.name, {}))
         for d in definitions()
         if (not ops or d.name in ops) and (not only or d.dialect in only)
         if claims.implements(d.name, d.dialect) or (d.name in ops and (d.dialect in only or d.name not in claims.ops))

@@ -71,7 +71,7 @@ def statement(result: Result) -> dict[str, Any]:
         "mutants": {
             "catalogue": catalogue(),
             "count": sum((m.op, m.dialect) in keys for m in mutants()),
-            "measured": _measured(result, keys),
+            "measured": _measured(result),
         },
         "not_run": result.not_run,
         "environment": environment(),
@@ -87,6 +87,7 @@ def _op(o: OpVerdict, effort: str) -> dict[str, Any]:
         "op": o.op,
         "dialect": o.dialect,
         "verdict": o.verdict,
+        **({"domain": dict(o.domain)} if o.domain else {}),
         **{name: o.total(name) for name in ("vectors", "outside", "launches", "lanes")},
         **({"made": o.total("made")} if o.total("made") else {}),
         "laws": o.laws,
@@ -104,11 +105,11 @@ def _totals(ops: list[dict[str, Any]]) -> dict[str, int]:
     return {**{name: sum(o[name] for o in ops) for name in names}, "laws": sum(len(o["laws"]) for o in ops)}
 
 
-def _measured(result: Result, keys: list[tuple[str, str]]) -> dict[str, Any] | None:
-    if result.strength is None:
+def _measured(result: Result) -> dict[str, Any] | None:
+    if result.strength is None or not result.measured:
         return None
-    count, noticed = result.strength.of("/".join(key) for key in keys)
-    survivors = [s for s in result.strength.survivors if tuple(s.split("/")[:2]) in keys]
+    count, noticed = result.strength.of(result.measured)
+    survivors = [s for s in result.strength.survivors if s.rpartition("/")[0] in result.measured]
     return {"suite": result.strength.suite, "mutants": count, "noticed": noticed, "survivors": survivors}
 
 

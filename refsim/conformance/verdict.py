@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,16 +20,24 @@ ABSENT: Verdict = "not implemented"
 SEARCHES = ("golden", "differential", "exhaustive")
 """Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
+NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
 
 
 @dataclass
 class OpVerdict:
-    """One op in one dialect: the sum of its tests' records."""
+    """One op in one dialect: the sum of its tests' records.
+
+    Attributes
+    ----------
+    domain : mapping
+        What the target declares of the op.
+    """
 
     op: str
     dialect: str
     records: list[Record] = field(default_factory=list)
     claimed: bool = True
+    domain: Mapping[str, Any] = field(default_factory=dict)
 
     def total(self, name: str) -> int:
         """The sum of a count over all records."""
@@ -66,14 +74,24 @@ class OpVerdict:
         return CONFORMANT
 
     @property
+    def untried(self) -> bool:
+        """Whether all its checks came to their end without a launch: then the declared domain left them nothing."""
+        return bool(self.records) and all(r.finished for r in self.records) and not self.total("launches")
+
+    @property
+    def whole(self) -> bool:
+        """Whether every golden vector there is was run: only then they notice the mutants that they were measured to notice."""
+        return any(r.check == "golden" and r.finished and r.vectors and not r.outside for r in self.records)
+
+    @property
     def bins(self) -> dict[str, int]:
-        """Lanes of the golden vectors that were run, per semantic bin."""
-        return next((r.bins for r in self.records if r.check == "golden"), {})
+        """Lanes of the golden vectors that were run, per semantic bin; none where none was run."""
+        return next((r.bins for r in self.records if r.check == "golden" and r.vectors), {})
 
     @property
     def laws(self) -> list[str]:
-        """Checks that were run to their end, beside the golden vectors and the search."""
-        return [r.check for r in self.records if r.check not in SEARCHES and r.finished]
+        """Checks with a launch that were run to their end, beside the golden vectors and the search."""
+        return [r.check for r in self.records if r.check not in SEARCHES and r.finished and r.launches]
 
     def not_run(self, effort: str) -> list[str]:
         """What was not tried, in words."""
@@ -82,6 +100,8 @@ class OpVerdict:
         made = []
         if self.total("outside"):
             made.append(f"{self.total('outside')} golden vectors outside the declared domain")
+        if self.untried:
+            return [*made, NOTHING]
         made += [f"{r.check}: not finished" for r in self.records if not r.finished]
         if not self.records:
             made.append("nothing was run")
@@ -94,6 +114,7 @@ class OpVerdict:
             "op": self.op,
             "dialect": self.dialect,
             "verdict": self.verdict,
+            "domain": dict(self.domain),
             **{name: self.total(name) for name in ("vectors", "made", "outside", "launches", "lanes")},
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": [f.to_json() for f in self.failures],
@@ -237,12 +258,28 @@ class Result:
             f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes",
             f"{len([law for o in self.ops for law in o.laws]):,} laws",
         ]
-        keys = [f"{o.op}/{o.dialect}" for o in self.ops if o.claimed]
-        if self.strength is not None and self.strength.of(keys)[0]:
-            count, noticed = self.strength.of(keys)
-            made.append(f"{noticed:,} of {count:,} mutants of these operations noticed by the {self.strength.suite}")
-        else:
-            made.append("mutants: not measured for this corpus (refsim score)")
+        return made + self._mutants
+
+    @property
+    def measured(self) -> list[str]:
+        """Ops and dialects, as "op/dialect", of which the suite that was measured to notice mutants was run as it was measured."""
+        counts = self.strength.counts if self.strength is not None else {}
+        return [f"{o.op}/{o.dialect}" for o in self.ops if o.claimed and o.whole and f"{o.op}/{o.dialect}" in counts]
+
+    @property
+    def _mutants(self) -> list[str]:
+        """How many mutants the suite notices, and of what that is not known."""
+        if self.strength is None or not self.strength.of(f"{o.op}/{o.dialect}" for o in self.ops if o.claimed)[0]:
+            return ["mutants: not measured for this corpus (refsim score)"]
+        made, (count, noticed) = [], self.strength.of(self.measured)
+        rest = [o for o in self.ops if o.claimed and f"{o.op}/{o.dialect}" in {*self.strength.counts} - {*self.measured}]
+        if count:
+            which = "these operations" if not rest else ", ".join(key.replace("/", " (") + ")" for key in self.measured)
+            made.append(f"{noticed:,} of {count:,} mutants of {which} noticed by the {self.strength.suite}")
+        for why, outside in (("within the declared domain", True), ("since not all golden vectors were run", False)):
+            names = [f"{o.op} ({o.dialect})" for o in rest if bool(o.total("outside")) is outside]
+            if names:
+                made.append(f"mutants of {', '.join(names)}: not measured {why}")
         return made
 
     @property
