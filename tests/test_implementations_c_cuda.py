@@ -170,7 +170,7 @@ def test_c_declares_the_rules_it_has(c: Any) -> None:
     assert [rule for rule in c.RULES if f"[{rule.upper()}] = " not in source] == [], (
         "rules of ibert.h that requantize.c has no function for"
     )
-    assert c.DOMAIN == {"requantize": {"rule": c.RULES}}
+    assert c.DOMAIN["requantize"] == c.DOMAIN["residual_add"] == {"rule": c.RULES}
 
 
 @pytest.mark.parametrize("name", ["c", "cuda"])
