@@ -163,14 +163,6 @@ PLAIN_SUM = (
     *("sign-lost", "residual-sign-lost", "one-channel"),
     *("no-zero-point-in", "no-zero-point-residual", "no-zero-point", "zero-point-late"),
 )
-    "sign-lost",
-    "residual-sign-lost",
-    "one-channel",
-    "no-zero-point-in",
-    "no-zero-point-residual",
-    "no-zero-point",
-    "zero-point-late",
-)
 """Mutants of a residual add that has a positive scale for each tensor and no zero points."""
 
 
