@@ -92,6 +92,7 @@ def test_python_target_that_answers_behind_its_worker(mock: str, kind: str) -> N
     assert one(found, "i_sqrt")["verdict"] == "conformant"
 
 
+@pytest.mark.slow
 def test_mutant_is_a_target(tmp_path: Path) -> None:
     code, found, text = from_outside(tmp_path, "mutant:requantize/paper/rounds-half-up")
     assert code == 1, text
