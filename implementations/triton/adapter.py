@@ -34,7 +34,7 @@ if CHECKED:
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
 PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
-NARROW = {"accumulator_bits": 32}
+NARROW = {"input_bits": (2, 15), "accumulator_bits": 32}
 DOMAIN = {
     **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
     "residual_add": PLAIN,
