@@ -19,7 +19,7 @@ from .arithmetic import (
     shift_right,
     wrap,
 )
-from .arithmetic.widths import Condition, Ints, Output, Real, Register, Signed, Unsigned
+from .arithmetic.widths import Accumulator, Condition, Ints, Output, Real, Register, Signed, Unsigned
 from .errors import PlanError
 from .ops.base import Facts, Operand, Plan, define, each, questions
 from .ops.constants import binary, decimal, dyadic, over, whole
@@ -46,6 +46,7 @@ from .ops.parameters import Real as RealNumber
 __all__ = [
     "CONSTANTS",
     "REGISTER_BITS",
+    "Accumulator",
     "Channels",
     "Choice",
     "Condition",

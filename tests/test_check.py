@@ -144,7 +144,14 @@ def alive(session: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)])
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [
+        (signal.SIGINT, True),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
     """By a terminal (the whole group gets it) or by another process: reported, exit code 130, and no process is left."""
     report = tmp_path / "report.json"

@@ -170,7 +170,7 @@ def test_c_declares_the_rules_it_has(c: Any) -> None:
     assert [rule for rule in c.RULES if f"[{rule.upper()}] = " not in source] == [], (
         "rules of ibert.h that requantize.c has no function for"
     )
-    assert c.DOMAIN == {"requantize": {"rule": c.RULES}}
+    assert c.DOMAIN["requantize"] == c.DOMAIN["residual_add"] == {"rule": c.RULES}
 
 
 @pytest.mark.parametrize("name", ["c", "cuda"])
@@ -267,6 +267,7 @@ MUTANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), MUTANTS)
 def test_wrong_source_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str, old: str, new: str, op: str, dialect: str
@@ -275,6 +276,7 @@ def test_wrong_source_is_noticed(
     assert difference(load(mutated(name, tmp_path, file, old, new)), op, dialect, rounds=6) != ""
 
 
+@pytest.mark.slow
 def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
     barrier = "__syncthreads();\n    value = partial[0]"
     target = load(mutated("cuda", tmp_path, "rows.cuh", barrier, "value = partial[0]"))
@@ -285,6 +287,7 @@ def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
     assert np.array_equal(target.i_softmax(q[:, :32], None, plan), refsim.run(plan, q[:, :32]))  # one warp needs no barrier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
@@ -331,6 +334,7 @@ def test_kernel_mutant_is_noticed(mutants: Any, tmp_path: Path, mutant: Any) -> 
     assert {"thread": "data race", "memory": "AddressSanitizer", "bits": ""}[mutant.found_by] in how
 
 
+@pytest.mark.slow
 def test_mutant_of_the_embedding_sum_is_noticed(mutants: Any, tmp_path: Path) -> None:
     """One of the above in the ordinary run, as no operation of `refsim check` calls this kernel."""
     (mutant,) = (m for m in mutants.MUTANTS if m.slug == "sum-of-rows")
@@ -352,6 +356,7 @@ def test_every_kind_of_kernel_mutant(mutants: Any) -> None:
     assert {m.op for m in mutants.MUTANTS} >= {*FUSED, "quantize", "dequantize"}
 
 
+@pytest.mark.slow
 def test_unmutated_copy_is_not_noticed(mutants: Any, tmp_path: Path) -> None:
     """What notices the mutants is the mistake: the same run of the same copy without one finds nothing."""
     same = dataclasses.replace(mutants.MUTANTS[0], slug="none", old="#pragma once", new="#pragma once", found_by="bits")

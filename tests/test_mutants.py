@@ -29,6 +29,8 @@ from refsim.errors import PlanError, UsageError
 from refsim.vectors import readme
 
 KEYS = [d.key for d in registry.definitions()]
+IN_TIME = [pytest.param(d.key, marks=pytest.mark.slow if d.parts else (), id="/".join(d.key)) for d in registry.definitions()]
+"""All of them, of which those that are made of others take longer than an ordinary test may."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -88,7 +90,7 @@ def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
             assert same(steps[name], due), (case.id, name)
 
 
-@pytest.mark.parametrize("key", KEYS, ids="/".join)
+@pytest.mark.parametrize("key", IN_TIME)
 def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, str]) -> None:
     """On the golden vectors; the three kinds of mistake that no launch of its own can show are shown below."""
     for m in book_of(registry.definition(*key)).mutants:
@@ -159,6 +161,13 @@ def test_accumulating_shows_on_the_second_launch_and_is_forgotten(m: Any) -> Non
 # ---------------------------------------------------------------------------------------------------------- equivalent ones
 
 
+PLAIN_SUM = (
+    *("sign-lost", "residual-sign-lost", "one-channel"),
+    *("no-zero-point-in", "no-zero-point-residual", "no-zero-point", "zero-point-late"),
+)
+"""Mutants of a residual add that has a positive scale for each tensor and no zero points."""
+
+
 def test_which_are_called_equivalent() -> None:
     made_of_others = {d.key for d in registry.definitions() if d.parts}
     assert {m.id for m in mutants() if m.equivalent and (m.op, m.dialect) not in made_of_others} == {
@@ -179,7 +188,7 @@ def test_which_are_called_equivalent() -> None:
         "requantize-one-channel",
         "context-binary32",
         "context-symmetric-left",
-        *(f"add-{part}-{slug}" for part in ("token-type", "position") for slug in ("sign-lost", "residual-sign-lost", "one-channel")),
+        *(f"add-{part}-{slug}" for part in ("token-type", "position") for slug in PLAIN_SUM),
     }
 
 
@@ -329,7 +338,7 @@ def test_command_line(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ the diagnosis
 
 
-@pytest.mark.parametrize("key", KEYS, ids="/".join)
+@pytest.mark.parametrize("key", IN_TIME)
 def test_a_mutant_is_told_by_its_answers(key: tuple[str, str]) -> None:
     """Of each that a drawn launch shows, the mistake is among those told, within a second."""
     plan = next(p for p in (draw_plan(Words(f"diagnosis/{i}"), registry.definition(*key)) for i in range(50)) if p is not None)

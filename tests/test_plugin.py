@@ -216,9 +216,9 @@ WITNESS = '"op": "i_sqrt", "witness": {"parameters": {}, "operands": [[8]]}'
         pytest.param(entry, extra, code, words, spread.values[0], marks=spread.marks, id=f"{name}-{spread.id}")
         for name, entry, extra, code, words, spreads in (
             ("quick", NOWHERE, [], 0, "passed", (ONE, LATER)),
-            ("default", NOWHERE, ["--refsim-effort", "default"], 1, "remove it from DEVIATIONS, or give it a witness", (ONE, XDIST)),
+            ("default", NOWHERE, ["--refsim-effort", "default"], 1, "remove it from DEVIATIONS, or give it a witness", (ONE, LATER)),
             ("unsearched", NOWHERE, ["--refsim-effort", "default", "-k", "golden"], 0, "passed", (ONE, LATER)),
-            ("witness", WITNESS, [], 1, "remove it from DEVIATIONS\n", (ONE, XDIST)),
+            ("witness", WITNESS, [], 1, "remove it from DEVIATIONS\n", (ONE, LATER)),
         )
         for spread in spreads
     ],

@@ -196,6 +196,7 @@ def test_another_target_is_refused(tmp_path: Path, made: Path, stated: dict[str,
     assert "refused" in done.stderr
 
 
+@pytest.mark.slow
 def test_statement_of_a_wrong_and_of_a_broken_target_holds(tmp_path: Path) -> None:
     for mock, code, words in (("steps", 1, "non-conformant"), ("dies", 3, "broke"), ("no_such", 3, "broke: ")):
         target, path = f"{MOCKS}:{mock}", tmp_path / f"{mock}.json"

@@ -34,7 +34,7 @@ if CHECKED:
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
 PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
-NARROW = {"accumulator_bits": 32}
+NARROW = {"input_bits": (2, 15), "accumulator_bits": 32}
 DOMAIN = {
     **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
     "residual_add": PLAIN,
@@ -47,7 +47,7 @@ DOMAIN = {
 }
 """All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
 
-The operands of a product have 16 bits, signed: weights of more than 14 do not fit."""
+The operands of a product are two digits of 8 bits, 15 bits in all: weights of more than 14 do not fit."""
 
 MOST_LANES = 65536 if DEVICE == "cpu" else 1024
 """Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""

@@ -86,6 +86,17 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulator:
+    """As wide as the plan's accumulators (``accumulator_bits``), signed."""
+
+    def __str__(self) -> str:
+        return "int of accumulator_bits"
+
+    def resolve(self, plan: Any) -> Width:
+        return Signed(plan.accumulator_bits)
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """A width that intervals cannot prove: a condition on the row, checked on the data of each run."""
 

@@ -294,7 +294,7 @@ class Mark:
 
     Attributes
     ----------
-    width : Signed, Unsigned, Register, Output, Condition or Real
+    width : Signed, Unsigned, Register, Output, Accumulator, Condition or Real
     plan : str
         The field with the plan that the width depends on, dotted; "" for the op's own.
     """

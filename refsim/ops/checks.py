@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
-from ..arithmetic.widths import Condition, Output, Real, Register, Signed, Unsigned
+from ..arithmetic.widths import Accumulator, Condition, Output, Real, Register, Signed, Unsigned
 from ..errors import DefinitionError
 from .base import Definition, Inner, Of, Operand, Plan
 from .parameters import Channels, Parameter, Scale
 
 LAYOUTS = ("element", "row", "product", "gather")
 KINDS = ("int", "bool", "float32", "float64")
-_WIDTHS = (Signed, Unsigned, Register, Output, Condition, Real, Inner, Of)
+_WIDTHS = (Signed, Unsigned, Register, Output, Accumulator, Condition, Real, Inner, Of)
 _FIELDS = (int, bool, int | None, float, float | None, Channels, Scale, Scale | None, tuple[int, int])
 """What a field of a plan may be annotated with, besides the plan of another op: vectors and C structures are made of these."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic import matmul
-from ..arithmetic.widths import Ints, Signed
+from ..arithmetic.widths import Accumulator, Ints, Signed
 from ..errors import PlanError
 from .base import Operand, Plan, define, each
 from .parameters import Choice, InputBits, Integer, OneOf, RealScale, Scale, Whole
@@ -27,17 +27,6 @@ class LinearPlan(Plan):
     weight_scale: Scale
     output_scale: Scale
     accumulator_bits: int = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Accumulator:
-    """As wide as the plan's accumulators (``accumulator_bits``), signed."""
-
-    def __str__(self) -> str:
-        return "int of accumulator_bits"
-
-    def resolve(self, plan: Any) -> Signed:
-        return Signed(plan.accumulator_bits)
 
 
 def product_scale(a: float, b: float) -> tuple[float]:
