@@ -33,8 +33,14 @@ def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: La
     return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, lane=lane)
 
 
-def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "") -> Failure:
-    """A difference with the lane that shows it best; diagnosed now where it was not before."""
+def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "", made: str = "") -> Failure:
+    """A difference with the lane that shows it best; diagnosed now where it was not before.
+
+    Parameters
+    ----------
+    made : str
+        Python that makes the operands; it stands in the report where one of them is too large for it.
+    """
     plan, operands = found.plan, found.operands
     d = of(plan)
     index = least_lane(d, operands, found.wrong) if found.wrong.ndim else ()
@@ -50,6 +56,7 @@ def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", l
         _first_step(plan, operands, found.answer, index),
         share or found.share,
         found.answer.mapping,
+        made if any(x is not None and x.size > LISTED for x in operands) else "",
     )
     return of_plan(plan, where, diagnosis or diagnose(plan, operands, found.answer.out, found.due), law, lane)
 
