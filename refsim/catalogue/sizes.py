@@ -28,7 +28,7 @@ from .draw import Words, draw_plan, is_range, legal_rows, magnitudes, open_axes,
 
 ATTEMPTS = 24
 """Plans that are drawn for a launch before its size is left out."""
-VARIED, COMPARED = 8, 8
+VARIED, COMPARED = 6, 6
 """Values that the result of a plan has at least for it to be taken at once; else the most varied of so many plans is taken."""
 OCTAVES = 5
 """Powers of two that the scales of the channels of one plan span, at most: more would leave inputs of few bits only."""
@@ -67,8 +67,9 @@ class Wanted:
 
 WANTED: dict[str, tuple[Wanted, ...]] = {
     "element": (
-        Wanted(name="rows", quick=True, rows=65_537, columns=2),
+        Wanted(name="rows", quick=True, rows=65_537, columns=1, channels=False),
         Wanted(name="channels-257", quick=True, rows=17, columns=257),
+        Wanted(name="channels-2", rows=65_537, columns=2),
         Wanted(name="channels-768", rows=5, columns=768),
         Wanted(name="channels-1000", lead=(2,), rows=3, columns=1_000),
         Wanted(name="elements", rows=(1 << 20) + 1, channels=False),
@@ -76,13 +77,14 @@ WANTED: dict[str, tuple[Wanted, ...]] = {
     "row": (
         Wanted(name="rows", quick=True, rows=65_537, columns=2, channels=False),
         Wanted(name="length-1024", quick=True, rows=3, columns=1_024, channels=False),
-        Wanted(name="length-1025", quick=True, rows=3, columns=1_025),
-        *(Wanted(name=f"length-{n}", rows=3, columns=n, channels=n == 768) for n in (255, 257, 768, 1_023, 2_048, 4_097)),
+        Wanted(name="length-1025", quick=True, rows=3, columns=1_025, channels=False),
+        Wanted(name="length-257", quick=True, rows=17, columns=257),
+        *(Wanted(name=f"length-{n}", rows=3, columns=n, channels=n == 768) for n in (255, 768, 1_023, 2_048, 4_097)),
         Wanted(name="elements", rows=1_366, columns=768, channels=False),
     ),
     "product": (
         Wanted(name="block", quick=True, rows=129, columns=257, sums=33),
-        Wanted(name="rows", quick=True, rows=65_537, columns=2, sums=2),
+        Wanted(name="rows", quick=True, rows=65_537, columns=1, sums=2),
         Wanted(name="batch-12", quick=True, lead=(12,), rows=9, columns=17),
         Wanted(name="batch-16", lead=(16,), rows=33, columns=65, sums=64),
         Wanted(name="batches", lead=(65_537,), rows=1, columns=2, sums=2),
@@ -96,7 +98,7 @@ WANTED: dict[str, tuple[Wanted, ...]] = {
     "gather": (
         Wanted(name="table", quick=True, rows=33, columns=2, tables=65_545),
         Wanted(name="width-1025", quick=True, rows=5, columns=1_025),
-        Wanted(name="rows", quick=True, rows=65_537, columns=2),
+        Wanted(name="rows", quick=True, rows=65_537, columns=1),
         Wanted(name="vocabulary-30522", rows=129, columns=3, tables=30_522),
         Wanted(name="vocabulary-50265", rows=129, columns=3, tables=50_265),
     ),
@@ -305,14 +307,14 @@ def _launch(
 def _variety(launch: Launch) -> int:
     """How many values the result has, told from a few of its rows: where all are clipped to one, nothing wrong would show."""
     few = replace(launch, lead=tuple(min(n, 33) for n in launch.lead), opened={a: min(n, 33) for a, n in launch.opened.items()})
-    return len(set(run(few.plan, *few.operands()).reshape(-1).tolist()))
+    return len(np.unique(run(few.plan, *few.operands())))
 
 
 def nearest(parameter: Any, domain: Mapping[str, Any], length: int) -> int:
     """The length closest to `length` that a parameter, and what a target declares of it, allow."""
     allowed = domain.get(parameter.name, (parameter.lo, parameter.hi))
     if is_range(allowed):
-        return min(max(length, allowed[0], parameter.lo), allowed[1], parameter.hi)
+        return int(min(max(length, allowed[0], parameter.lo), allowed[1], parameter.hi))
     choices = allowed if isinstance(allowed, (tuple, list)) else (allowed,)
     return int(min(choices, key=lambda value: abs(value - length)))
 

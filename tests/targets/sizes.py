@@ -118,5 +118,6 @@ length_1025 = Target(
 sums_8192 = Target(sums(8192), "linear", "matmul")
 ids_unsigned = Target(ids(np.uint16), "embedding")
 ids_signed = Target(ids(np.int16), "embedding")
+everywhere = Target(unwritten(0), "i_gelu", "requantize")
 narrow = Target(unwritten(1 << 20), "linear", in_features=(1, 64), out_features=(1, 100))
 small = Target(unwritten(4097), "i_gelu", largest=4096)
