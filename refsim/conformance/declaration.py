@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..catalogue.draw import RANGE, VALUES, choices, is_range, limits
+from ..catalogue.sizes import LARGEST
 from ..errors import PlanError, UsageError
 from ..ops.base import Definition
 from ..ops.parameters import Integer, Parameter, Real, RealScale
@@ -75,8 +76,11 @@ def _of_op(op: str, entry: Mapping[str, Any]) -> Iterator[str]:
         if name in SWITCHES:
             if not isinstance(allowed, bool):
                 yield f"{where}: {name} = {allowed!r:.80} is not legal: True or False"
+        elif name == LARGEST:
+            if isinstance(allowed, bool) or not isinstance(allowed, int) or allowed < 1:
+                yield f"{where}: {name} = {allowed!r:.80} is not legal: an integer from 1, the elements that an operand or a result may have"
         elif name != DIALECTS:
-            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, DIALECTS))
+            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, DIALECTS))
             yield from unknown or _entry(where, name, allowed, meant)
 
 

@@ -16,6 +16,9 @@ from .record import Failure, Json, Lane, Step
 from .reduce import Difference, at, least_lane
 from .words import described
 
+LISTED = 4096
+"""Elements of an operand up to which it stands in a report although the report says how to make it."""
+
 
 class Mismatch(AssertionError):
     """The target's integers are not those of the simulator."""
@@ -30,14 +33,21 @@ def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: La
     return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, lane=lane)
 
 
-def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "") -> Failure:
-    """A difference with the lane that shows it best; diagnosed now where it was not before."""
+def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "", made: str = "") -> Failure:
+    """A difference with the lane that shows it best; diagnosed now where it was not before.
+
+    Parameters
+    ----------
+    made : str
+        Python that makes the operands; it stands in the report where one of them is too large for it.
+    """
     plan, operands = found.plan, found.operands
     d = of(plan)
     index = least_lane(d, operands, found.wrong) if found.wrong.ndim else ()
+    remade = made if any(x is not None and x.size > LISTED for x in operands) else ""
     scalars = ", ".join(f"{o.name} = {x}" for o, x in zip(d.operands, operands, strict=True))
     lane = Lane(
-        [_listed(x) for x in as_handed(plan, operands)],
+        [_listed(x, bool(remade)) for x in as_handed(plan, operands)],
         [o.name for o in d.operands],
         list(index),
         _number(found.answer.out[index]),
@@ -47,14 +57,16 @@ def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", l
         _first_step(plan, operands, found.answer, index),
         share or found.share,
         found.answer.mapping,
+        remade,
     )
     return of_plan(plan, where, diagnosis or diagnose(plan, operands, found.answer.out, found.due), law, lane)
 
 
-def _listed(x: Any) -> Json | None:
+def _listed(x: Any, remade: bool) -> Json | None:
     if x is None:
         return None
-    return {"dtype": str(x.dtype), "shape": list(x.shape), "data": x.reshape(-1).tolist()}
+    facts = {"dtype": str(x.dtype), "shape": list(x.shape)}
+    return facts if remade and x.size > LISTED else {**facts, "data": x.reshape(-1).tolist()}
 
 
 def _number(x: Any) -> Any:

@@ -172,6 +172,11 @@ def differential(subject: Any) -> None:
     subject.differential()
 
 
+def sizes(subject: Any) -> None:
+    """out = refsim.run(plan, *operands) for launches beyond the sizes of grids, tiles, tables of channels and short indices."""
+    subject.sizes()
+
+
 def exhaustive(subject: Any) -> None:
     """out = refsim.run(plan, *operands) for all operands of up to 16 bits."""
     subject.exhaustive()
@@ -180,6 +185,7 @@ def exhaustive(subject: Any) -> None:
 STANDARD: dict[str, Any] = {
     "test_golden": golden,
     "test_differential": differential,
+    "test_sizes": sizes,
     "test_exhaustive": exhaustive,
     "test_batch": law(batch),
     "test_repeat": law(repeat),

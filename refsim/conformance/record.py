@@ -43,6 +43,8 @@ class Lane:
         How many lanes of the launch differed, in words.
     mapping : bool
         Whether the target returns a mapping, with ``out`` in it.
+    made : str
+        Python that makes the operands of `plan`, where they are too large to stand here; "" where they do, or where nothing makes them.
     """
 
     operands: list[Json | None]
@@ -55,6 +57,7 @@ class Lane:
     step: Step | None = None
     share: str = ""
     mapping: bool = False
+    made: str = ""
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Failure:
     call : str
         The plan as the call that makes it; "" where there is none.
     where : str
-        The check that met it: "search", "law", "exhaustive", ``golden <id>``, or the witness of a deviation.
+        The check that met it: "search", "law", "exhaustive", ``golden <id>``, ``size <name>``, or the witness of a deviation.
     diagnosis : str
         The mistake that it looks like, continuing "it".
     law : str

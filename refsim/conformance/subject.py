@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..catalogue.bins import Histogram
-from ..catalogue.draw import Words, choices, draw_operands, draw_plan, is_range, limits
+from ..catalogue.draw import Words, choices, draw_operands, draw_plan, is_range
+from ..catalogue.draw import limits as ends
+from ..catalogue.sizes import Launch, launches
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
@@ -29,6 +31,7 @@ from .laws import Check, Vacuous
 from .record import Deviation, Failure
 from .reduce import Difference, shortened
 from .search import ALL_INPUTS, EXAMPLES, LANES, LAW_LANES, LAW_SHARE, SHRINKING, Abandoned, LaunchCheck, NoPlan, search
+from .sizes import alone, expression, fewest, limits
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +72,24 @@ class Subject(Comparison):
 
         self._search(check, EXAMPLES[self.suite.effort])
         self._fingerprint()
+
+    def sizes(self) -> None:
+        """Launches larger than those of the search; the first that differs is made as short as still differs."""
+        made = False
+        for launch in launches(self.definition, self.domain, self.covered, self.suite.effort != "quick"):
+            if self.given_up:
+                break
+            made = True
+            try:
+                self._sized(launch)
+            except Mismatch as mismatch:
+                self.fail(mismatch.failure)
+                break
+            except Broken as broken:
+                self.broke(broken)
+        if not made and not self.given_up:
+            self.record.note = "the declared domain admits no plan that fits its widths"
+        self.finish()
 
     def exhaustive(self) -> None:
         """All inputs of 8 and of 16 bits, for ops of one integer operand without rows; at exhaustive effort."""
@@ -151,6 +172,22 @@ class Subject(Comparison):
         self.suite.worker.announce(case)
         return self.compared(case.plan, case.operands, case.steps["out"], f"golden {case.id}")
 
+    def _sized(self, launch: Launch) -> None:
+        """Launch one of the large sizes, and raise a Mismatch where it differs."""
+        operands = launch.operands()
+        due = run(launch.plan, *operands)
+        answer, wrong = self.differing(launch.plan, operands, due, "C", count=True)
+        self.record.lanes += int(due.size)
+        where = f"size {launch.name}"
+        if answer.modified:
+            raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
+        if wrong.any():
+            found = Difference(launch.plan, operands, "C", answer, due, wrong)
+            if (lane := alone(found, self.again, self.covered)) is not None:
+                raise Mismatch(shown(lane, where, share=found.share))
+            small, cut = fewest(launch, found, self.again, self.covered)
+            raise Mismatch(shown(cut, where, limits(cut), found.share, made=expression(small)))
+
     def _search(self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES) -> None:
         def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
             try:
@@ -215,6 +252,6 @@ def _narrowed(bits: Any) -> Any:
     if bits is None:
         return (2, 16)
     if is_range(bits):
-        lo, hi = limits(bits)
+        lo, hi = ends(bits)
         return (lo, max(min(hi, 16), lo))
     return {"values": [b for b in choices(bits) if b <= 16] or [min(choices(bits))]}

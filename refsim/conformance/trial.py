@@ -28,6 +28,9 @@ from .subject import Subject
 from .targets import Description
 from .worker import laid_out
 
+LEFT_OUT = ("sizes",)
+"""Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
+
 
 class Here:
     """The harness's end of a mutant that answers in this process."""
@@ -120,7 +123,7 @@ def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = Fals
     for name, test in tests_of(m.op).items():
         if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
             continue
-        if name == "exhaustive" and effort != "exhaustive":
+        if name in LEFT_OUT or (name == "exhaustive" and effort != "exhaustive"):
             continue
         m.forget()
         suite = Suite(Here(m), effort, seed)

@@ -17,7 +17,7 @@ DIFFERS: Verdict = "non-conformant"
 BROKE: Verdict = "broke"
 INCOMPLETE: Verdict = "incomplete"
 ABSENT: Verdict = "not implemented"
-SEARCHES = ("golden", "differential", "exhaustive")
+SEARCHES = ("golden", "differential", "sizes", "exhaustive")
 """Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
 NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
@@ -248,6 +248,12 @@ class Result:
         return [text] if fresh else []
 
     @property
+    def _large(self) -> str:
+        """How many launches were of large sizes, in words."""
+        large = sum(r.launches for o in self.ops for r in o.records if r.check == "sizes")
+        return f", {large:,} of them of large sizes" * bool(large)
+
+    @property
     def rests_on(self) -> list[str]:
         """The counts that the verdict rests on, in words."""
         bins = [count for o in self.ops for count in o.bins.values()]
@@ -255,7 +261,7 @@ class Result:
             f"{self.total('vectors') - self.total('made'):,} golden vectors",
             *self._made,
             f"{sum(map(bool, bins)):,} of {len(bins):,} semantic bins",
-            f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes",
+            f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes" + self._large,
             f"{len([law for o in self.ops for law in o.laws]):,} laws",
         ]
         return made + self._mutants
@@ -288,6 +294,8 @@ class Result:
         made = [f"asked for {', '.join(self.selected)} only"] if self.selected else []
         if self.effort != "exhaustive":
             made.append(f"all inputs of 8 and 16 bits (--effort exhaustive; this was {self.effort})")
+        if self.effort == "quick":
+            made.append("most large sizes (--effort default)")
         if self.interrupted:
             made.append("what came after the interrupt")
         groups: dict[str, list[str]] = {}

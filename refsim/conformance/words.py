@@ -11,6 +11,8 @@ from ..extensions import VARIABLE, source
 from .kinds import Layout
 from .record import Failure
 
+OPERANDS = "refsim.conformance.sizes"
+"""The module that makes large operands anew."""
 LAID: dict[Layout, str] = {
     "strided": "np.repeat({0}, 2, axis=-1)[..., ::2]",
     "fortran": "np.asfortranarray({0})",
@@ -77,7 +79,9 @@ def reproduction(failure: Failure, target: str, *, printed: bool = False) -> str
     file = source((failure.op, failure.dialect))
     lines = [f'import os; os.environ["{VARIABLE}"] = "{file}"'] if file else []
     lines += ["import numpy as np, refsim", *_pasted("plan", failure.call, "the plan", "call", printed)]
-    for name, x in zip(lane.names, lane.operands, strict=False):
+    if lane.made:
+        lines += [f"import {OPERANDS}", f"{', '.join(lane.names)}{',' * (len(lane.names) == 1)} = {lane.made}"]
+    for name, x in [] if lane.made else zip(lane.names, lane.operands, strict=False):
         if x is None:
             lines.append(f"{name} = None")
         else:

@@ -11,8 +11,8 @@ int64_t refsim_abi(void) {
 }
 
 const char *refsim_domain(void) {
-    return "{\"i_gelu\": {\"constants\": \"float64\"}, \"gelu_requantize\": {\"constants\": \"float64\", \"rule\": \"dyadic_half_even\"},"
-           " \"requantize\": {\"rule\": \"dyadic_half_even\"}}";
+    return "{\"i_gelu\": {\"constants\": \"float64\"}, \"gelu_requantize\": {\"constants\": \"float64\", \"rule\": \"dyadic_half_even\","
+           " \"factor\": \"float64\"}, \"requantize\": {\"rule\": \"dyadic_half_even\", \"factor\": \"float64\"}}";
 }
 
 /* 1 // x for a negative x, as Python and NumPy divide. */
