@@ -20,11 +20,11 @@ from ..arithmetic import raw_integers, raw_words
 from ..errors import RefsimError
 from ..ops import axes
 from ..ops.base import Definition, Operand, Plan
-from ..ops.parameters import Integer, Reals, Scales
+from ..ops.parameters import Integer, Reals
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 from ..verbs import run
-from .draw import Words, draw_plan, is_range, legal_rows, magnitudes, open_axes, restricted
+from .draw import Words, choices, draw_plan, is_range, legal_rows, limits, magnitudes, open_axes, restricted
 
 ATTEMPTS = 24
 """Plans that are drawn for a launch before its size is left out."""
@@ -314,9 +314,9 @@ def nearest(parameter: Any, domain: Mapping[str, Any], length: int) -> int:
     """The length closest to `length` that a parameter, and what a target declares of it, allow."""
     allowed = domain.get(parameter.name, (parameter.lo, parameter.hi))
     if is_range(allowed):
-        return int(min(max(length, allowed[0], parameter.lo), allowed[1], parameter.hi))
-    choices = allowed if isinstance(allowed, (tuple, list)) else (allowed,)
-    return int(min(choices, key=lambda value: abs(value - length)))
+        lo, hi = limits(allowed)
+        return int(min(max(length, lo, parameter.lo), hi, parameter.hi))
+    return int(min(choices(allowed), key=lambda value: abs(value - length)))
 
 
 def _channels(source: Words, d: Definition, domain: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -331,10 +331,9 @@ def _distinct(source: Words, space: Any, count: int, binary32: bool) -> tuple[fl
     """A value for each channel, no two the same, in no order; scales within a few powers of two of one another."""
     order = np.argsort(raw_words(f"sizes/{source.integer(0, 1 << 30)}", count), kind="stable")
     share = (order + 0.5) / count
-    if isinstance(space, Reals):
+    if isinstance(space, Reals) or space.lo <= 0:
         values = space.lo + (space.hi - space.lo) * share
     else:
-        assert isinstance(space, Scales)
         low, high = math.ceil(math.log2(space.lo)), math.floor(math.log2(space.hi))
         octaves = min(high - low, OCTAVES)
         if octaves > 0:
@@ -342,7 +341,7 @@ def _distinct(source: Words, space: Any, count: int, binary32: bool) -> tuple[fl
             values = np.ldexp(1 + share * octaves - steps, steps.astype(np.int64) + source.integer(low, high - octaves))
         else:
             values = space.lo + (space.hi - space.lo) * share
-        values = np.where(order % 3 == 0, -values, values) if space.signed else values
+        values = np.where(order % 3 == 0, -values, values) if getattr(space, "signed", False) else values
     return tuple(values.astype(np.float32 if binary32 else np.float64).tolist())
 
 

@@ -78,7 +78,7 @@ def _of_op(op: str, entry: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{where}: {name} = {allowed!r:.80} is not legal: True or False"
         elif name == LARGEST:
             if isinstance(allowed, bool) or not isinstance(allowed, int) or allowed < 1:
-                yield f"{where}: {name} = {allowed!r:.80} is not legal: an integer from 1, the elements that an operand or a result may have"
+                yield f"{where}: {name} = {allowed!r:.80} is not legal: an integer from 1, the elements that an operand may have"
         elif name != DIALECTS:
             unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, DIALECTS))
             yield from unknown or _entry(where, name, allowed, meant)
