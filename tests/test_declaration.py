@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from inprocess import called, checked
@@ -126,12 +127,18 @@ def _has(op: str, dialect: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*shipped(), "litert:int8", "onnxruntime:qlinearmatmul"])
+LIGHT = ("c", "cuda", "apytypes", "onnxruntime", "onnxruntime:qlinearmatmul")
+"""Shipped implementations of which `make test` installs what they need."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in LIGHT else pytest.mark.heavy) for n in (*shipped(), "litert:int8", LIGHT[-1])]
+)
 def test_what_the_shipped_implementations_declare_is_legal(name: str) -> None:
     try:
         found = load(parse(name))
     except (ImportError, AttributeError) as error:
-        pytest.skip(str(error))
+        needs.lacking(str(error))
     prove(name, describe(found))
 
 

@@ -30,7 +30,7 @@ DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
 PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
 NARROW = {"accumulator_bits": 32}
-DOMAIN = {
+DOMAIN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
     "residual_add": PLAIN,
     "linear": NARROW,
@@ -61,6 +61,9 @@ def _choice(variable: str, choices: tuple[str, ...]) -> str:
 
 
 DEVICE = _choice("REFSIM_CUDA_DEVICE", ("cpu", "threads", "gpu"))
+if DEVICE == "cpu":  # a block of threads costs much here
+    for _op in ("linear", "matmul", "linear_requantize", "i_softmax", "i_layernorm", "layernorm_requantize", "attention"):
+        DOMAIN[_op] = {**DOMAIN.get(_op, {}), "largest": 100_000}
 ORDER = ORDERS[_choice("REFSIM_CUDA_ORDER", tuple(ORDERS)) if DEVICE == "cpu" else "forward"]
 
 

@@ -35,7 +35,7 @@ DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
 PLAIN = {**DYADIC, "zero_point_in": 0, "zero_point_residual": 0, "zero_point": 0}
 NARROW = {"input_bits": (2, 15), "accumulator_bits": 32}
-DOMAIN = {
+DOMAIN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("requantize", "gelu_requantize"), DYADIC),
     "residual_add": PLAIN,
     "linear": NARROW,
@@ -48,6 +48,19 @@ DOMAIN = {
 """All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
 
 The operands of a product are two digits of 8 bits, 15 bits in all: weights of more than 14 do not fit."""
+if DEVICE == "cpu":  # the interpreter takes milliseconds for each program
+    for _op in (
+        "linear",
+        "matmul",
+        "linear_requantize",
+        "embedding",
+        "embedding_sum",
+        "i_softmax",
+        "i_layernorm",
+        "layernorm_requantize",
+        "attention",
+    ):
+        DOMAIN[_op] = {**DOMAIN.get(_op, {}), "largest": 100_000}
 
 MOST_LANES = 65536 if DEVICE == "cpu" else 1024
 """Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""
