@@ -36,8 +36,8 @@ from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
-ONE_EACH = [KEYS[i + i // 2 % 2] for i in range(0, len(KEYS), 2)]
-"""Each op in one of its two dialects, in turn: no format knows of a dialect."""
+IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if (i // 2 + i) % 2 else ()) for i, key in enumerate(KEYS)]
+"""All of them, of which an ordinary run takes each op in one of its two dialects, in turn."""
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
 GELU = ["make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "2**-12", "--bits", "20"]
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -101,7 +101,7 @@ def read_bin(data):
     return data[16:48].hex(), launches
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_bin_holds_every_tensor(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))
     render(CORPUS, cases, "bin", tmp_path / "x.bin")
@@ -112,7 +112,7 @@ def test_bin_holds_every_tensor(tmp_path, op, dialect):
         alike(found, expected(case))
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_npz_holds_every_tensor(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))
     render(CORPUS, cases, "npz", tmp_path / "x.npz")
@@ -131,7 +131,7 @@ def test_npz_holds_every_tensor(tmp_path, op, dialect):
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_jsonl_is_the_corpus_with_its_hash(tmp_path, op, dialect):
     render(CORPUS, list(CORPUS.cases(op, dialect)), "jsonl", tmp_path / "x.jsonl")
     for mine, (record, text, _) in zip((tmp_path / "x.jsonl").read_bytes().splitlines(), CORPUS.records(op, dialect), strict=True):
@@ -157,7 +157,7 @@ def words_of(folder, tensor):
     return lines, np.frombuffer(raw, dtype=dtype).reshape(json.loads(fact[4]))
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_hex_files_and_parameters(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))[::3]
     render(CORPUS, cases, "hex", tmp_path / "x")
@@ -244,7 +244,7 @@ def build(folder, stem, *more):
     return subprocess.run([folder / "check"], capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_c_compiles_without_a_warning_and_arrives_whole(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))
     render(CORPUS, cases, "c", tmp_path / "x")
@@ -509,7 +509,7 @@ def test_made_vectors_are_right_and_start_directed(op, given, dialect):
     assert first.dtype.name == form.operand_dtype(plan, d.operands[0])
 
 
-@pytest.mark.parametrize("op,dialect", ONE_EACH)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_every_op_can_be_made_in_every_format(tmp_path, op, dialect):
     """What each writer wrote of a made launch, read back."""
     given = next((given for name, given in PLANS if name == op), None) or small.given(registry.definition(op, dialect))
