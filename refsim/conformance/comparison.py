@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import Plan
+from ..catalogue.draw import choices
+from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import definition, dialects
-from ..verbs import run
+from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
+from .declaration import PRIVATE
 from .diagnose import diagnose
 from .failures import Mismatch, handed, of_plan, shown
 from .kinds import Effort, Layouts
@@ -27,10 +29,6 @@ REPEATS = 20
 """Times that a launch which differs is launched again, to tell a mistake from chance."""
 REPEATED_LANES = 1 << 20
 """Lanes of all repeats together, about: of a large launch there are fewer, three at least."""
-
-
-UNKNOWN = "is wrong by chance"
-"""Stands for a diagnosis that is not to be looked for."""
 
 
 class Unsteady(BaseException):
@@ -83,6 +81,7 @@ class Comparison:
         self.domain: dict[str, Any] = dict(suite.worker.description.domain.get(op, {}))
         self.record = Record(op, dialect, check)
         self._steady = False
+        self.private: tuple[str, ...] = tuple(choices(self.domain.get(PRIVATE, ())))
 
     def covered(self, plan: Plan) -> bool:
         """Whether the target declares that it has `plan`."""
@@ -106,6 +105,7 @@ class Comparison:
         if answer.modified:
             raise Mismatch(of_plan(plan, where, "modifies its operands in place"))
         if not wrong.any():
+            self.steps(plan, operands, layout, answer, where)
             return
         found = Difference(plan, operands, layout, answer, due, wrong)
         if self.suite.worker.vectors is None:  # else nothing else can be launched
@@ -141,6 +141,47 @@ class Comparison:
                 wrong &= ~mask
         return answer, wrong
 
+    def steps(self, plan: Plan, operands: list[Any], layout: Layouts, answer: Answer, where: str) -> None:
+        """Raise a `Mismatch` where an intermediate that the target returns differs although its result does not, unless it is private."""
+        found = self._step(plan, operands, layout, answer)
+        if found is None:
+            return
+        name, differs = found
+        if differs is None:
+            shapes = answer.arrays[name].shape, np.shape(intermediate(trace(plan, *operands), name))
+            text = f"is conformant in its outputs, and returns {name} of shape {shapes[0]} where {shapes[1]} is due"
+            raise Mismatch(of_plan(plan, where, text))
+
+        def again(plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
+            due = run(plan, *operands)
+            answer, wrong = self.differing(plan, operands, due, layout)
+            still = None if wrong.any() else self._step(plan, operands, layout, answer, name)
+            return None if still is None else still[1]
+
+        small, remark = differs, ""
+        if differs.wrong.ndim == answer.out.ndim and differs.wrong.ndim and self.suite.worker.vectors is None:
+            small, remark = reduced(differs, again, self.covered)
+        raise Mismatch(shown(small, where, share=differs.share + remark, step=name))
+
+    def _step(
+        self, plan: Plan, operands: list[Any], layout: Layouts, answer: Answer, only: str = ""
+    ) -> tuple[str, Difference | None] | None:
+        """The first intermediate that differs, of those that are not private, as the result of a launch; None for another shape."""
+        checked = [n for n in self.definition.step_names if n in answer.arrays and n != "out" and n not in self.private]
+        steps = trace(plan, *operands) if checked else None
+        for name in checked if not only else [n for n in checked if n == only]:
+            due, got = np.asarray(intermediate(steps, name)), answer.arrays[name]
+            if got.squeeze().shape != due.squeeze().shape:
+                return name, None
+            got = got.reshape(due.shape)  # of what a row has one of, an axis of one element may be left out
+            wrong = np.asarray(got != due)
+            if wrong.any():
+                for mask in self.suite.worker.deviating(plan, as_handed(plan, operands)).values():
+                    wrong = wrong & (~mask if mask.shape == wrong.shape else not mask.any())
+            if wrong.any():
+                return name, Difference(plan, operands, layout, Answer({"out": got}, mapping=True), due, wrong)
+        return None
+
     def again(self, plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
         """Launch, and say what differs; nothing is noted."""
         due = run(plan, *operands)
@@ -172,8 +213,8 @@ class Comparison:
     @staticmethod
     def unsteady(found: Difference, where: str, text: str) -> Failure:
         """The first failing answer, with how often it comes."""
-        failure = shown(found, where, UNKNOWN)
-        failure.diagnosis, failure.flaky = "", text
+        failure = shown(found, where, silent=True)
+        failure.flaky = text
         return failure
 
     # ------------------------------------------------------------------------------------------------------------ record

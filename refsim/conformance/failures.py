@@ -42,7 +42,15 @@ def handed(plan: Plan, operands: list[Any], layout: Layouts = "C", made: str = "
 
 
 def shown(
-    found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "", made: str = "", before: list[Handed] | None = None
+    found: Difference,
+    where: str,
+    diagnosis: str = "",
+    share: str = "",
+    law: str = "",
+    made: str = "",
+    before: list[Handed] | None = None,
+    step: str = "",
+    silent: bool = False,
 ) -> Failure:
     """A difference with the lane that shows it best; diagnosed now where it was not before.
 
@@ -52,10 +60,15 @@ def shown(
         Python that makes the operands; it stands in the report where one of them is too large for it.
     before : list of Handed, optional
         Launches without which it does not differ.
+    step : str
+        The intermediate that stands for the result in `found`; "" for the result itself.
+    silent : bool
+        Whether no mistake is to be named that was not named before.
     """
     plan, operands = found.plan, found.operands
     d = of(plan)
-    index = least_lane(d, operands, found.wrong) if found.wrong.ndim else ()
+    alike = found.wrong.ndim == operands[0].ndim or d.layout not in ("element", "row")
+    index = least_lane(d, operands, found.wrong) if found.wrong.ndim and alike else tuple(map(int, np.argwhere(found.wrong)[0]))
     launch = handed(plan, as_handed(plan, operands), found.layout, made)
     scalars = ", ".join(f"{o.name} = {x}" for o, x in zip(d.operands, operands, strict=True))
     lane = Lane(
@@ -64,15 +77,18 @@ def shown(
         list(index),
         _number(found.answer.out[index]),
         _number(found.due[index]),
-        at(d, operands, index) if found.wrong.ndim else scalars,
+        at(d, operands, index) if found.wrong.ndim and alike else scalars if not found.wrong.ndim else f"element {index}",
         found.layout,
-        _first_step(plan, operands, found.answer, index),
+        None if step else _first_step(plan, operands, found.answer, index),
         share or found.share,
         found.answer.mapping,
         launch.made,
         before or [],
+        step,
     )
-    return of_plan(plan, where, diagnosis or diagnose(plan, operands, found.answer.out, found.due), law, lane)
+    if not diagnosis and not silent and not step:
+        diagnosis = diagnose(plan, operands, found.answer.out, found.due)
+    return of_plan(plan, where, diagnosis, law, lane)
 
 
 def _listed(x: Any, remade: bool) -> Json | None:

@@ -63,6 +63,7 @@ class Following(Comparison):
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
         if not wrong.any():
+            self.steps(launch.plan, launch.operands, launch.layout, answer, where)
             return
         found = Difference(launch.plan, launch.operands, launch.layout, answer, launch.due, wrong)
         if launch.layout != "C" and self.again(launch.plan, launch.operands, "C") is None:

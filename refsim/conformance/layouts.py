@@ -13,8 +13,8 @@ import numpy as np
 
 from .kinds import Layout, Layouts
 
-ALIGNMENT = 16
-"""Bytes of which the address of a misaligned operand is one beyond a multiple."""
+ALIGNMENT, BEYOND = 16, 3
+"""The address of a misaligned operand is so many bytes beyond a multiple of 16: one byte may be no more than another scale."""
 
 
 def handed(operands: Sequence[Any], layout: Layouts) -> list[Any]:
@@ -79,7 +79,7 @@ def _distinct(x: Any) -> Any:
 def _misaligned(x: Any) -> Any:
     """An odd address."""
     memory = np.resize(other(x).reshape(-1).view(np.uint8), x.nbytes + 2 * ALIGNMENT)
-    start = (1 - memory.ctypes.data) % ALIGNMENT
+    start = (BEYOND - memory.ctypes.data) % ALIGNMENT
     view = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
     view[...] = x
     return view

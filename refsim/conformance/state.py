@@ -31,10 +31,14 @@ from .layouts import misread
 
 ATTEMPTS = 32
 """Plans that are drawn for one whose results have several values."""
+MEMORIES = 4
+"""Operands that are drawn for those that lie in memory in every way."""
 VARIED = 6
 """Values of a result that are enough."""
 NUDGES = tuple(2.0**-k for k in (40, 30, 24, 18, 13, 9, 6, 4, 2))
 """Parts by which a real parameter is made larger, the least first: of several constants that it makes, the least change only one."""
+PARTS = (2.0**-4, 2.0**-2, 0.5)
+"""The same of one channel, where it has to show only."""
 STEPS = tuple(1 << k for k in (0, 2, 5, 9, 14, 20, 26))
 """What is added to an integer, the least first."""
 LANES = 192
@@ -119,9 +123,9 @@ class _Made:
     # ------------------------------------------------------------------------------------------------------------- plans
 
     def plan(self, name: str, channels: bool) -> Plan | None:
-        """A plan of short axes, of the first that are drawn the one whose results vary most."""
+        """A plan of short axes, of the first that are drawn the one in which most operands matter and whose results vary most."""
         fixed = {p: nearest(parameters(self.d)[p], self.domain, LENGTH + 2 * i) for i, p in enumerate(dict.fromkeys(self.named.values()))}
-        best, most = None, 0
+        best, most = None, (0, 0)
         for attempt in range(ATTEMPTS):
             source = Words(f"{self.seed}/{name}/{attempt}")
             own = sizes.channelled(source, self.d, self.domain, self._columns(fixed)) if channels else {}
@@ -130,12 +134,25 @@ class _Made:
             plan = draw_plan(source, self.d, {**self.domain, **fixed, **own, "per_channel": False})
             if plan is None or not self.covered(plan):
                 continue
-            variety = len(np.unique(self._launch("", plan, self._lead(plan)).due))
-            if variety > most:
-                best, most = plan, variety
-            if variety >= VARIED:
+            launch = self._launch("", plan, self._lead(plan))
+            worth = (self._mattering(launch), min(len(np.unique(launch.due)), VARIED))
+            if worth > most and worth[1] > 1:
+                best, most = plan, worth
+            if worth == (len(self.d.operands), VARIED):
                 break
         return best
+
+    @staticmethod
+    def _mattering(launch: Launch) -> int:
+        """In how many operands the order of the elements shows in the result."""
+        count = 0
+        for i, x in enumerate(launch.operands):
+            wrong = [np.roll(y, 1) if k == i else y for k, y in enumerate(launch.operands)] if x is not None else []
+            try:
+                count += bool(wrong) and not np.array_equal(run(launch.plan, *wrong), launch.due)
+            except RefsimError:
+                continue
+        return count
 
     def _columns(self, fixed: Mapping[str, int]) -> int:
         last = axes.parse(self.d.out).names[-1:]
@@ -216,8 +233,8 @@ class _Made:
                 yield real, name, [v for part in NUDGES for v in _changed(value, part, bool(self.domain.get("float32_scales")))]
 
     def _integers(self, plan: Plan) -> dict[str, Any]:
-        """The integers that the plan may be given in place of reals; none where it may not, or a target declares other plans."""
-        if self.d.given is None:
+        """The integers that the plan may be given in place of reals, where the target declares such plans; a kernel may need scales."""
+        if self.d.given is None or not any(name in self.domain for name in self.d.given.names):
             return {}
         integers = {name: getattr(plan, name, None) for name in self.d.given.names}
         if any(v is None for v in integers.values()):
@@ -246,26 +263,28 @@ class _Made:
         return None if np.array_equal(launch.due, first.due) else launch
 
     def channels(self, plan: Plan, every: bool) -> list[Launch]:
-        """Plans in which the constants of one channel only are others: of the last, then of the first."""
+        """Plans in which the constants of one channel only are others: of the last that shows it, then of the first."""
         first = self._launch("a plan with channels", plan, self._lead(plan, LANES), "channels")
-        made = [first]
+        made, count = [first], plan.channels or 0
         for name, value in plan.parameters:
-            if not isinstance(value, tuple) or len(value) != plan.channels or not _real(value):
-                continue
-            for channel in (-1, 0) if every else (-1,):
-                for part in reversed(NUDGES):
-                    (other,) = _changed(value[channel], part, bool(self.domain.get("float32_scales")))[:1] or (value[channel],)
-                    changed = list(value)
-                    changed[channel] = other
-                    where = "last" if channel else "first"
-                    given = {**dict(plan.parameters), name: tuple(changed)}
-                    launch = self._under(first, given, f"a plan that differs in {name} of the {where} channel")
-                    if launch is not None:
-                        made.append(launch)
-                        break
+            if isinstance(value, tuple) and len(value) == count and _real(value):
+                for where in (range(count - 1, 0, -1), range(1)) if every else (range(count - 1, 0, -1),):
+                    made += next(filter(None, (self._channel(first, name, channel) for channel in where)), [])
             if len(made) > 1 and not every:
                 break
         return made if len(made) > 1 else []
+
+    def _channel(self, first: Launch, name: str, channel: int) -> list[Launch]:
+        """The launch with another constant in one channel, where that shows."""
+        given = dict(first.plan.parameters)
+        value = given[name]
+        for part in PARTS:
+            for other in _changed(value[channel], part, bool(self.domain.get("float32_scales"))):
+                changed = (*value[:channel], other, *value[channel + 1 :])
+                launch = self._under(first, {**given, name: changed}, f"a plan that differs in {name} of channel {channel}")
+                if launch is not None:
+                    return [launch]
+        return []
 
     # ------------------------------------------------------------------------------------------------------------- shapes
 
@@ -292,7 +311,8 @@ class _Made:
     def memory(self, plan: Plan, every: bool) -> list[Launch]:
         """Operands in every layout, no two alike in the same launch; and strides of 0 along every axis of each."""
         lead, count = self._lead(plan), len(self.d.operands)
-        plain = self._launch("", plan, lead, "m").operands
+        tried = (self._launch("", plan, lead, f"m{attempt}") for attempt in range(MEMORIES))
+        plain = max(tried, key=self._mattering).operands
         made = [self._laid(plan, plain, tuple(WORDS[(i + j) % 3] for i in range(count))) for j in range(3)]
         made += [self._laid(plan, plain, layout) for layout in ("misaligned", "readonly")]
         if every and count > 1:

@@ -189,7 +189,9 @@ class Subject(Following):
         where = f"size {launch.name}"
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
-        if wrong.any():
+        if not wrong.any():
+            self.steps(launch.plan, operands, "C", answer, where)
+        else:
             found = Difference(launch.plan, operands, "C", answer, due, wrong)
             self.steady(found, where)
             if (lane := alone(found, self.again, self.covered)) is not None:

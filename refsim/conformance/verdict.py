@@ -52,6 +52,11 @@ class OpVerdict:
         return [launch for r in self.records for launch in r.broken]
 
     @property
+    def only_steps(self) -> bool:
+        """Whether all that differs are intermediates: the results are those that are due."""
+        return bool(self.failures) and all(f.lane is not None and f.lane.step_of for f in self.failures)
+
+    @property
     def deviations(self) -> dict[str, Occurrence]:
         """Lanes per known deviation that occurred, with the smallest example of the first test that met it."""
         found: dict[str, Occurrence] = {}
@@ -115,7 +120,8 @@ class OpVerdict:
             "dialect": self.dialect,
             "verdict": self.verdict,
             "domain": dict(self.domain),
-            **{name: self.total(name) for name in ("vectors", "made", "outside", "launches", "lanes")},
+            **{name: self.total(name) for name in ("vectors", "made", "outside", "launches", "lanes", "differing", "lost")},
+            "outputs_conform": not self.failures or self.only_steps,
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": [f.to_json() for f in self.failures],
             "broken": [asdict(b) for b in self.broken],

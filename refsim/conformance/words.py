@@ -97,6 +97,18 @@ def reproduction(failure: Failure, target: str, *, printed: bool = False) -> str
     return "\n".join(lines)
 
 
+def met(broken: BrokenLaunch) -> str:
+    """Where a launch without an answer was met, and of what plan, in a few words."""
+    laid = in_memory(broken.launch.names, broken.launch.layout) if broken.launch is not None else ""
+    shapes = [f"{n} of shape {tuple(x['shape'])}" for n, x in zip(*_parts(broken), strict=True) if x is not None]
+    call = broken.launch.call if broken.launch is not None else ""
+    return "\n".join(filter(None, [f"met by: {broken.where}", call, ", ".join(shapes), f"in memory: {laid}" * bool(laid)]))
+
+
+def _parts(broken: BrokenLaunch) -> tuple[list[str], list[Json | None]]:
+    return ([], []) if broken.launch is None else (broken.launch.names, broken.launch.operands)
+
+
 def reproduction_of_broken(broken: BrokenLaunch, target: str, *, printed: bool = False) -> str:
     """Python to paste that makes a launch without an answer again; "" where it was none."""
     if broken.launch is None:
