@@ -31,6 +31,8 @@ from .layouts import misread
 
 ATTEMPTS = 32
 """Plans that are drawn for one whose results have several values."""
+BROADCASTS = 12
+"""Operands that are drawn for a launch with strides of 0, at most, until each of these shows."""
 MEMORIES = 4
 """Operands that are drawn for those that lie in memory in every way."""
 VARIED = 6
@@ -333,18 +335,20 @@ class _Made:
     def _broadcast(self, plan: Plan, lead: tuple[int, ...], along: Mapping[int, tuple[int, ...]]) -> Launch:
         """A launch in which some operands have a stride of 0 along axes; whoever takes them for contiguous gets another result."""
         layout: tuple[Layout, ...] = tuple("broadcast" if i in along else "C" for i in range(len(self.d.operands)))
-        found: Launch | None = None
-        for attempt in range(6):
+        best, most = None, -1
+        for attempt in range(BROADCASTS):
             operands = self._launch("", plan, lead, f"b{attempt}").operands
             for i, which in along.items():
                 for axis in which:
                     operands[i] = np.broadcast_to(operands[i].take([0], axis), operands[i].shape)
             launch = self.launch("strides of 0", plan, operands, layout)
-            found = found or launch
-            if all(self._shows(launch, i) for i in along):
-                return launch
-        assert found is not None
-        return found
+            showing = sum(self._shows(launch, i) for i in along)
+            if showing > most:
+                best, most = launch, showing
+            if showing == len(along):
+                break
+        assert best is not None
+        return best
 
     def _shows(self, launch: Launch, i: int) -> bool:
         """Whether the result is another one where operand `i` is taken for contiguous."""
