@@ -381,7 +381,7 @@ BITS = [
     ("triton", T, "a_ptr += batch * rows * inner", "a_ptr += batch * inner", "matmul", "paper"),  # a wrong stride
     ("triton", T, "tl.load(k_ptr + channels + c)", "tl.load(k_ptr + 1 + c)", "requantize", "ibert"),
     ("triton", T, "y = t * t + tl.load", "y = (t.to(tl.int32) * t.to(tl.int32)).to(tl.int64) + tl.load", "i_gelu", "ibert"),  # int32
-    ("triton", T, "low = tl.dot(a_low, b_low, low)",
+    ("triton", T, "low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)",
      "low += tl.sum((a_low[:, :, None] * b_low[None, :, :]).to(tl.int32), axis=1)", "linear", "ibert"),  # int8 product
     ("triton", T, "part = (z & low) * m\n    v = (z >> t) * m + (part >> t)", "part = z * m\n    v = part >> t", "requantize", "paper"),
     ("triton", T, "twice > one - (kept & 1)", "twice >= one", "requantize", "ibert"),

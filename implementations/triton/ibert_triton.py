@@ -249,13 +249,13 @@ def product(
         b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
         a_low = (a & 127).to(tl.int8) if WIDE_A else a
         b_low = (b & 127).to(tl.int8) if WIDE_B else b
-        low = tl.dot(a_low, b_low, low)
+        low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)
         if WIDE_A:
-            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle)
+            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle, out_dtype=tl.int32)
         if WIDE_B:
-            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle)
+            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle, out_dtype=tl.int32)
         if WIDE_A and WIDE_B:
-            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high)
+            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high, out_dtype=tl.int32)
     total = low + (middle << 7) + (high << 14)
     if BIASED:
         total += tl.load(bias_ptr + column, mask=column < columns, other=0)
