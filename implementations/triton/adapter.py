@@ -221,6 +221,11 @@ def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
     return _rows(kernels.i_layernorm, q, _tensor(q, q.dtype), bias, factors, OUT, *integers, PAPER=paper, FUSED=rescale is not None)
 
 
+def _bound(count: int) -> Any:
+    """What a kernel's loop runs to. Before 3.7 the interpreter reads it from an array of one element, which NumPy 2.4 refuses."""
+    return triton.language.constexpr(count) if DEVICE == "cpu" else count
+
+
 def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int, ...], strides: tuple[int, int], rescale: Any) -> Any:
     batch, rows, inner, columns = dims
     if batch * rows * columns == 0:
@@ -240,7 +245,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         factors,
         OUT,
         rows,
-        inner,
+        _bound(inner),
         columns,
         *strides,
         factor_channels,
