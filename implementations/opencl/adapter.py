@@ -216,8 +216,8 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         a, b = a.astype(np.int16), b.astype(np.int16)
     return _launch(
         f"product_{8 * a.itemsize}_{8 * b.itemsize}",
-        (-(-columns // TILE), -(-rows // TILE), batch),
-        (TILE, TILE, 1),
+        (batch * -(-rows // TILE) * -(-columns // TILE), 1),
+        (TILE, TILE),
         shape,
         np.int32,
         a,

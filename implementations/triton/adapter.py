@@ -237,7 +237,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
     block = [min(max(triton.next_power_of_2(x), least), 64) for x, least in ((rows, 16), (columns, 16), (inner, 32))]
     return _launch(
         kernels.product,
-        (triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]), batch),
+        (batch * triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]),),
         shape,
         np.int32,
         *operands,
