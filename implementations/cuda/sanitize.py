@@ -4,7 +4,8 @@
 
 `thread`: ThreadSanitizer names the lines of two accesses of one place that nothing orders, whatever the result happened to be.
 `memory`: AddressSanitizer and UndefinedBehaviorSanitizer name the line that reads or writes outside of an array, or shifts too far.
-Both, where none is named. The others are tools of NVIDIA's compute-sanitizer: they watch the kernels on this machine's GPU. Exit 0 if nothing was found and the results are right, 1 if not.
+Both, where none is named. The others are tools of NVIDIA's compute-sanitizer, which watch the kernels on this machine's GPU.
+Exit 0 if nothing was found and the results are right, 1 if not.
 """
 
 from __future__ import annotations
@@ -226,9 +227,11 @@ def watched_on_gpu(tool: str, adapter: Path = HERE / "adapter.py", op: str | Non
     if program is None:
         raise ImportError("compute-sanitizer is not installed: it comes with the CUDA toolkit")
     environment = {**os.environ, "REFSIM_CUDA_DEVICE": "gpu", "REFSIM_CUDA_FLAGS": "-lineinfo"}
-    command = [program, "--tool", tool, "--error-exitcode", str(FOUND), "--target-processes", "all"]
-    command += ["--leak-check", "no"] if tool == "memcheck" else []
-    command += [sys.executable, str(Path(__file__).resolve()), tool, "--watched", "--adapter", str(adapter)]
+    run = [sys.executable, str(Path(__file__).resolve()), tool, "--watched", "--adapter", str(adapter), "--op"]
+    built = subprocess.run([*run, "none"], env=environment, capture_output=True, text=True, timeout=600, check=False)
+    if built.returncode:
+        return built
+    command = [program, "--tool", tool, "--error-exitcode", str(FOUND), "--target-processes", "application-only", *run[:-1]]
     command += ["--op", op] if op else []
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 

@@ -27,7 +27,13 @@ def surveyed(spec: str, plans: int) -> dict[str, Any]:
     """By op the counts, and the first lanes that are outside or granted for nothing."""
     adapter, found = target(spec), {}
     for op, domain in adapter.DOMAIN.items():
-        d, counts, examples, attempt, made = refsim.definition(op, "ibert"), dict.fromkeys(("lanes", "differ", "outside", "granted"), 0), [], 0, 0
+        d, counts, examples, attempt, made = (
+            refsim.definition(op, "ibert"),
+            dict.fromkeys(("lanes", "differ", "outside", "granted"), 0),
+            [],
+            0,
+            0,
+        )
         stated = [e for e in adapter.DEVIATIONS if e["op"] == op]
         while made < plans:
             source = Words(f"survey/{op}/{attempt}")
