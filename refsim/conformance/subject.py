@@ -24,6 +24,7 @@ from .answers import Broken
 from .comparison import Comparison
 from .deviations import declared
 from .diagnose import OR
+from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
 from .fingerprint import in_words, names_a_rule
 from .kinds import Layout
@@ -72,6 +73,28 @@ class Subject(Comparison):
 
         self._search(check, EXAMPLES[self.suite.effort])
         self._fingerprint()
+
+    def directed(self) -> None:
+        """Plans that cover what the target declares, at the inputs where mistakes show; the first launch that differs is reduced."""
+        outside = [c.id for c in golden(self.definition) if not self.covered(c.plan)] if self.definition.key in corpus().keys else []
+        choice, chosen = directed(self.definition, self.domain, self.covered, self.suite.effort, outside)
+        for launch in chosen:
+            if self.given_up:
+                break
+            try:
+                self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+            except Mismatch as mismatch:
+                self.fail(mismatch.failure)
+                break
+            except Broken as broken:
+                self.broke(broken)
+        cover = choice.cover
+        self.record.remade, self.record.plans = choice.remade, cover.plans
+        self.record.kinds, self.record.planned = len(cover.kinds), cover.covered
+        self.record.mistakes, self.record.hidden = choice.mistakes, [m.id for m in choice.hidden]
+        if not self.record.launches and not self.given_up:
+            self.record.note = "the declared domain admits no plan that fits its widths"
+        self.finish()
 
     def sizes(self) -> None:
         """Launches larger than those of the search; the first that differs is made as short as still differs."""

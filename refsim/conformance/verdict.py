@@ -17,7 +17,7 @@ DIFFERS: Verdict = "non-conformant"
 BROKE: Verdict = "broke"
 INCOMPLETE: Verdict = "incomplete"
 ABSENT: Verdict = "not implemented"
-SEARCHES = ("golden", "differential", "sizes", "exhaustive")
+SEARCHES = ("golden", "directed", "differential", "sizes", "exhaustive")
 """Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
 NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
