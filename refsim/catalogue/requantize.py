@@ -404,8 +404,8 @@ def factor_ways(key: Key) -> Draft:
 @solved("requantize")
 def beside(plan: Any) -> Iterator[list[Any]]:
     """Products and quotients beside ties of every size, and inputs that binary32 does not hold."""
-    top = min(plan.output_bits, 31)
-    values = rescaled(plan.multiplier, plan.shift, RESCALINGS[plan.rule].arithmetic.divides, *plan.input_range, top)
+    lo, hi = plan.input_range
+    values = rescaled(plan.multiplier, plan.shift, RESCALINGS[plan.rule].arithmetic.divides, lo, hi, min(plan.output_bits, 31))
     yield [columns(plan, ints(values))]
 
 

@@ -6,7 +6,7 @@ the points of its op and its rare inputs; and, for a mistake that none of these 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..catalogue.mutants import Mutant, mutants
 from ..catalogue.remade import remade
 from ..catalogue.solved import rare
 from ..ops.base import Definition, Plan
+from ..vectors import Case
 from ..verbs import run
 from .diagnose import differ
 from .kinds import Effort
@@ -78,7 +79,7 @@ class Choice:
 
 
 def launches(
-    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], effort: Effort, outside: Iterable[str], weigh: bool = True
+    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], effort: Effort, cases: Sequence[Case] = ()
 ) -> tuple[Choice, Iterator[Directed]]:
     """The launches chosen for a definition within a domain.
 
@@ -86,10 +87,8 @@ def launches(
     ----------
     covered : callable
         Whether the target declares that it has a plan.
-    outside : iterable of str
-        Ids of the golden cases that lie outside the domain.
-    weigh : bool
-        Whether mistakes of the catalogue are tried on the launches.
+    cases : sequence of Case
+        The golden cases: what some of them, outside the domain, were to show is looked for inside it.
 
     Returns
     -------
@@ -97,8 +96,13 @@ def launches(
         What has been chosen, as the launches are taken from the iterator.
     launches : iterator of Directed
     """
-    hidden = [m for m in mutants(d.name, d.dialect) if m.level != "kernel" and not m.equivalent and not m.remembers] if weigh else []
+    hidden = [m for m in mutants(d.name, d.dialect) if m.level != "kernel" and not m.equivalent and not m.remembers]
     choice = Choice(hidden=hidden, mistakes=len(hidden))
+    outside = [case.id for case in cases if not covered(case.plan)]
+    if outside:
+        for case in cases:
+            if covered(case.plan):
+                _weigh(choice, Directed(case.id, case.plan, case.operands, case.out))
     choice.cover, plans = covering(d, domain, covered, ROUNDS[effort], SPARSE if effort == "quick" else None)
     return choice, _launches(d, domain, covered, effort, outside, choice, plans)
 
@@ -126,10 +130,14 @@ def _launches(
 
 
 def _weighed(choice: Choice, name: str, plan: Plan, operands: list[Any]) -> Directed:
-    """A launch; the mistakes that it shows are struck off."""
     launch = Directed(name, plan, operands, run(plan, *operands))
-    choice.hidden = [m for m in choice.hidden if not _shows(launch, m).any()]
+    _weigh(choice, launch)
     return launch
+
+
+def _weigh(choice: Choice, launch: Directed) -> None:
+    """Strike off the mistakes that a launch shows."""
+    choice.hidden = [m for m in choice.hidden if not _shows(launch, m).any()]
 
 
 def _shows(launch: Directed, m: Mutant) -> Any:

@@ -18,6 +18,7 @@ from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
 from ..plans import plan as make_plan
+from ..registry import definition
 from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
 from .answers import Broken
@@ -41,6 +42,12 @@ def corpus() -> Corpus:
     return load()
 
 
+@lru_cache(maxsize=4)
+def cases(op: str, dialect: str) -> tuple[Case, ...]:
+    """The golden cases of an op in a dialect."""
+    return tuple(golden(definition(op, dialect)))
+
+
 class Subject(Comparison):
     """What a test gets: each method is the whole of a test, and leaves what it found in `record`."""
 
@@ -50,7 +57,7 @@ class Subject(Comparison):
         if given is None:
             self._deviations()
         fresh = given is None and d.key not in corpus().keys
-        for case in golden(d) if given is None else given.cases(d.name, d.dialect):
+        for case in cases(*d.key) if given is None else given.cases(d.name, d.dialect):
             if not self.covered(case.plan):
                 self.record.outside += 1
                 continue
@@ -76,8 +83,8 @@ class Subject(Comparison):
 
     def directed(self) -> None:
         """Plans that cover what the target declares, at the inputs where mistakes show; the first launch that differs is reduced."""
-        outside = [c.id for c in golden(self.definition) if not self.covered(c.plan)] if self.definition.key in corpus().keys else []
-        choice, chosen = directed(self.definition, self.domain, self.covered, self.suite.effort, outside)
+        d = self.definition
+        choice, chosen = directed(d, self.domain, self.covered, self.suite.effort, cases(*d.key) if d.key in corpus().keys else ())
         for launch in chosen:
             if self.given_up:
                 break
