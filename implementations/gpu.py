@@ -115,8 +115,8 @@ def check(name: str, effort: str, jobs: int, out: Path, lacks: str, **environmen
     )
 
 
-def steps(out: Path) -> list[Step]:
-    """All there is, those that take long first."""
+def steps(out: Path, jobs: int = 0) -> list[Step]:
+    """All there is, those that take long first; every check with `jobs` processes where that is not 0."""
     python = sys.executable
     no_nvcc = "" if shutil.which("nvcc") else "nvcc is not on the PATH"
     asked = (
@@ -131,23 +131,24 @@ def steps(out: Path) -> list[Step]:
     no_sanitizer = no_nvcc or ("" if shutil.which("compute-sanitizer") else "compute-sanitizer is not on the PATH")
     cuda, models = HERE / "cuda", HERE / "huggingface"
     targets = ["huggingface:cuda", "huggingface:cuda_float32"]
+    # Nightly effort of triton is more than eight minutes: its launches cost a millisecond of Python each.
     made = [
-        check("cuda", "exhaustive", 6, out, no_nvcc, REFSIM_CUDA_DEVICE="gpu"),
-        check("triton", "nightly", 6, out, no_triton, REFSIM_TRITON_DEVICE="cuda"),
+        check("cuda", "exhaustive", jobs or 6, out, no_nvcc, REFSIM_CUDA_DEVICE="gpu"),
+        check("triton", "default", jobs or 4, out, no_triton, REFSIM_TRITON_DEVICE="cuda"),
         Step(
             "arithmetic of torch",
             "what huggingface:cuda assumes of torch on a GPU",
             [python, str(models / "cuda_arithmetic.py"), "--out", str(out / "cuda_powers.json")],
             lacks=no_torch,
         ),
-        *(check(target, "default", 2, out, no_models) for target in targets),
+        *(check(target, "default", jobs or 2, out, no_models) for target in targets),
         Step(
             "survey of torch",
             "differences of Hugging Face's modules outside of the known deviations",
             [python, str(models / "survey.py"), *targets, "--json", str(out / "survey.json")],
             lacks=no_models,
         ),
-        check("opencl", "default", 2, out, no_opencl, REFSIM_OPENCL_DEVICE=os.environ.get("REFSIM_OPENCL_DEVICE", "nvidia")),
+        check("opencl", "default", jobs or 2, out, no_opencl, REFSIM_OPENCL_DEVICE=os.environ.get("REFSIM_OPENCL_DEVICE", "nvidia")),
         Step(
             "symbols of nvcc",
             "every source for every architecture, every entry point",
@@ -224,6 +225,7 @@ def main(tell: Callable[[str], None] = print) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/gpu"))
     parser.add_argument("--seconds", type=float, default=450, help="by when all is to be done")
     parser.add_argument("--only", nargs="*", default=[], help="names of steps")
+    parser.add_argument("--jobs", type=int, default=0, help="processes of each check; 0 for as many as fit all checks on 16 cores")
     parser.add_argument("--at-once", type=int, default=max(2, (os.cpu_count() or 2) // 2 - 1), help="steps that run at a time")
     given = parser.parse_args()
     until, out = time.monotonic() + given.seconds, given.out.resolve()
@@ -232,7 +234,7 @@ def main(tell: Callable[[str], None] = print) -> int:
     for folder in ("logs", "reports", "statements"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     found = facts()
-    made = [s for s in steps(out) if not given.only or s.name in given.only]
+    made = [s for s in steps(out, given.jobs) if not given.only or s.name in given.only]
     lock = threading.Lock()
 
     def one(step: Step) -> None:

@@ -19,6 +19,8 @@ import numpy as np
 
 COMMITTED = Path(__file__).with_name("cuda_powers.json")
 EXPONENTS = range(-16, 128)
+FORMED = range(32)
+"""Exponents of the powers that modules form on a binary32 carrier: i-exp's 30 - z, i-LayerNorm's shift. FixedPointMul's are binary64."""
 COUNT = 1 << 16
 
 
@@ -37,6 +39,15 @@ def measured() -> dict[str, Any]:
     }
 
 
+def inexact_in_binary32() -> dict[int, str]:
+    """Those powers of a binary32 tensor, of every exponent that has one, that are not what they stand for; no module forms most of them."""
+    import torch
+
+    exponents = np.arange(-149, 128)
+    powers = (2 ** torch.from_numpy(exponents.astype(np.float32)).to("cuda")).cpu().tolist()
+    return {int(e): power.hex() for e, power in zip(exponents, powers, strict=True) if power != 2.0 ** int(e)}
+
+
 def inexact(table: dict[str, Any]) -> dict[int, str]:
     """Those powers that are not what they stand for."""
     return {int(e): text for e, text in table["powers"].items() if float.fromhex(text) != 2.0 ** int(e)}
@@ -46,15 +57,15 @@ def assumptions() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """What is assumed, what the GPU gives, and what it may be: first the assumption, then others by name."""
     import torch
 
-    for kind, largest in ((np.float64, 1023), (np.float32, 127)):
+    for kind in (np.float64, np.float32):
         there = lambda x: torch.from_numpy(np.ascontiguousarray(x)).to("cuda")  # noqa: E731
         here = lambda x: x.cpu().numpy()  # noqa: E731
         generator, name = np.random.Generator(np.random.Philox(0)), np.dtype(kind).name
         x = (generator.standard_normal(COUNT) * np.exp2(generator.integers(-30, 30, COUNT))).astype(kind)
         y = (generator.standard_normal(COUNT) * np.exp2(generator.integers(-30, 30, COUNT))).astype(kind)
-        e = np.arange(-largest, largest + 1).astype(kind)
         if kind is np.float32:
-            yield f"{name}: 2 ** tensor is exact", here(2 ** there(e)), {"exact": np.exp2(e)}
+            e = np.array(FORMED, kind)
+            yield f"{name}: 2 ** tensor, of {FORMED.start} to {FORMED.stop - 1}", here(2 ** there(e)), {"exact": np.exp2(e)}
         for number in (1.4142, 127, 255, 32767, 3.0, 16384):
             by = {"times the reciprocal": x * (kind(1) / kind(number)), "divided": x / kind(number)}
             yield f"{name}: tensor / {number}", here(there(x) / number), by
@@ -88,6 +99,7 @@ def main() -> int:
         return 2
     found, wrong = measured(), 0
     print(f"{found['card']}, torch {found['torch']}, CUDA {found['cuda']}: {len(found['powers'])} powers, not exact are", inexact(found))
+    print("of a binary32 tensor, not exact are", inexact_in_binary32())
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))["powers"]
