@@ -301,16 +301,17 @@ class Result:
         if count:
             which = "these operations" if not rest else ", ".join(key.replace("/", " (") + ")" for key in self.measured)
             made.append(f"{noticed:,} of {count:,} mutants of {which} noticed by the {self.strength.suite}")
-        narrow = [o for o in rest if o.total("outside") and o.total("mistakes")]
+        narrow = [o for o in rest if o.total("outside") and o.total("plans")]
         if narrow:
             shown, mistakes = sum(o.total("mistakes") - len(o.hidden) for o in narrow), sum(o.total("mistakes") for o in narrow)
             made.append(
-                f"within the declared domain of {_names(narrow)} {shown:,} of {mistakes:,} mutants of constants and formulas noticed "
-                "by golden vectors and directed launches"
+                f"{shown:,} of {mistakes:,} mutants of constants and formulas noticed within the declared domain of {_names(narrow)}, "
+                "by its golden vectors and directed launches"
             )
-        unmeasured = [o for o in rest if o not in narrow]
-        if unmeasured:
-            made.append(f"mutants of {_names(unmeasured)}: not measured, since not all golden vectors were run")
+        for why, outside in (("within the declared domain", True), ("since not all golden vectors were run", False)):
+            names = [o for o in rest if o not in narrow and bool(o.total("outside")) is outside]
+            if names:
+                made.append(f"mutants of {_names(names)}: not measured {why}")
         return made
 
     @property
