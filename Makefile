@@ -5,11 +5,12 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
+#   make gpu              everything that runs on a GPU on this machine's, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
 #   make clean            remove environments, builds and caches
 #
-# Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS and MARKS (what it runs).
+# Variables: PYTHON (an interpreter, for every goal), JOBS (processes of `make test`), TESTS and MARKS (what it runs), GPU_OUT (a folder).
 
 # Commands start dozens of interpreters, which would all compile refsim anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,6 +30,7 @@ TORCH := torch==2.13.0
 JOBS := 2
 TESTS := tests
 MARKS := not slow and not heavy
+GPU_OUT := out/gpu
 LIGHT_TARGETS := c cuda apytypes onnxruntime
 HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
 
@@ -41,7 +43,7 @@ HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,rules,reports]'
 MUTATION_WANTS := -e '.[mutation]'
 
-.PHONY: help conformance conformance-all verdicts test bench nightly mutmut clean
+.PHONY: help conformance conformance-all verdicts test bench gpu nightly mutmut clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -90,6 +92,9 @@ test: $(TEST)/.installed
 
 bench: $(HEAVY)/.installed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
+
+gpu:
+	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(PYTHON),python3) implementations/gpu.py --out $(GPU_OUT)
 
 nightly: export REFSIM_REQUIRE_ALL := 1
 nightly: export REFSIM_FUZZ_SECONDS := 60

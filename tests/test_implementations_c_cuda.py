@@ -428,6 +428,13 @@ def test_nvcc_compiles_the_kernels(compile_all: Any, monkeypatch: pytest.MonkeyP
         assert lines[0].startswith("nvcc not found: skipped")
 
 
+def exported(library: str) -> set[str]:
+    """The functions of C that a library offers."""
+    shown = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[-1] for line in shown.splitlines() if line.split()[-2] == "T"}
+    return {name for name in names if not name.startswith("_")}
+
+
 @pytest.mark.slow
 def test_build_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same adapter with nvcc: equal to the simulator on a GPU; without one, or without nvcc, it says what is missing."""
@@ -437,6 +444,9 @@ def test_build_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
             load(FOLDERS["cuda"] / "adapter.py")
         return
     target = load(FOLDERS["cuda"] / "adapter.py")
+    assert set(target.ENTRIES) == {path.stem for path in FOLDERS["cuda"].glob("*.cu")}
+    for source, names in target.ENTRIES.items():
+        assert exported(target.LIBRARIES[source]._name) == {*names, target.ORDER_ENTRY}
     if Path("/dev/nvidiactl").exists():
         assert {key: text for key in ops(target) if (text := difference(target, *key))} == {}
     else:

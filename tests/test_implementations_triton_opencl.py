@@ -267,19 +267,22 @@ def halving() -> Any:
     return refsim.plan("requantize", scale_in=0.5, scale_out=1.0, input_bits=60, output_bits=32)
 
 
+UNSIGNED = {"output_signed": False, "output_bits": 32, "zero_point": 1 << 31}
+"""Results from 2**31 on: the sign bit of a word of 32."""
+
+
 def fusions(dialect: str, channels: int | None) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
     """An op with the operands and plans of its fused call, and what the composition gives."""
     gelu = refsim.plan("i_gelu", dialect=dialect, scale=2.0**-9 if channels is None else tuple(2.0 ** -(9 + k % 3) for k in range(5)))
     q = draw_operands(Words(f"fused/{dialect}/{channels}"), gelu, 700)[0]
     plain = refsim.run(gelu, q)
-    unsigned = {"output_signed": False, "output_bits": 32, "zero_point": 1 << 31}
-    for rescale in (rescaling(plain, channels), rescaling(plain, None, **unsigned), halving()):
+    for rescale in (rescaling(plain, channels), rescaling(plain, None, **UNSIGNED), halving()):
         yield "i_gelu", (q, gelu, rescale), refsim.run(rescale, plain)
     own = {"shift": 3} if dialect == "ibert" else {"fraction_bits": 8}
     norm = refsim.plan("i_layernorm", dialect=dialect, length=5, beta=(0.5, -1.0, 0.0, 2.0, -0.25), **own)
     rows = np.append(np.arange(135) ** 3 % 1999 - 1000, np.full(5, 7)).reshape(28, 5)
     plain = refsim.run(norm, rows)
-    for rescale in (rescaling(plain, channels, zero_point=3), halving()):
+    for rescale in (rescaling(plain, channels, zero_point=3), rescaling(plain, channels, **UNSIGNED), halving()):
         yield "i_layernorm", (rows, norm, rescale), refsim.run(rescale, plain)
     outputs = 75  # more than a tile has
     linear = refsim.plan("linear", dialect=dialect, in_features=33, out_features=outputs)
@@ -287,7 +290,7 @@ def fusions(dialect: str, channels: int | None) -> Iterator[tuple[str, tuple[Any
     weight = (np.arange(outputs * 33) ** 3 % 241 - 120).reshape(outputs, 33).astype(np.int8)
     for bias in (None, np.arange(outputs, dtype=np.int32) * 1000):
         plain = refsim.run(linear, a, weight, bias)
-        for rescale in (rescaling(plain, channels and outputs), halving()):
+        for rescale in (rescaling(plain, channels and outputs), rescaling(plain, channels and outputs, **UNSIGNED), halving()):
             yield "linear", (a, weight, bias, linear, rescale), refsim.run(rescale, plain)
 
 
@@ -381,7 +384,7 @@ BITS = [
     ("triton", T, "a_ptr += batch * rows * inner", "a_ptr += batch * inner", "matmul", "paper"),  # a wrong stride
     ("triton", T, "tl.load(k_ptr + channels + c)", "tl.load(k_ptr + 1 + c)", "requantize", "ibert"),
     ("triton", T, "y = t * t + tl.load", "y = (t.to(tl.int32) * t.to(tl.int32)).to(tl.int64) + tl.load", "i_gelu", "ibert"),  # int32
-    ("triton", T, "low = tl.dot(a_low, b_low, low)",
+    ("triton", T, "low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)",
      "low += tl.sum((a_low[:, :, None] * b_low[None, :, :]).to(tl.int32), axis=1)", "linear", "ibert"),  # int8 product
     ("triton", T, "part = (z & low) * m\n    v = (z >> t) * m + (part >> t)", "part = z * m\n    v = part >> t", "requantize", "paper"),
     ("triton", T, "twice > one - (kept & 1)", "twice >= one", "requantize", "ibert"),

@@ -44,7 +44,28 @@ DOMAIN: dict[str, dict[str, Any]] = {
 The operands of a product have 16 bits, signed: weights of more than 14 do not fit."""
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("elementwise", "product", "rows")
+ENTRIES: dict[str, tuple[str, ...]] = {
+    "elementwise": (
+        "quantize_ibert",
+        "quantize_paper",
+        "dequantize",
+        "requantize32",
+        "requantize64",
+        "residual_add32",
+        "residual_add64",
+        "i_poly",
+        "i_erf",
+        "i_gelu",
+        "i_exp",
+        "i_sqrt",
+        "embedding",
+        "embedding_sum",
+    ),
+    "product": ("product_i8_i8", "product_u8_i8", "product_i16_i16"),
+    "rows": ("i_softmax", "i_layernorm"),
+}
+"""What this file calls, by source; nothing else can be. Every source has `ORDER_ENTRY` besides."""
+ORDER_ENTRY = "set_reversed"
 CPU_FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-U_FORTIFY_SOURCE", "-fPIC", "-shared")
 """Fortified sources would take the fibers' jumps for a damaged stack."""
 THREADS_FLAGS = ("-std=c++20", "-O1", "-g", "-DOS_THREADS", "-pthread", "-Wno-tsan", *CPU_FLAGS[2:])
@@ -100,8 +121,19 @@ def build(source: str) -> Path:
     return library
 
 
+def _entry(library: Any, name: str) -> Any:
+    try:
+        found = getattr(library, name)
+    except AttributeError:
+        raise RuntimeError(f"{library._name} has no {name}: a compiler may keep an entry point to itself, see elementwise.cu") from None
+    found.restype = ctypes.c_char_p
+    return found
+
+
 with ThreadPoolExecutor(os.cpu_count()) as _pool:
-    LIBRARIES = {source: ctypes.CDLL(str(path)) for source, path in zip(SOURCES, _pool.map(build, SOURCES), strict=True)}
+    LIBRARIES = {source: ctypes.CDLL(str(path)) for source, path in zip(ENTRIES, _pool.map(build, ENTRIES), strict=True)}
+CALLS = {name: (_entry(LIBRARIES[s], name), _entry(LIBRARIES[s], ORDER_ENTRY)) for s, names in ENTRIES.items() for name in names}
+"""By name the entry point, and what sets the order of its source."""
 
 
 class OrderError(RuntimeError):
@@ -136,13 +168,11 @@ def _argument(x: Any) -> Any:
     return None if x is None else ctypes.c_int64(int(x))
 
 
-def _launch(source: str, function: str, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> Any:
+def _launch(function: str, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> Any:
     """Call with arrays and structures as pointers, integers as int64_t, None as a null pointer, the result last. Returns the result."""
-    library, results = LIBRARIES[source], []
-    call = getattr(library, function)
-    call.restype = ctypes.c_char_p
+    (call, set_reversed), results = CALLS[function], []
     for order in ORDER:
-        library.set_reversed(ctypes.c_int64(order))
+        set_reversed(ctypes.c_int64(order))
         results.append(np.empty(shape, dtype))
         error = call(*map(_argument, (*arguments, results[-1])))
         if error is not None:
@@ -220,39 +250,39 @@ def quantize(x: Any, plan: Any) -> Any:
         x = _array(x, np.float32)
         reciprocal = np.ldexp(np.array(plan.mantissa, np.float64), plan.exponent)  # of 24 bits
         constants = _constants(reciprocal, dtype=np.float32)
-        return _launch("elementwise", "quantize_ibert", x.shape, np.int64, *_walk(x, plan), *constants, -n, n - 1)
+        return _launch("quantize_ibert", x.shape, np.int64, *_walk(x, plan), *constants, -n, n - 1)
     x = _array(x, np.float64)
     constants = _constants(plan.scale, dtype=np.float64)
-    return _launch("elementwise", "quantize_paper", x.shape, np.int64, *_walk(x, plan), *constants, -n, n)
+    return _launch("quantize_paper", x.shape, np.int64, *_walk(x, plan), *constants, -n, n)
 
 
 def dequantize(q: Any, plan: Any) -> Any:
     q = _array(q, np.int64)
     channels = len(plan.scale) if isinstance(plan.scale, tuple) else 1
-    return _launch("elementwise", "dequantize", q.shape, np.float64, q, q.size, channels, *_constants(plan.scale, dtype=np.float64))
+    return _launch("dequantize", q.shape, np.float64, q, q.size, channels, *_constants(plan.scale, dtype=np.float64))
 
 
 def requantize(q: Any, plan: Any) -> Any:
     rule, narrow = _requantizer(plan)
     q = _array(q, _word(*plan.input_range))
-    return _launch("elementwise", f"requantize{8 * q.itemsize}", q.shape, narrow, *_walk(q, plan), rule)
+    return _launch(f"requantize{8 * q.itemsize}", q.shape, narrow, *_walk(q, plan), rule)
 
 
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
     dtype = _word(*plan.input_range, *plan.residual_range)
     q, residual = _array(q, dtype), _array(residual, dtype)
     function = f"residual_add{8 * q.itemsize}"
-    return _launch("elementwise", function, q.shape, np.int32, q, residual, q.size, plan.channels or 1, _adder(plan))
+    return _launch(function, q.shape, np.int32, q, residual, q.size, plan.channels or 1, _adder(plan))
 
 
 def i_poly(q: Any, plan: Any) -> Any:
     q = _array(q, np.int32)
-    return _launch("elementwise", "i_poly", q.shape, np.int64, *_walk(q, plan), *_constants(plan.q_b, plan.q_c))
+    return _launch("i_poly", q.shape, np.int64, *_walk(q, plan), *_constants(plan.q_b, plan.q_c))
 
 
 def i_erf(q: Any, plan: Any) -> Any:
     q = _array(q, np.int32)
-    return _launch("elementwise", "i_erf", q.shape, np.int64, _is_ibert(plan), *_walk(q, plan), *_constants(plan.q_b, plan.q_c))
+    return _launch("i_erf", q.shape, np.int64, _is_ibert(plan), *_walk(q, plan), *_constants(plan.q_b, plan.q_c))
 
 
 def i_gelu(q: Any, plan: Any, then: Any = None) -> Any:
@@ -260,23 +290,23 @@ def i_gelu(q: Any, plan: Any, then: Any = None) -> Any:
     rule, dtype = _then(then, np.int64)
     channels = plan.channels or (then.channels if then is not None else None) or 1
     constants = _constants(plan.q_b, plan.q_c, plan.q_1)
-    return _launch("elementwise", "i_gelu", q.shape, dtype, _is_ibert(plan), q, q.size, channels, *constants, rule)
+    return _launch("i_gelu", q.shape, dtype, _is_ibert(plan), q, q.size, channels, *constants, rule)
 
 
 def i_exp(q: Any, plan: Any) -> Any:
     q = _array(q, np.int32)
     ln2 = -plan.x0 if plan.dialect == "ibert" else plan.q_ln2
-    return _launch("elementwise", "i_exp", q.shape, np.int64, _is_ibert(plan), q, q.size, ln2, plan.q_b, plan.q_c)
+    return _launch("i_exp", q.shape, np.int64, _is_ibert(plan), q, q.size, ln2, plan.q_b, plan.q_c)
 
 
 def i_sqrt(n: Any, plan: Any) -> Any:
     n = _array(n, np.int64)
-    return _launch("elementwise", "i_sqrt", n.shape, np.int64, n, n.size)
+    return _launch("i_sqrt", n.shape, np.int64, n, n.size)
 
 
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     ids, table = _array(ids, np.int32), _array(table, np.int8)
-    return _launch("elementwise", "embedding", (*ids.shape, table.shape[1]), np.int8, ids, ids.size, table, *table.shape)
+    return _launch("embedding", (*ids.shape, table.shape[1]), np.int8, ids, ids.size, table, *table.shape)
 
 
 def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
@@ -296,7 +326,7 @@ def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
     rows = [x for table in tables for x in (table, len(table))]
     shape = (*ids[0].shape, dim)
     adders = _adder(add_types), _adder(add_positions)
-    return _launch("elementwise", "embedding_sum", shape, np.int32, *ids, ids[0].size, *rows, dim, *adders)
+    return _launch("embedding_sum", shape, np.int32, *ids, ids[0].size, *rows, dim, *adders)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ rows
@@ -314,7 +344,7 @@ def i_softmax(q: Any, mask: Any, plan: Any) -> Any:
         own, narrow = (plan.q_ln2, plan.q_b, plan.q_c, 0, 0), np.int32
     rows, length = q.size // q.shape[-1], q.shape[-1]
     bits = plan.output_bits, np.dtype(narrow).itemsize
-    return _launch("rows", "i_softmax", q.shape, narrow, _is_ibert(plan), q, mask, rows, length, *own, *bits)
+    return _launch("i_softmax", q.shape, narrow, _is_ibert(plan), q, mask, rows, length, *own, *bits)
 
 
 def i_layernorm(q: Any, plan: Any, then: Any = None) -> Any:
@@ -322,7 +352,7 @@ def i_layernorm(q: Any, plan: Any, then: Any = None) -> Any:
     rule, dtype = _then(then, np.int64)
     bits = plan.shift if plan.dialect == "ibert" else plan.fraction_bits
     rows = q.size // plan.length
-    return _launch("rows", "i_layernorm", q.shape, dtype, _is_ibert(plan), q, rows, plan.length, *_constants(plan.bias), bits, rule)
+    return _launch("i_layernorm", q.shape, dtype, _is_ibert(plan), q, rows, plan.length, *_constants(plan.bias), bits, rule)
 
 
 # -------------------------------------------------------------------------------------------------------------------- products
@@ -340,7 +370,7 @@ def _product(a: Any, b: Any, ranges: tuple[Any, Any], bias: Any, shape: tuple[in
     types = {"i8": np.int8, "u8": np.uint8, "i16": np.int16}
     rule, dtype = _then(then, np.int32)
     operands = _array(a, types[kind]), _array(b, types[other])
-    return _launch("product", f"product_{kind}_{other}", (batch, m, n), dtype, *operands, bias, batch, m, n, k, *strides, rule)
+    return _launch(f"product_{kind}_{other}", (batch, m, n), dtype, *operands, bias, batch, m, n, k, *strides, rule)
 
 
 def linear(q: Any, weight: Any, bias: Any, plan: Any, then: Any = None) -> Any:

@@ -3,6 +3,15 @@
 
 #include "elementwise.cuh"
 
+// The plan of a residual add, as adapter.py lays it out. Named by signatures of entry points, so not in the unnamed namespace:
+// nvcc, unlike g++, would then keep these functions to the library itself.
+struct AddArguments {
+    const int64_t *multiplier, *shift;
+    int64_t count;
+    const int64_t *multiplier_residual, *shift_residual;
+    int64_t count_residual, lo, hi;
+};
+
 namespace {
 
 template <class In, class Function>
@@ -13,14 +22,7 @@ const char *map(const In *in, int64_t n, int64_t channels, Function function, co
     });
 }
 
-// The plan of a residual add, as adapter.py lays it out, and on the device.
-struct AddArguments {
-    const int64_t *multiplier, *shift;
-    int64_t count;
-    const int64_t *multiplier_residual, *shift_residual;
-    int64_t count_residual, lo, hi;
-};
-
+// The same on the device.
 struct HostAdder {
     HostConstant<> multiplier, shift, multiplier_residual, shift_residual;
     int64_t lo, hi;

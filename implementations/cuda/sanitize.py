@@ -1,10 +1,11 @@
 """Look for what right results do not show: every kernel on small shapes under sanitizers, a thread of the system for each of CUDA's.
 
-    python sanitize.py [thread | memory] [--adapter PATH] [--op OP]
+    python sanitize.py [thread | memory | memcheck | racecheck | initcheck | synccheck] [--adapter PATH] [--op OP]
 
 `thread`: ThreadSanitizer names the lines of two accesses of one place that nothing orders, whatever the result happened to be.
 `memory`: AddressSanitizer and UndefinedBehaviorSanitizer name the line that reads or writes outside of an array, or shifts too far.
-Both, where neither is named. Exit 0 if nothing was found and the results are right, 1 if not.
+Both, where none is named. The others are tools of NVIDIA's compute-sanitizer, which watch the kernels on this machine's GPU.
+Exit 0 if nothing was found and the results are right, 1 if not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +37,8 @@ SANITIZERS = {
     ),
 }
 """The runtime, which must be the first library of the process; the flags; the settings."""
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+"""Of compute-sanitizer."""
 THEN = " then requantize"
 ROWS = ((130, 2), (40, 5), (10, 20))
 """Lengths and numbers of rows: for a block of five warps, for a warp, for a quarter of one."""
@@ -217,9 +221,24 @@ def watched(sanitizer: str, adapter: Path = HERE / "adapter.py", op: str | None 
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
+def watched_on_gpu(tool: str, adapter: Path = HERE / "adapter.py", op: str | None = None) -> subprocess.CompletedProcess[str]:
+    """`run` on the GPU under a tool of compute-sanitizer; exit code `FOUND` where it reports anything."""
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        raise ImportError("compute-sanitizer is not installed: it comes with the CUDA toolkit")
+    environment = {**os.environ, "REFSIM_CUDA_DEVICE": "gpu", "REFSIM_CUDA_FLAGS": "-lineinfo"}
+    run = [sys.executable, str(Path(__file__).resolve()), tool, "--watched", "--adapter", str(adapter), "--op"]
+    built = subprocess.run([*run, "none"], env=environment, capture_output=True, text=True, timeout=600, check=False)
+    if built.returncode:
+        return built
+    command = [program, "--tool", tool, "--error-exitcode", str(FOUND), "--target-processes", "application-only", *run[:-1]]
+    command += ["--op", op] if op else []
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("sanitizer", nargs="?", choices=list(SANITIZERS))
+    parser.add_argument("sanitizer", nargs="?", choices=[*SANITIZERS, *TOOLS])
     parser.add_argument("--adapter", type=Path, default=HERE / "adapter.py")
     parser.add_argument("--op")
     parser.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)
@@ -228,7 +247,7 @@ def main() -> int:
         return run(given.adapter, given.op)
     found = 0
     for sanitizer in (given.sanitizer,) if given.sanitizer else SANITIZERS:
-        done = watched(sanitizer, given.adapter, given.op)
+        done = (watched_on_gpu if sanitizer in TOOLS else watched)(sanitizer, given.adapter, given.op)
         print(f"--- {sanitizer}", done.stdout, done.stderr, sep="\n", end="")
         print(f"--- {sanitizer}: {'nothing found' if done.returncode == 0 else 'FOUND, or failed'}")
         found |= done.returncode

@@ -1,6 +1,7 @@
 """Hugging Face's I-BERT (`transformers.models.ibert.quant_modules`) as a target: its own modules, driven at a plan's scales.
 
-The module itself carries integers in binary64, `float32` in binary32 as the modules do when nobody widens them. A module takes and
+The module itself carries integers in binary64, `float32` in binary32 as the modules do when nobody widens them; `cuda` and `cuda_float32`
+do so on a GPU, which is another implementation: see ibert_carriers.Device. A module takes and
 returns reals at a scale; the integer it stands for is read as the next module of the model reads it: round(x / scale).
 """
 
@@ -14,7 +15,8 @@ try:
 except ImportError as error:
     raise ImportError("the target `huggingface` needs the packages torch and transformers: pip install 'refsim[hf]'") from error
 import numpy as np
-from ibert_carriers import LARGEST16, deviations, scale16
+from ibert_carriers import CPU, LARGEST16, Device, deviations, scale16
+from ibert_carriers import cuda as as_on_cuda
 
 NO_INTEGER = np.iinfo(np.int64).min
 """What comes back for NaN, an infinity or a number beyond int64; no op of refsim ever gives it."""
@@ -26,12 +28,16 @@ class IBert:
     Parameters
     ----------
     kind : {numpy.float64, numpy.float32}
+    device : str
+        PyTorch's name of where it computes.
+    arithmetic : Device
+        How that device computes.
     """
 
     DIALECTS = ("ibert",)
 
-    def __init__(self, kind: Any) -> None:
-        self.kind, self.dtype = kind, torch.from_numpy(np.zeros(0, kind)).dtype
+    def __init__(self, kind: Any, device: str = "cpu", arithmetic: Device = CPU) -> None:
+        self.kind, self.dtype, self.device = kind, torch.from_numpy(np.zeros(0, kind)).dtype, device
         scales = {"float32_scales": True}
         constants = {**scales, "constants": (np.dtype(kind).name,)}
         self.DOMAIN: dict[str, dict[str, Any]] = {
@@ -53,13 +59,16 @@ class IBert:
             "i_softmax": constants,
             "i_layernorm": constants,
         }
-        self.DEVIATIONS = deviations(kind)
+        self.DEVIATIONS = deviations(kind, arithmetic)
 
     # -------------------------------------------------------------------------------------------- between integers and reals
 
     def _tensor(self, values: Any, shape: tuple[int, ...] | None = None) -> Any:
         array = np.array(values, self.kind)
-        return torch.from_numpy(array if shape is None else array.reshape(shape))
+        return self._there(array if shape is None else array.reshape(shape))
+
+    def _there(self, array: Any) -> Any:
+        return torch.from_numpy(array).to(self.device)
 
     def _scale(self, scale: Any) -> Any:
         return self._tensor(np.atleast_1d(scale))
@@ -74,8 +83,8 @@ class IBert:
     def quantize(self, x: Any, plan: Any) -> Any:
         """SymmetricQuantFunction, in binary32 on either carrier: the dialect defines this boundary in binary32."""
         channels = plan.channels or 1
-        rows = torch.from_numpy(np.array(x, np.float32).reshape(1, x.size // channels, channels))
-        scale = torch.from_numpy(np.atleast_1d(np.array(plan.scale, np.float32)))
+        rows = self._there(np.array(x, np.float32).reshape(1, x.size // channels, channels))
+        scale = self._there(np.atleast_1d(np.array(plan.scale, np.float32)))
         return _whole(hf.SymmetricQuantFunction.apply(rows, plan.output_bits, False, scale), x.shape)
 
     def requantize(self, q: Any, plan: Any) -> Any:
@@ -112,7 +121,7 @@ class IBert:
         module = hf.QuantEmbedding(plan.num_embeddings + 1, plan.embedding_dim, weight_bit=9, quant_mode=True)
         limit = np.full((1, plan.embedding_dim), -255)
         module.weight.data = self._tensor(np.concatenate([table, limit])) * self._scale(plan.scale)
-        return _read(*module(torch.from_numpy(np.array(ids, np.int64))), (*ids.shape, plan.embedding_dim))
+        return _read(*module(self._there(np.array(ids, np.int64))), (*ids.shape, plan.embedding_dim))
 
     def i_erf(self, q: Any, plan: Any) -> Any:
         """IntGELU.int_erf, which takes and returns integers."""
@@ -139,7 +148,7 @@ class IBert:
         return out.reshape(q.shape)
 
     def _softmax(self, q: Any, plan: Any) -> Any:
-        module = hf.IntSoftmax(plan.output_bits, quant_mode=True).to(self.dtype).eval()
+        module = hf.IntSoftmax(plan.output_bits, quant_mode=True).to(self.device, self.dtype).eval()
         # In binary64 the range is put where the module's own division gives the 16-bit scale that the dialect defines in binary32.
         s16 = scale16(plan)
         module.act.x_max = self._scale(float(s16) * LARGEST16 if self.kind is np.float64 else plan.x_max)
@@ -148,7 +157,7 @@ class IBert:
 
     def i_layernorm(self, q: Any, plan: Any) -> Any:
         """IntLayerNorm at the input scale 1 (its integers do not depend on it). In binary64 the root of C is widened too."""
-        module = hf.IntLayerNorm(plan.length, 0.0, quant_mode=True).to(self.dtype).eval()
+        module = hf.IntLayerNorm(plan.length, 0.0, quant_mode=True).to(self.device, self.dtype).eval()
         module.weight.data, module.bias.data = (self._scale(v).expand(plan.length) for v in (plan.gamma, plan.beta))
         module.shift = self._scale(plan.shift)
         if self.kind is np.float64:
@@ -164,7 +173,7 @@ def _read(x: Any, scale: Any, shape: tuple[int, ...]) -> Any:
 
 def _whole(x: Any, shape: tuple[int, ...]) -> Any:
     """Integers held in a floating-point tensor, as int64; a fraction is an error, what is no integer of int64 becomes NO_INTEGER."""
-    values = x.detach().numpy().astype(np.float64).reshape(shape)
+    values = x.detach().cpu().numpy().astype(np.float64).reshape(shape)
     held = np.abs(values) < 2.0**63
     if (values[held] != np.rint(values[held])).any():
         raise ValueError("the module returned fractions where integers were due")
@@ -173,6 +182,18 @@ def _whole(x: Any, shape: tuple[int, ...]) -> Any:
 
 float64 = IBert(np.float64)
 float32 = IBert(np.float32)
+
+
+def __getattr__(name: str) -> Any:
+    """`cuda` and `cuda_float32`: the same on a GPU, where torch sees one."""
+    kinds = {"cuda": np.float64, "cuda_float32": np.float32}
+    if name not in kinds:
+        raise AttributeError(name)
+    if not torch.cuda.is_available():
+        raise ImportError(f"the target `huggingface:{name}` needs a GPU that torch sees: torch.cuda.is_available() is false")
+    return IBert(kinds[name], "cuda", as_on_cuda())
+
+
 DIALECTS, DOMAIN, DEVIATIONS = float64.DIALECTS, float64.DOMAIN, float64.DEVIATIONS
 quantize, requantize, residual_add, linear, embedding = (
     float64.quantize,

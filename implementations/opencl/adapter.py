@@ -147,6 +147,11 @@ def _fusion(plan: Any) -> tuple[Any, ...]:
     return (np.int32(0), np.zeros(1, np.int64), np.int64(1)) if plan is None else (np.int32(1), *_rescale(plan))
 
 
+def _narrow(fused: Any, plan: Any) -> Any:
+    """A fused kernel's 32-bit words as what `plan` makes them: an unsigned result is told from a negative one by its type alone."""
+    return fused if plan is None or plan.output_signed else fused.view(np.uint32)
+
+
 def requantize(q: Any, plan: Any) -> Any:
     return _elements("requantize", q.shape, np.int64, _array(q, np.int64), np.int64(q.size), *_rescale(plan))
 
@@ -176,8 +181,7 @@ def i_gelu(q: Any, plan: Any, rescale: Any = None) -> Any:
     """i-GELU, with its requantisation fused where `rescale` is a plan of one: ``requantize(i_gelu(q, plan), rescale)``."""
     if rescale is None:
         return _elements("i_gelu", q.shape, np.int64, *_gelu(q, plan))
-    fused = _elements("i_gelu_requantize", q.shape, np.int32, *_gelu(q, plan), *_rescale(rescale))
-    return fused if rescale.output_signed else fused.view(np.uint32)
+    return _narrow(_elements("i_gelu_requantize", q.shape, np.int32, *_gelu(q, plan), *_rescale(rescale)), rescale)
 
 
 def i_exp(q: Any, plan: Any) -> Any:
@@ -214,10 +218,10 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         a = a.astype(np.int16)
     if b.dtype != np.int8:
         a, b = a.astype(np.int16), b.astype(np.int16)
-    return _launch(
+    out = _launch(
         f"product_{8 * a.itemsize}_{8 * b.itemsize}",
-        (-(-columns // TILE), -(-rows // TILE), batch),
-        (TILE, TILE, 1),
+        (batch * -(-rows // TILE) * -(-columns // TILE), 1),
+        (TILE, TILE),
         shape,
         np.int32,
         a,
@@ -228,6 +232,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         *(np.int64(s) for s in strides),
         *_fusion(rescale),
     )
+    return _narrow(out, rescale)
 
 
 def linear(q: Any, weight: Any, bias: Any, plan: Any, rescale: Any = None) -> Any:

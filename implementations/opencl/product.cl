@@ -2,15 +2,16 @@
 // PRODUCT(LEFT, RIGHT). The plan bounds every partial sum.
 //
 // out = a @ b for each of the batch. b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain
-// matrix. A tile of the result per work-group, both operands through local memory, its edges padded with zeros. `fused` tells whether
-// `rescale` requantises the result.
+// matrix. A tile of the result per work-group, both operands through local memory, its edges padded with zeros; all groups stand along
+// one axis, as GPUs allow the others 65535. `fused` tells whether `rescale` requantises the result.
 kernel __attribute__((reqd_work_group_size(TILE, TILE, 1)))
 void PRODUCT(global const LEFT *a, global const RIGHT *b, global const int *bias, int biased, int rows, int inner, int columns,
              long stride_inner, long stride_column, int fused, global const long *rescale, long rescale_channels, global int *out) {
     local int tile_a[TILE][TILE + 1], tile_b[TILE][TILE + 1];
     const int x = (int)get_local_id(0), y = (int)get_local_id(1);
-    const int column = (int)get_group_id(0) * TILE + x, row = (int)get_group_id(1) * TILE + y;
-    const long batch = (long)get_group_id(2);
+    const long across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE, group = (long)get_group_id(0);
+    const int column = (int)(group % across) * TILE + x, row = (int)(group / across % down) * TILE + y;
+    const long batch = group / across / down;
     a += batch * rows * inner;
     b += batch * inner * columns;
     int sum = 0;

@@ -221,18 +221,25 @@ def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
     return _rows(kernels.i_layernorm, q, _tensor(q, q.dtype), bias, factors, OUT, *integers, PAPER=paper, FUSED=rescale is not None)
 
 
+def _bound(count: int) -> Any:
+    """What a kernel's loop runs to. Before 3.7 the interpreter reads it from an array of one element, which NumPy 2.4 refuses."""
+    return triton.language.constexpr(count) if DEVICE == "cpu" else count
+
+
 def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int, ...], strides: tuple[int, int], rescale: Any) -> Any:
     batch, rows, inner, columns = dims
+    # The kernel writes the low 32 bits of what it has: an unsigned result of 32 bits is told from a negative one by its type.
+    dtype = np.int32 if rescale is None or rescale.output_signed else np.uint32
     if batch * rows * columns == 0:
-        return np.empty(shape, np.int32)
+        return np.empty(shape, dtype)
     wide = [x.dtype != np.int8 for x in (a, b)]
     operands = [_tensor(x, np.int16 if w else np.int8) for x, w in zip((a, b), wide, strict=True)]
     factors, factor_channels = _rescale(rescale)
     # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs in the interpreter.
     block = [min(max(triton.next_power_of_2(x), least), 64) for x, least in ((rows, 16), (columns, 16), (inner, 32))]
-    return _launch(
+    out = _launch(
         kernels.product,
-        (triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]), batch),
+        (batch * triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]),),
         shape,
         np.int32,
         *operands,
@@ -240,7 +247,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         factors,
         OUT,
         rows,
-        inner,
+        _bound(inner),
         columns,
         *strides,
         factor_channels,
@@ -252,6 +259,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         BLOCK_N=block[1],
         BLOCK_K=block[2],
     )
+    return out.view(dtype)
 
 
 def linear(q: Any, weight: Any, bias: Any, plan: Any, rescale: Any = None) -> Any:

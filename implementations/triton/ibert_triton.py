@@ -228,15 +228,19 @@ def product(
     WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """a @ b of a batch (axis 1 of the grid) in int32 accumulators, by int8 dot products; FUSED requantises the result.
+    """a @ b of a batch in int32 accumulators, by int8 dot products; FUSED requantises the result.
+
+    A program makes a tile of one product. All stand along one axis of the grid: NVIDIA allows the others 65535 programs.
 
     b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain matrix. A WIDE operand has more than
     8 bits (i-softmax's 0 to 256): it enters as 128 * (x >> 7) + (x & 127), two int8 operands. The plan bounds every sum.
     """
-    batch = tl.program_id(1).to(tl.int64)
-    tiles = (columns + BLOCK_N - 1) // BLOCK_N
-    row = (tl.program_id(0) // tiles).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
-    column = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    across = (columns + BLOCK_N - 1) // BLOCK_N
+    tiles = (rows + BLOCK_M - 1) // BLOCK_M * across
+    batch = (tl.program_id(0) // tiles).to(tl.int64)
+    tile = tl.program_id(0) % tiles
+    row = (tile // across).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    column = (tile % across).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     a_ptr += batch * rows * inner
     b_ptr += batch * inner * columns
     low = tl.full((BLOCK_M, BLOCK_N), 0, tl.int32)
@@ -249,13 +253,13 @@ def product(
         b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
         a_low = (a & 127).to(tl.int8) if WIDE_A else a
         b_low = (b & 127).to(tl.int8) if WIDE_B else b
-        low = tl.dot(a_low, b_low, low)
+        low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)
         if WIDE_A:
-            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle)
+            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle, out_dtype=tl.int32)
         if WIDE_B:
-            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle)
+            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle, out_dtype=tl.int32)
         if WIDE_A and WIDE_B:
-            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high)
+            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high, out_dtype=tl.int32)
     total = low + (middle << 7) + (high << 14)
     if BIASED:
         total += tl.load(bias_ptr + column, mask=column < columns, other=0)

@@ -1,6 +1,6 @@
 """Exact integer arithmetic: rounding rules, widths, primitives and the counter-based generator."""
 
-from .generator import raw_integers, raw_words
+from .generator import raw_integers, raw_word, raw_words
 from .known import Lemma, LemmaError, known
 from .primitives import (
     PRIMITIVES,
@@ -37,6 +37,7 @@ __all__ = [
     "matmul",
     "multiply_shift_round",
     "raw_integers",
+    "raw_word",
     "raw_words",
     "round_quotient",
     "row_max",

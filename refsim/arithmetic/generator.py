@@ -30,6 +30,24 @@ def raw_words(name: str, count: int) -> NDArray[np.uint64]:
     return words
 
 
+_MULTIPLIERS, _WEYL, _WORD = (0xD2E7470EE14C6C93, 0xCA5A826395121157), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B), (1 << 64) - 1
+
+
+def raw_word(name: str) -> int:
+    """The first of `raw_words`, by the ten rounds of Philox 4x64 on Python ints: a single word so costs a fifth.
+
+    Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    k0, k1 = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")
+    a, b, c, d = 1, 0, 0, 0  # NumPy counts before it draws
+    for _ in range(10):
+        left, right = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        a, b, c, d = (right >> 64) ^ b ^ k0, right & _WORD, (left >> 64) ^ d ^ k1, left & _WORD
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return a
+
+
 def raw_integers(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:
     """`count` integers of [lo, hi], from the words of `name` reduced modulo the size of the range.
 

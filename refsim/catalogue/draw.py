@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import raw_integers, raw_words
+from ..arithmetic import raw_integers, raw_word, raw_words
 from ..certificates import widths
 from ..errors import PlanError, WidthError
 from ..ops import axes
@@ -49,7 +49,8 @@ class Words:
 
     def integer(self, lo: int, hi: int) -> int:
         self._count += 1
-        return int(raw_integers(f"{self._name}/{self._count}", 1, lo, hi)[0])
+        word = raw_word(f"{self._name}/{self._count}")
+        return lo + word % (hi - lo + 1)
 
 
 # ------------------------------------------------------------------------------------------------------------------- plans

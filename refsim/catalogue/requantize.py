@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,7 @@ from .draw import lanes, magnitudes, within
 from .family import Draft, Key, columns, cut, domain, family, fitting, ints, shuffled, spread
 from .mutants import ROUNDINGS, Book, Formula, carriers, first_channel, restates, wrap32
 from .quantize import rounded_float
+from .solved import rescaled, solved
 
 # -------------------------------------------------------------------------------------------------------------- families
 
@@ -398,6 +399,14 @@ def factor_ways(key: Key) -> Draft:
     lo, hi = plan.input_range
     values = within([lo, lo + 1, *range(-3, 4), hi - 1, hi, *magnitudes(key.id, 20, lo, hi).tolist()], lo, hi)
     return plan, [columns(plan, values)], ()
+
+
+@solved("requantize")
+def beside(plan: Any) -> Iterator[list[Any]]:
+    """Products and quotients beside ties of every size, and inputs that binary32 does not hold."""
+    lo, hi = plan.input_range
+    values = rescaled(plan.multiplier, plan.shift, RESCALINGS[plan.rule].arithmetic.divides, lo, hi, min(plan.output_bits, 31))
+    yield [columns(plan, ints(values))]
 
 
 # ------------------------------------------------------------------------------------------------------------------ bins

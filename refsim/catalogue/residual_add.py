@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from ..ops.residual_add import residual_add
 from . import generic, kernels
 from .bins import Bin, Bins, Case, bins, first, one_of, saturation, signs, ties
 from .draw import lanes, magnitudes
-from .family import Draft, Key, domain, family, fitting, ints, shuffled, spread
+from .family import Draft, Key, columns, domain, family, fitting, ints, shuffled, spread
 from .mutants import ROUNDINGS, Book, Formula, carriers, changed, first_channel, restates, wrap32
 from .requantize import every_shift, fraction, tiny_and_extreme
 from .requantize import shifts as shifts_of_requantize
+from .solved import rescaled, solved
 
 # -------------------------------------------------------------------------------------------------------------- families
 
@@ -137,6 +138,19 @@ def runtime(key: Key) -> Draft:
     q = [-8, *magnitudes(key.id, 40, *plan.input_range).tolist(), *plan.input_range]
     residual = [-2, *magnitudes(f"{key.id}/residual", len(q) - 1, *plan.residual_range).tolist()]
     return plan, [ints(q), ints(residual)], ()
+
+
+@solved("residual_add")
+def beside(plan: Any) -> Iterator[list[Any]]:
+    """Products of either operand beside ties of every size, the other operand at 0 and its neighbours."""
+    divides, top = RESCALINGS[plan.rule].arithmetic.divides, min(plan.output_bits, 31)
+    (lo, hi), (least, greatest) = plan.input_range, plan.residual_range
+    zero, zero_r = plan.zero_point_in, plan.zero_point_residual
+    a = [v + zero for v in rescaled(plan.multiplier, plan.shift, divides, lo - zero, hi - zero, top)]
+    b = [v + zero_r for v in rescaled(plan.multiplier_residual, plan.shift_residual, divides, least - zero_r, greatest - zero_r, top)]
+    near = [min(max(zero + k, lo), hi) for k in (0, 1, -1)], [min(max(zero_r + k, least), greatest) for k in (0, 1, -1)]
+    q, residual = ints([*a, *np.resize(near[0], len(b))]), ints([*np.resize(near[1], len(a)), *b])
+    yield [columns(plan, q), columns(plan, residual)]
 
 
 # ------------------------------------------------------------------------------------------------------------------ bins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right
-from ..ops.base import Definition, Plan
+from ..ops.base import Definition, Plan, arrays
 from ..ops.constants import dyadic
 from ..ops.exp import CONST
 from ..ops.parameters import WAYS
@@ -23,6 +24,7 @@ from .draw import magnitudes
 from .exp import code_constants, moved, paper_constants, segments_of
 from .family import Draft, Key, family, fitting, ints, spread
 from .mutants import ROUNDINGS, Book, Formula, carriers, changed, restates, wrap32
+from .solved import solved
 
 
 @example.of("i_softmax")
@@ -232,6 +234,39 @@ def rows(d: Definition) -> Bins:
     if d.facts.last is not None:
         found["clipped"] = lambda case: case.steps["q_tilde"] < -d.facts.last * d.facts.segment(case.plan)
     return found
+
+
+# ---------------------------------------------------------------------------------------------------------- rare inputs
+
+_TRIED, _KEPT = 4096, 12
+"""Rows of a few elements that are looked at, and that are kept of a kind."""
+
+
+@solved("i_softmax")
+def sums(plan: Any) -> Iterator[list[Any]]:
+    """Rows whose sum has another quotient where it, or its reciprocal, is formed in binary32, and whose quotients lie beside an integer."""
+    d, (lo, hi) = of(plan), plan.input_range
+    size = min(plan.length, 4)
+    reach = min(hi - lo, 12 * max(d.facts.segment(plan), 1))
+    words = raw_words(f"{plan.op}/{plan.dialect}/sums/{plan.parameters!r}", _TRIED * size).reshape(_TRIED, size)
+    rows = hi - (words % np.uint64(reach + 1)).astype(np.int64)
+    rows[:, 0] = hi
+    steps = d.run(arrays(plan), rows)
+    total, e = steps.total[:, 0].astype(np.int64), getattr(steps, d.facts.exponential).astype(np.int64)
+    kept = [*_apart(total, d.facts.reciprocal or plan.output_bits + 8)]
+    n = e << plan.output_bits
+    for rest in (n % total[:, None], -n % total[:, None]):  # quotients just above and just below an integer
+        kept += np.argsort(np.min(np.where(e > 0, rest, total[:, None]) / total[:, None], axis=1), kind="stable")[:_KEPT].tolist()
+    chosen = rows[list(dict.fromkeys(kept))]
+    yield [chosen, *[None] * (len(d.operands) - 1)]
+
+
+def _apart(total: NDArray[np.int64], bits: int) -> list[int]:
+    """Numbers of rows whose floor(2**bits / total) is another one in binary32, by division and by a reciprocal, or by rounding."""
+    exact, single = (1 << bits) // total, total.astype(np.float32)
+    ways = [np.float32(2.0**bits) / single, (np.float32(1) / single) * np.float32(2.0**bits)]
+    others = [np.floor(way.astype(np.float64)) for way in ways] + [np.rint(2.0**bits / total)]
+    return [int(row) for other in others for row in np.flatnonzero(other != exact)[:_KEPT]]
 
 
 # --------------------------------------------------------------------------------------------------------------- mutants

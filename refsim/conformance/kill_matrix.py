@@ -15,7 +15,7 @@ from ..catalogue.mutants import LEVELS
 from ..figures import MissingExtraError, write_figure
 from .score import VECTORS, Fate, Score, percent
 
-COMMON = ("golden", "differential", "sizes", "state", "exhaustive", "batch", "repeat", "layouts")
+COMMON = ("golden", "directed", "differential", "sizes", "state", "exhaustive", "batch", "repeat", "layouts")
 """Checks that every op has; the others are its own laws."""
 COLUMNS = {
     "golden": "golden vectors",

@@ -145,8 +145,8 @@ def flattened(plan: Plan, operands: list[Any]) -> list[Any]:
     return made
 
 
-def part(plan: Plan, flat: list[Any], which: slice) -> list[Any]:
-    """Some of the batch: operands without a batch axis stay whole."""
+def part(plan: Plan, flat: list[Any], which: Any) -> list[Any]:
+    """Some of the batch, by a slice or by their numbers: operands without a batch axis stay whole."""
     d = of(plan)
     single = flat[0].ndim == len(axes.inner(plan, d.operands[0].shape))  # a single product, cut into rows
     rows = [axes.inner(plan, o.shape)[:1] == (ROWS,) for o in d.operands[1:]]
@@ -167,6 +167,11 @@ def differential(subject: Any) -> None:
     subject.differential()
 
 
+def directed(subject: Any) -> None:
+    """out = refsim.run(plan, *operands) for plans of every kind that the target declares, at the inputs where mistakes show."""
+    subject.directed()
+
+
 def sizes(subject: Any) -> None:
     """out = refsim.run(plan, *operands) for launches beyond the sizes of grids, tiles, tables of channels and short indices."""
     subject.sizes()
@@ -184,6 +189,7 @@ def exhaustive(subject: Any) -> None:
 
 STANDARD: dict[str, Any] = {
     "test_golden": golden,
+    "test_directed": directed,
     "test_differential": differential,
     "test_sizes": sizes,
     "test_state": state,

@@ -246,6 +246,14 @@ class Record:
     made : int
         Of the vectors, those that were made for the run, since the golden vectors have none of the op.
     launches, lanes : int
+    remade : int
+        Golden vectors outside the declared domain that were remade within it; as what follows, only of the directed launches.
+    plans, kinds, planned : int
+        Plans, each counted once; kinds of plans that the declared domain has, and those of which there was a plan.
+    mistakes : int
+        Mistakes in constants and formulas, of the catalogue, that the launches were weighed by.
+    hidden : list of str
+        Of these, the ones that no launch would show.
     finished : bool
         Whether the test came to its end, with an answer to every launch.
     failures : list of Failure
@@ -277,6 +285,12 @@ class Record:
     lanes: int = 0
     outside: int = 0
     missing: int = 0
+    remade: int = 0
+    plans: int = 0
+    kinds: int = 0
+    planned: int = 0
+    mistakes: int = 0
+    hidden: list[str] = field(default_factory=list)
     finished: bool = False
     failures: list[Failure] = field(default_factory=list)
     differing: int = 0

@@ -18,12 +18,14 @@ from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Plan
 from ..plans import plan as make_plan
+from ..registry import definition
 from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
 from .answers import Broken
 from .comparison import Unsteady
 from .deviations import declared
 from .diagnose import OR
+from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
 from .fingerprint import in_words, names_a_rule
 from .following import Following
@@ -41,6 +43,12 @@ def corpus() -> Corpus:
     return load()
 
 
+@lru_cache(maxsize=4)
+def cases(op: str, dialect: str) -> tuple[Case, ...]:
+    """The golden cases of an op in a dialect."""
+    return tuple(golden(definition(op, dialect)))
+
+
 class Subject(Following):
     """What a test gets: each method is the whole of a test, and leaves what it found in `record`."""
 
@@ -50,7 +58,7 @@ class Subject(Following):
         if given is None:
             self._deviations()
         fresh = given is None and d.key not in corpus().keys
-        for case in golden(d) if given is None else given.cases(d.name, d.dialect):
+        for case in cases(*d.key) if given is None else given.cases(d.name, d.dialect):
             if not self.covered(case.plan):
                 self.record.outside += 1
                 continue
@@ -73,6 +81,28 @@ class Subject(Following):
 
         self._search(check, EXAMPLES[self.suite.effort])
         self._fingerprint()
+
+    def directed(self) -> None:
+        """Plans that cover what the target declares, at the inputs where mistakes show; the first launch that differs is reduced."""
+        d = self.definition
+        choice, chosen = directed(d, self.domain, self.covered, self.suite.effort, cases(*d.key) if d.key in corpus().keys else ())
+        for launch in chosen:
+            if self.given_up:
+                break
+            try:
+                self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+            except (Mismatch, Unsteady) as found:
+                self.fail(found.failure)
+                break
+            except Broken as broken:
+                self.broke(broken, launch.name)
+        cover = choice.cover
+        self.record.remade, self.record.plans = choice.remade, cover.plans
+        self.record.kinds, self.record.planned = len(cover.kinds), cover.covered
+        self.record.mistakes, self.record.hidden = choice.mistakes, [m.id for m in choice.hidden]
+        if not self.record.launches and not self.given_up:
+            self.record.note = "the declared domain admits no plan that fits its widths"
+        self.finish()
 
     def sizes(self) -> None:
         """Launches larger than those of the search; the first that differs is made as short as still differs."""

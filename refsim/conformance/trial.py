@@ -16,17 +16,19 @@ from ..catalogue.mutants import Mutant
 from ..content import content, module
 from ..ops.base import Plan
 from ..registry import definition
-from ..vectors import Case, golden
+from ..vectors import Case
 from ..verbs import run
 from . import layouts
 from .answers import Answer
 from .comparison import Suite
+from .directed import Directed
+from .directed import launches as directed
 from .kinds import Effort, Layouts
 from .laws import STANDARD, Check, Vacuous, suitable
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
 from .state import Launch, Sequence, sequences
-from .subject import Subject
+from .subject import Subject, cases
 from .targets import Description
 
 LEFT_OUT = ("sizes",)
@@ -70,6 +72,10 @@ class Tried(Subject):
             if self.covered(case.plan):
                 self.launched(case)
 
+    def directed(self) -> None:
+        for launch in chosen(*self.definition.key, self.suite.effort):
+            self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+
     def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         answer, wrong = self.differing(plan, operands, due, layout)
         if answer.modified or wrong.any():
@@ -109,10 +115,10 @@ def _sequences(op: str, dialect: str, every: bool) -> list[Sequence]:
     return sequences(definition(op, dialect), {}, lambda plan: True, every)
 
 
-@lru_cache(maxsize=4)
-def cases(op: str, dialect: str) -> tuple[Any, ...]:
-    """The golden vectors of an op."""
-    return tuple(golden(definition(op, dialect)))
+@lru_cache(maxsize=2)
+def chosen(op: str, dialect: str, effort: Effort) -> tuple[Directed, ...]:
+    """The directed launches of an op whose whole domain is declared."""
+    return tuple(directed(definition(op, dialect), {}, lambda plan: True, effort)[1])
 
 
 @cache

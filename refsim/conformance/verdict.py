@@ -17,7 +17,7 @@ DIFFERS: Verdict = "non-conformant"
 BROKE: Verdict = "broke"
 INCOMPLETE: Verdict = "incomplete"
 ABSENT: Verdict = "not implemented"
-SEARCHES = ("golden", "differential", "sizes", "state", "exhaustive")
+SEARCHES = ("golden", "directed", "differential", "sizes", "state", "exhaustive")
 """Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
 NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
@@ -89,6 +89,11 @@ class OpVerdict:
         return any(r.check == "golden" and r.finished and r.vectors and not r.outside for r in self.records)
 
     @property
+    def hidden(self) -> list[str]:
+        """Mutants of constants and formulas that no golden vector within the declared domain and no directed launch would notice."""
+        return [id for r in self.records for id in r.hidden]
+
+    @property
     def bins(self) -> dict[str, int]:
         """Lanes of the golden vectors that were run, per semantic bin; none where none was run."""
         return next((r.bins for r in self.records if r.check == "golden" and r.vectors), {})
@@ -120,7 +125,9 @@ class OpVerdict:
             "dialect": self.dialect,
             "verdict": self.verdict,
             "domain": dict(self.domain),
-            **{name: self.total(name) for name in ("vectors", "made", "outside", "launches", "lanes", "differing", "lost")},
+            **{name: self.total(name) for name in ("vectors", "made", "outside", "remade", "launches", "lanes", "differing", "lost")},
+            "plans": {name: self.total(name) for name in ("plans", "kinds", "planned")},
+            "hidden_mutants": self.hidden,
             "outputs_conform": not self.failures or self.only_steps,
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": [f.to_json() for f in self.failures],
@@ -131,6 +138,10 @@ class OpVerdict:
             "notes": [r.note for r in self.records if r.note and r.check != "exhaustive"],
             "not_run": self.not_run(effort),
         }
+
+
+def _names(ops: Sequence[OpVerdict]) -> str:
+    return ", ".join(f"{o.op} ({o.dialect})" for o in ops)
 
 
 @dataclass
@@ -260,12 +271,20 @@ class Result:
         return f", {large:,} of them of large sizes" * bool(large)
 
     @property
+    def _planned(self) -> list[str]:
+        """The plans that were chosen, and the golden vectors that were remade, in words."""
+        plans, kinds, planned, remade = (self.total(name) for name in ("plans", "kinds", "planned", "remade"))
+        made = [f"plans: {planned:,} of {kinds:,} kinds, {plans:,} distinct"] if plans else []
+        return made + ([f"{remade:,} golden vectors outside the declared domain remade within it"] if remade else [])
+
+    @property
     def rests_on(self) -> list[str]:
         """The counts that the verdict rests on, in words."""
         bins = [count for o in self.ops for count in o.bins.values()]
         made = [
             f"{self.total('vectors') - self.total('made'):,} golden vectors",
             *self._made,
+            *self._planned,
             f"{sum(map(bool, bins)):,} of {len(bins):,} semantic bins",
             f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes" + self._large,
             f"{len([law for o in self.ops for law in o.laws]):,} laws",
@@ -288,10 +307,17 @@ class Result:
         if count:
             which = "these operations" if not rest else ", ".join(key.replace("/", " (") + ")" for key in self.measured)
             made.append(f"{noticed:,} of {count:,} mutants of {which} noticed by the {self.strength.suite}")
+        narrow = [o for o in rest if o.total("outside") and o.total("plans")]
+        if narrow:
+            shown, mistakes = sum(o.total("mistakes") - len(o.hidden) for o in narrow), sum(o.total("mistakes") for o in narrow)
+            made.append(
+                f"{shown:,} of {mistakes:,} mutants of constants and formulas noticed within the declared domain of {_names(narrow)}, "
+                "by its golden vectors and directed launches"
+            )
         for why, outside in (("within the declared domain", True), ("since not all golden vectors were run", False)):
-            names = [f"{o.op} ({o.dialect})" for o in rest if bool(o.total("outside")) is outside]
+            names = [o for o in rest if o not in narrow and bool(o.total("outside")) is outside]
             if names:
-                made.append(f"mutants of {', '.join(names)}: not measured {why}")
+                made.append(f"mutants of {_names(names)}: not measured {why}")
         return made
 
     @property

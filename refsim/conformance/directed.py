@@ -1,0 +1,167 @@
+"""Launches that are chosen for what a target declares, and the mistakes of the catalogue that they are known to show.
+
+They come in order: golden cases that lie outside the declared domain, remade inside it; plans that cover the space of plans, each with
+the points of its op and its rare inputs; and, for a mistake that none of these shows, an input on which it differs, where one is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..catalogue.covering import Cover, covering
+from ..catalogue.draw import Words, draw_operands
+from ..catalogue.mutants import Mutant, mutants
+from ..catalogue.remade import remade
+from ..catalogue.solved import rare
+from ..ops.base import Definition, Plan
+from ..vectors import Case
+from ..verbs import run
+from .diagnose import differ
+from .kinds import Effort
+from .laws import flattened, part
+
+ROUNDS: dict[Effort, int] = {"quick": 1, "default": 2, "nightly": 5, "exhaustive": 5}
+"""Plans for every kind of plan."""
+SPARSE = 12
+"""Kinds of plans that have one at quick effort."""
+LANES = 500
+"""Lanes of a launch, about."""
+DEEP, DEEPER = 12, 1 << 13
+"""Plans that are searched for an input on which a mistake differs that no launch has shown, and lanes for each."""
+SHOWN = 200
+"""Lanes of a launch made of such inputs, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """A launch that was chosen.
+
+    Attributes
+    ----------
+    name : str
+        Where it comes from, in a word or two.
+    plan : Plan
+    operands : list of numpy.ndarray or None
+    due : numpy.ndarray
+        The simulator's answer.
+    """
+
+    name: str
+    plan: Plan
+    operands: list[Any]
+    due: Any
+
+
+@dataclass(slots=True)
+class Choice:
+    """What has been chosen so far.
+
+    Attributes
+    ----------
+    remade : int
+        Golden cases remade.
+    cover : Cover
+        Kinds of plans, and plans.
+    hidden : list of Mutant
+        Mistakes in constants and formulas that no launch has shown.
+    mistakes : int
+        All of them.
+    """
+
+    remade: int = 0
+    cover: Cover = field(default_factory=lambda: Cover({}))
+    hidden: list[Mutant] = field(default_factory=list)
+    mistakes: int = 0
+
+
+def launches(
+    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], effort: Effort, cases: Sequence[Case] = ()
+) -> tuple[Choice, Iterator[Directed]]:
+    """The launches chosen for a definition within a domain.
+
+    Parameters
+    ----------
+    covered : callable
+        Whether the target declares that it has a plan.
+    cases : sequence of Case
+        The golden cases: what some of them, outside the domain, were to show is looked for inside it.
+
+    Returns
+    -------
+    choice : Choice
+        What has been chosen, as the launches are taken from the iterator.
+    launches : iterator of Directed
+    """
+    hidden = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent and not m.remembers]
+    choice = Choice(hidden=hidden, mistakes=len(hidden))
+    outside = [case.id for case in cases if not covered(case.plan)]
+    if outside:
+        for case in cases:
+            if covered(case.plan):
+                _weigh(choice, Directed(case.id, case.plan, case.operands, case.out))
+    choice.cover, plans = covering(d, domain, covered, ROUNDS[effort], SPARSE if effort == "quick" else None)
+    return choice, _launches(d, domain, covered, effort, outside, choice, plans)
+
+
+def _launches(
+    d: Definition,
+    domain: Mapping[str, Any],
+    covered: Callable[[Plan], bool],
+    effort: Effort,
+    outside: Iterable[str],
+    choice: Choice,
+    plans: Iterator[Plan],
+) -> Iterator[Directed]:
+    for id, plan, operands in remade(d, domain, covered, outside):
+        choice.remade += 1
+        yield _weighed(choice, f"remade {id}", plan, operands)
+    kept: list[Plan] = []
+    for number, plan in enumerate(plans):
+        kept.append(plan)
+        yield _weighed(choice, "plan", plan, draw_operands(Words(f"{d.name}/{d.dialect}/directed/{number}"), plan, LANES))
+        for operands in rare(plan):
+            yield _weighed(choice, "rare inputs", plan, operands)
+    if effort != "quick":
+        yield from _deep(d, choice, kept)
+
+
+def _weighed(choice: Choice, name: str, plan: Plan, operands: list[Any]) -> Directed:
+    launch = Directed(name, plan, operands, run(plan, *operands))
+    _weigh(choice, launch)
+    return launch
+
+
+def _weigh(choice: Choice, launch: Directed) -> None:
+    """Strike off the mistakes that a launch shows."""
+    choice.hidden = [m for m in choice.hidden if not _shows(launch, m).any()]
+
+
+def _shows(launch: Directed, m: Mutant) -> Any:
+    """The lanes of a launch on which a mistake differs."""
+    return differ(np.asarray(m.trace(launch.plan, *launch.operands)["out"]), np.asarray(launch.due))
+
+
+def _deep(d: Definition, choice: Choice, plans: list[Plan]) -> Iterator[Directed]:
+    """For the mistakes that are still hidden, inputs on which they differ, among many."""
+    for number, plan in enumerate(plans[:: max(len(plans) // DEEP, 1)]):
+        if not choice.hidden:
+            return
+        many = draw_operands(Words(f"{d.name}/{d.dialect}/deep/{number}"), plan, DEEPER)
+        launch = Directed("", plan, many, run(plan, *many))
+        wrong = np.any([_shows(launch, m) for m in choice.hidden], axis=0)
+        if wrong.any():
+            yield _weighed(choice, "where a mistake shows", plan, _some(plan, many, wrong))
+
+
+def _some(plan: Plan, operands: list[Any], wrong: Any) -> list[Any]:
+    """The lanes, rows or matrices of a launch that are marked, as many as are worth launching; all where they cannot be told apart."""
+    flat = flattened(plan, operands)
+    lead = len(flat[0])
+    if not lead or wrong.size % lead:
+        return operands
+    marked = np.flatnonzero(wrong.reshape(lead, -1).any(axis=1))
+    return part(plan, flat, marked[:: len(marked) // SHOWN + 1])
