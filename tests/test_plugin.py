@@ -141,7 +141,7 @@ def test_effort_seed_and_events(project: pytest.Pytester) -> None:
         code, text = pytested(project, SQRT, *TARGET, *own, *words)
         assert code == 0, text
         first, *rest = map(json.loads, (project.path / "events.jsonl").read_text().splitlines())
-        assert first == {"collected": 9}
+        assert first == {"collected": 10}
         assert [r["record"]["check"] for r in rest] == ["differential", "root"]
         return rest[0]["record"]["launches"], (project.path / "seen").read_text()
 

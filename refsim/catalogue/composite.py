@@ -63,7 +63,7 @@ class Whole(Book):
         return {**{name: found[name] for name in self.definition.step_names[:-1]}, "out": last["out"]}
 
     def lift(self, part: str, proven: Mapping[str, str] | None = None, solved: Sequence[str] = ()) -> None:
-        """The mutants of a part, but for those of a launch as a whole.
+        """The mutants of a part, but for those of a launch as a whole, of which the composite has its own.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Whole(Book):
             Those left out: only an operand that was solved for tells them from it, as the vectors of the part's own op have it.
         """
         proven = proven or {}
-        own = [m for m in book_of(self.parts[part]).mutants if m.level != "kernel"]
+        own = [m for m in book_of(self.parts[part]).mutants if m.level in ("data", "arithmetic")]
         every = {m.id.rpartition("/")[2] for m in mutants(self.parts[part].name)}  # of whatever dialect
         if unknown := {*proven, *solved} - every:
             raise ValueError(f"{part} of {self.definition.name} has no mutants {', '.join(sorted(unknown))}")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import Plan
-from .mutants import Book, Formula, Run, Steps
+from ..ops.base import Definition, Operand, Plan
+from .mutants import Book, Formula, Run, Steps, shared
 
 POISON = 0x5A
 """What a lane holds that nobody wrote."""
@@ -180,3 +180,173 @@ def reduced(reduction: Any, of: Formula, size: int) -> Formula:
 def first_warp(x: Any) -> Any:
     """What one warp has of a row: the part that is there when nobody waits for the others."""
     return x[..., :TILE]
+
+
+# ----------------------------------------------------------------------------- what is kept between launches, or taken for granted
+
+WRONG_EVERY = 20
+"""A launch by chance wrong is one of so many: fewer than a test of state makes at default effort."""
+WORD = 4
+"""Bytes that are loaded at once."""
+
+
+def _shapes(operands: tuple[Any, ...]) -> Any:
+    return tuple(None if x is None else np.shape(x) for x in operands)
+
+
+def _legal(run: Run, plan: Plan, otherwise: Plan, operands: tuple[Any, ...]) -> Steps:
+    """The steps under a plan; under the other one where that has no room for the operands."""
+    try:
+        return run(plan, *operands)
+    except (ValueError, IndexError, TypeError):
+        return run(otherwise, *operands)
+
+
+def _plan_of_shape(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    return _legal(run, kept.setdefault(_shapes(operands), plan), plan, operands)
+
+
+def _result_of_shape(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    steps: Steps = kept.setdefault((plan, _shapes(operands)), run(plan, *operands))
+    return steps
+
+
+def _result_of_operands(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    key = tuple(None if x is None else (x.shape, x.tobytes()) for x in map(_array, operands))
+    return {**run(plan, *operands), "out": kept.setdefault(key, run(plan, *operands)["out"])}
+
+
+def _array(x: Any) -> Any:
+    return None if x is None else np.asarray(x)
+
+
+def _first_constant(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    numbers = {k: v for k, v in plan.numbers().items() if not isinstance(v, (float, bool, str)) and not k.endswith("_range")}
+    key = (plan.input_range, next(iter(numbers.items()), None), plan.channels, _shapes(operands))
+    return _legal(run, kept.setdefault(key, plan), plan, operands)
+
+
+def _first_channel(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    if plan.channels is None:
+        return run(plan, *operands)
+    numbers = [(k, v[0] if isinstance(v, tuple) else v) for k, v in plan.numbers().items() if not k.endswith("_range")]
+    return run(kept.setdefault((plan.channels, *numbers), plan), *operands)
+
+
+def _former_size(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    steps = run(plan, *operands)
+    return _flat(steps, slice(kept.setdefault(plan, steps["out"].size), None))
+
+
+def _former_optional(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    found = list(operands)
+    for i, x in enumerate(operands):
+        key = (i, plan, np.shape(operands[0]))
+        if x is not None:
+            kept[key] = np.array(x)
+        found[i] = kept.get(key, x)
+    return run(plan, *found)
+
+
+def _by_chance(run: Run, kept: Any, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    steps = run(plan, *operands)
+    kept["launches"] = kept.get("launches", 0) + 1
+    return _flat(steps, slice(0, 1)) if kept["launches"] % WRONG_EVERY == 0 else steps
+
+
+def _memory(x: Any) -> Any:
+    """All that was allocated around an array, as bytes, and where in it the array begins; None where that is not one block."""
+    root = x
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not root.flags.c_contiguous:
+        return None
+    return root.reshape(-1).view(np.uint8), x.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+
+
+def read(x: Any, strides: Any, shift: int = 0) -> Any:
+    """What lies in memory where an array of other strides would; the array itself where that leaves what was allocated."""
+    found = _memory(x) if x.ndim and x.size else None
+    if found is None:
+        return x
+    memory, start = found
+    offsets = np.full((1,) * x.ndim, start + shift)
+    for axis, step in enumerate(strides):
+        offsets = offsets + step * np.arange(x.shape[axis]).reshape([-1 if k == axis else 1 for k in range(x.ndim)])
+    if offsets.min() < 0 or offsets.max() + x.itemsize > memory.size:
+        return x
+    each = memory[offsets[..., None] + np.arange(x.itemsize)]
+    return np.ascontiguousarray(each).view(x.dtype).reshape(x.shape)
+
+
+def _contiguous(x: Any) -> Any:
+    return tuple(int(np.prod(x.shape[axis + 1 :])) * x.itemsize for axis in range(x.ndim))
+
+
+def _zero_stride(x: Any) -> Any:
+    repeats = any(step == 0 and n > 1 for step, n in zip(x.strides, x.shape, strict=True))
+    return read(x, _contiguous(x)) if repeats else x
+
+
+def _unsigned_stride(x: Any) -> Any:
+    return x[tuple(slice(None, None, -1 if step < 0 else 1) for step in x.strides)]
+
+
+def _rounded_address(x: Any) -> Any:
+    beyond = x.__array_interface__["data"][0] % WORD
+    return read(x, x.strides, -beyond) if beyond else x
+
+
+def _one(i: int, as_read: Any) -> Any:
+    """A launch that reads operand `i` so."""
+
+    def launch(run: Run, plan: Plan, *operands: Any) -> Steps:
+        return run(plan, *(as_read(np.asarray(x)) if k == i and x is not None else x for k, x in enumerate(operands)))
+
+    return launch
+
+
+def _shared_strides(run: Run, plan: Plan, *operands: Any) -> Steps:
+    first = np.asarray(operands[0])
+
+    def by_first(x: Any) -> Any:
+        steps = [s // first.itemsize * x.itemsize for s in first.strides]
+        return x if x.shape != first.shape else read(x, steps)
+
+    return run(plan, first, *(x if x is None else by_first(np.asarray(x)) for x in operands[1:]))
+
+
+@shared
+def state(book: Book) -> None:
+    """The mistakes of a kernel that keeps something between launches, or takes something of memory for granted; of any definition."""
+    d = book.definition
+    if any(m.level == "data" or m.id.endswith("/stale-plan") for m in book.mutants):  # else no constant of a plan shows
+        book.keeping("plan-of-shape", "uses the constants of the first launch of the same shape", _plan_of_shape, step=book.first)
+        book.keeping("result-of-operands", "gives the same operands the same result under another plan", _result_of_operands)
+        book.keeping("first-constant", "notices new constants by the first of them only", _first_constant, step=book.first)
+    if any(getattr(space, "channels", False) for space in d.space.values()):
+        book.keeping("first-channel", "notices new constants by those of channel 0 only", _first_channel, step=book.first)
+    book.keeping("result-of-shape", "gives the result of the first launch of the same plan and shape", _result_of_shape, step=book.first)
+    book.keeping("former-size", "keeps an output as large as in the first launch of the plan", _former_size)
+    book.keeping("by-chance", f"gets a lane of every launch number {WRONG_EVERY} wrong", _by_chance)
+    if any(o.optional for o in d.operands):
+        book.keeping("former-optional", "uses an operand of a launch before where it is given none", _former_optional, step=book.first)
+    for i, operand in enumerate(d.operands):
+        _of_operand(book, i, operand)
+    if _alike(d):
+        book.assuming("shared-strides", "reads every operand by the strides of the first", _shared_strides, step=book.first)
+
+
+def _of_operand(book: Book, i: int, operand: Operand) -> None:
+    slug = operand.name.replace("_", "-")
+    for name, mistake, as_read in (
+        ("stride-0", f"takes {operand.name} for contiguous where it has a stride of 0", _zero_stride),
+        ("negative-stride", f"loses the sign of the strides of {operand.name}", _unsigned_stride),
+        ("odd-address", f"rounds the address of {operand.name} down to a multiple of {WORD} bytes", _rounded_address),
+    ):
+        book.assuming(f"{slug}-{name}", mistake, _one(i, as_read), step=book.first)
+
+
+def _alike(d: Definition) -> bool:
+    """Whether another operand has the axes of the first."""
+    return any(o.shape == d.operands[0].shape for o in d.operands[1:])

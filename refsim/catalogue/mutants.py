@@ -24,7 +24,7 @@ from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven
 from ..registry import definitions
 
-Level: TypeAlias = Literal["data", "arithmetic", "kernel"]
+Level: TypeAlias = Literal["data", "arithmetic", "kernel", "state"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 ROUNDINGS = dict(sorted(rounding.ROUNDINGS.items(), key=lambda rule: not rule[0].startswith("half")))
@@ -49,7 +49,7 @@ class Mutant:
         ``op/dialect/slug``.
     op, dialect : str
     level : Level
-        Whether a constant, a formula or the launch is wrong.
+        Whether a constant, a formula, the launch, or what is kept and taken for granted of a launch, is wrong.
     step : str
         The first intermediate that comes out wrong.
     mistake : str
@@ -164,6 +164,14 @@ class Book:
         """A mutant whose launch depends on the one before: ``launch(run, former, plan, operands)``, `former` None at first."""
         self._add("kernel", step, slug, mistake, "", _Remembering(self.run, launch), remembers=True)
 
+    def keeping(self, slug: str, mistake: str, launch: Any, step: str = "out") -> None:
+        """A mutant that keeps what it likes between launches: ``launch(run, kept, plan, operands)``, `kept` empty at first."""
+        self._add("state", step, slug, mistake, "", _Keeping(self.run, launch), remembers=True)
+
+    def assuming(self, slug: str, mistake: str, launch: Launch, step: str = "out") -> None:
+        """A mutant that takes something of its operands' memory for granted."""
+        self._add("state", step, slug, mistake, "", lambda plan, *operands: launch(self.run, plan, *operands))
+
 
 def _held(formula: Formula, hold: Formula) -> Formula:
     return lambda s: hold(formula(s))
@@ -180,6 +188,18 @@ class _Remembering:
 
     def forget(self) -> None:
         self._former = None
+
+
+class _Keeping:
+    def __init__(self, run: Run, launch: Any) -> None:
+        self._run, self._launch, self._kept = run, launch, dict[Any, Any]()
+
+    def __call__(self, plan: Plan, *operands: Any) -> Steps:
+        steps: Steps = self._launch(self._run, self._kept, plan, operands)
+        return steps
+
+    def forget(self) -> None:
+        self._kept.clear()
 
 
 # ---------------------------------------------------------------------------------------------------------------- the catalogue
@@ -203,6 +223,15 @@ def restates(*runs: Any) -> Callable[[Writer], Writer]:
     return register
 
 
+_SHARED: list[Callable[[Book], None]] = []
+
+
+def shared(write: Callable[[Book], None]) -> Callable[[Book], None]:
+    """Register the decorated function as what adds mutants to the book of every definition."""
+    _SHARED.append(write)
+    return write
+
+
 def has_own_book(d: Definition) -> bool:
     """Whether the run of a definition is restated, so that its formulas have mutants; else it has those of any op only."""
     return d.run in _WRITERS
@@ -212,6 +241,8 @@ def book_of(d: Definition) -> Book:
     """The book of a definition, written when it is first asked for."""
     if d.key not in _BOOKS or _BOOKS[d.key].definition is not d:
         _BOOKS[d.key] = _WRITERS.get(d.run, _WRITERS[None])(d)
+        for write in _SHARED:
+            write(_BOOKS[d.key])
     return _BOOKS[d.key]
 
 

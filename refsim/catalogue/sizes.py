@@ -180,6 +180,11 @@ def launches(d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan],
                 yield launch
 
 
+def shape_of(plan: Plan, lead: tuple[int, ...], opened: Mapping[str, int], text: str) -> tuple[int, ...]:
+    """The shape that `text` describes in a launch."""
+    return _sizes(plan, lead, opened).shape(plan, text)
+
+
 def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int]) -> list[Any]:
     """The operands of a launch: a pure function of what it is given.
 
@@ -216,6 +221,15 @@ def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, 
 
 def sized(d: Definition) -> dict[str, str]:
     """By axis the parameter that says how long it is, or how long it may be: the one that changes it."""
+    if d.key not in _SIZED or _SIZED[d.key][0] is not d:
+        _SIZED[d.key] = (d, _sized(d))
+    return _SIZED[d.key][1]
+
+
+_SIZED: dict[tuple[str, str], tuple[Definition, dict[str, str]]] = {}
+
+
+def _sized(d: Definition) -> dict[str, str]:
     base = next((p for p in (draw_plan(Words(f"sizes/{i}"), d, {"per_channel": False}) for i in range(ATTEMPTS)) if p is not None), None)
     found: dict[str, str] = {}
     if base is None:
@@ -284,7 +298,7 @@ def _launch(
     best, most, tried = None, 0, 0
     for attempt in range(ATTEMPTS):
         source = Words(f"{d.name}/{d.dialect}/sizes/{name}/{attempt}")
-        channels = _channels(source, d, domain, columns) if wanted.channels and columns is not None else {}
+        channels = channelled(source, d, domain, columns) if wanted.channels and columns is not None else {}
         plan = draw_plan(source, d, {**domain, **fixed, **channels, "per_channel": False})
         if plan is None or not covered(plan):
             continue
@@ -319,7 +333,7 @@ def nearest(parameter: Any, domain: Mapping[str, Any], length: int) -> int:
     return int(min(choices(allowed), key=lambda value: abs(value - length)))
 
 
-def _channels(source: Words, d: Definition, domain: Mapping[str, Any], count: int) -> dict[str, Any]:
+def channelled(source: Words, d: Definition, domain: Mapping[str, Any], count: int) -> dict[str, Any]:
     """As a domain, a value for each of `count` channels of every parameter that has channels and that a target leaves open."""
     if not domain.get("per_channel", True):
         return {}

@@ -12,7 +12,7 @@ from ..ops.base import Plan
 from ..registry import of
 from ..vectors.case import Case
 from ..vectors.form import operand_dtype
-from .kinds import Harm, Layout
+from .kinds import Harm, Layouts
 from .targets import Description
 
 
@@ -26,7 +26,11 @@ class Broken(Exception):
         Whether the worker died of it.
     first : bool
         Whether it was the op's first launch in its worker.
+    launch : tuple or None
+        What was launched, once that is known: plan, operands and layout.
     """
+
+    launch: tuple[Plan, list[Any], Layouts] | None = None
 
     def __init__(self, kind: Harm, text: str, *, fatal: bool = False, first: bool = False) -> None:
         super().__init__(f"{kind}: {text}")
@@ -92,13 +96,17 @@ class Answering(Protocol):
         """What the target claims."""
 
     @property
+    def laid(self) -> bool:
+        """Whether its operands reach it as they are laid out in memory; else as contiguous copies."""
+
+    @property
     def vectors(self) -> Vectors | None:
         """The golden cases to which alone it answers; None for a target that can be asked anything."""
 
     def announce(self, case: Case) -> None:
         """Say which golden case is launched next."""
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
         """Run the target once.
 
         Parameters

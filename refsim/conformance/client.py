@@ -20,7 +20,7 @@ from ..ops.base import Plan
 from ..vectors.case import Case
 from . import frames
 from .answers import Answer, Broken, Unloadable, Vectors, usable
-from .kinds import HARMS, Harm, Layout
+from .kinds import HARMS, Harm, Layouts
 from .pipes import Pipes
 from .targets import Description, Spec, described
 
@@ -36,6 +36,8 @@ class Worker:
     Attributes
     ----------
     description : Description
+    laid : bool
+        Whether its operands reach it as they are laid out in memory.
     vectors : Vectors or None
         The golden cases to which alone it answers; None for a target that can be asked anything.
     """
@@ -45,6 +47,7 @@ class Worker:
 
     def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
         self._spec, self._launch, self._first = spec, launch, first
+        self.laid = spec.kind not in ("cmd", "lib")  # a frame, and the C interface, have no strides
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: Pipes | None = None
         self._warm: set[tuple[str, str]] = set()
@@ -138,11 +141,11 @@ class Worker:
         text = self._errors.read().decode(errors="replace").strip()
         return f"; it last said: {text}" if text else ""
 
-    def _request(self, verb: str, plan: Plan, layout: Layout) -> dict[str, Any]:
+    def _request(self, verb: str, plan: Plan, layout: Layouts) -> dict[str, Any]:
         own = {"op": plan.op, "dialect": plan.dialect, "parameters": dict(plan.parameters)}
         return {"verb": verb, "layout": layout, "plan": own}
 
-    def _ask(self, verb: str, plan: Plan, operands: list[Any], layout: Layout = "C") -> tuple[dict[str, Any], list[Any]]:
+    def _ask(self, verb: str, plan: Plan, operands: list[Any], layout: Layouts = "C") -> tuple[dict[str, Any], list[Any]]:
         if self._process is None:
             try:
                 self._start()
@@ -161,7 +164,7 @@ class Worker:
     def announce(self, case: Case) -> None:
         """Say which golden case is launched next."""
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
         """Run the target once; see `Answering.launch`."""
         header, arrays = self._ask("run", plan, operands, layout)
         answer = usable(plan, header.get("names", ["out"]), arrays, shape)

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import Plan
+from ..catalogue.draw import choices
+from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import definition, dialects
-from ..verbs import run
+from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
+from .declaration import PRIVATE
 from .diagnose import diagnose
-from .failures import Mismatch, of_plan, shown
-from .kinds import Effort, Layout
+from .failures import Mismatch, handed, of_plan, shown
+from .kinds import Effort, Layouts
 from .record import BrokenLaunch, Failure, Occurrence, Record
 from .reduce import Difference, at, least_lane, reduced, size
 from .targets import covers
@@ -23,6 +25,18 @@ MOST_BROKEN = 3
 """Crashes, or other launches without an answer, after which an op is abandoned."""
 MOST_SHOWN = 3
 """Failures that a test keeps."""
+REPEATS = 20
+"""Times that a launch which differs is launched again, to tell a mistake from chance."""
+REPEATED_LANES = 1 << 20
+"""Lanes of all repeats together, about: of a large launch there are fewer, three at least."""
+
+
+class Unsteady(BaseException):
+    """A launch that differs, and not always; no exception that Hypothesis would look into: nothing about it can be shrunk."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.flaky)
+        self.failure = failure
 
 
 @dataclass
@@ -66,6 +80,8 @@ class Comparison:
         self.suite, self.definition = suite, definition(op, dialect)
         self.domain: dict[str, Any] = dict(suite.worker.description.domain.get(op, {}))
         self.record = Record(op, dialect, check)
+        self._steady = False
+        self.private: tuple[str, ...] = tuple(choices(self.domain.get(PRIVATE, ())))
 
     def covered(self, plan: Plan) -> bool:
         """Whether the target declares that it has `plan`."""
@@ -75,34 +91,44 @@ class Comparison:
         """As `compare`, noted instead of raised; whether there was an answer."""
         try:
             self.compare(plan, operands, due, "C", where)
-        except Mismatch as mismatch:
-            self.fail(mismatch.failure)
+        except (Mismatch, Unsteady) as found:
+            self.fail(found.failure)
         except Broken as broken:
-            self.broke(broken)
+            self.broke(broken, where)
             return False
         return True
 
-    def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layout, where: str) -> None:
+    def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         """Launch the target and raise a Mismatch, reduced to as few lanes as still differ, where it is not the simulator's answer."""
         answer, wrong = self.differing(plan, operands, due, layout, count=True)
         self.record.lanes += int(due.size)
         if answer.modified:
             raise Mismatch(of_plan(plan, where, "modifies its operands in place"))
         if not wrong.any():
+            self.steps(plan, operands, layout, answer, where)
             return
         found = Difference(plan, operands, layout, answer, due, wrong)
+        if self.suite.worker.vectors is None:  # else nothing else can be launched
+            self.steady(found, where)
         diagnosis = diagnose(plan, operands, answer.out, due)
-        if self.suite.worker.vectors is not None:  # nothing else can be launched
+        if self.suite.worker.vectors is not None:
             raise Mismatch(shown(found, where, diagnosis))
         small, remark = reduced(found, self.again, self.covered)
+        if remark:  # alone it is right: perhaps by chance
+            self.steady(found, where, anew=True)
         raise Mismatch(shown(small, where, diagnosis, found.share + remark))
 
-    def evaluate(self, plan: Plan, operands: list[Any], layout: Layout, shape: tuple[int, ...]) -> Answer:
+    def evaluate(self, plan: Plan, operands: list[Any], layout: Layouts, shape: tuple[int, ...]) -> Answer:
         """Launch the target once, and count it."""
         self.record.launches += 1
-        return self.suite.worker.launch(plan, as_handed(plan, operands), shape, layout)
+        given = as_handed(plan, operands)
+        try:
+            return self.suite.worker.launch(plan, given, shape, layout)
+        except Broken as broken:
+            broken.launch = (plan, given, layout)
+            raise
 
-    def differing(self, plan: Plan, operands: list[Any], due: Any, layout: Layout, count: bool = False) -> tuple[Answer, Any]:
+    def differing(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, count: bool = False) -> tuple[Answer, Any]:
         """The answer, and on which lanes it differs beyond the known deviations; with `count` these are noted where they occur."""
         answer = self.evaluate(plan, operands, layout, due.shape)
         out = answer.out
@@ -115,11 +141,81 @@ class Comparison:
                 wrong &= ~mask
         return answer, wrong
 
-    def again(self, plan: Plan, operands: list[Any], layout: Layout) -> Difference | None:
+    def steps(self, plan: Plan, operands: list[Any], layout: Layouts, answer: Answer, where: str) -> None:
+        """Raise a `Mismatch` where an intermediate that the target returns differs although its result does not, unless it is private."""
+        found = self._step(plan, operands, layout, answer)
+        if found is None:
+            return
+        name, differs = found
+        if differs is None:
+            shapes = answer.arrays[name].shape, np.shape(intermediate(trace(plan, *operands), name))
+            text = f"is conformant in its outputs, and returns {name} of shape {shapes[0]} where {shapes[1]} is due"
+            raise Mismatch(of_plan(plan, where, text))
+
+        def again(plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
+            due = run(plan, *operands)
+            answer, wrong = self.differing(plan, operands, due, layout)
+            still = None if wrong.any() else self._step(plan, operands, layout, answer, name)
+            return None if still is None else still[1]
+
+        small, remark = differs, ""
+        if differs.wrong.ndim == answer.out.ndim and differs.wrong.ndim and self.suite.worker.vectors is None:
+            small, remark = reduced(differs, again, self.covered)
+        raise Mismatch(shown(small, where, share=differs.share + remark, step=name))
+
+    def _step(
+        self, plan: Plan, operands: list[Any], layout: Layouts, answer: Answer, only: str = ""
+    ) -> tuple[str, Difference | None] | None:
+        """The first intermediate that differs, of those that are not private, as the result of a launch; None for another shape."""
+        checked = [n for n in self.definition.step_names if n in answer.arrays and n != "out" and n not in self.private]
+        steps = trace(plan, *operands) if checked else None
+        for name in checked if not only else [n for n in checked if n == only]:
+            due, got = np.asarray(intermediate(steps, name)), answer.arrays[name]
+            if got.squeeze().shape != due.squeeze().shape:
+                return name, None
+            got = got.reshape(due.shape)  # of what a row has one of, an axis of one element may be left out
+            wrong = np.asarray(got != due)
+            if wrong.any():
+                for mask in self.suite.worker.deviating(plan, as_handed(plan, operands)).values():
+                    wrong = wrong & (~mask if mask.shape == wrong.shape else not mask.any())
+            if wrong.any():
+                return name, Difference(plan, operands, layout, Answer({"out": got}, mapping=True), due, wrong)
+        return None
+
+    def again(self, plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
         """Launch, and say what differs; nothing is noted."""
         due = run(plan, *operands)
         answer, wrong = self.differing(plan, operands, due, layout)
         return Difference(plan, operands, layout, answer, due, wrong) if wrong.any() else None
+
+    def steady(self, found: Difference, where: str, anew: bool = False) -> None:
+        """Launch again what differs: raise an `Unsteady`, with the answer that was met, unless it differs each time.
+
+        Once a difference has proven steady, those after it in the same test are believed, but with `anew`.
+        """
+        if self._steady and not anew:
+            return
+        text = self.flakiness(found)
+        if text:
+            raise Unsteady(self.unsteady(found, where, text))
+        self._steady = True
+
+    def flakiness(self, found: Difference) -> str:
+        """How often a launch that differed differs when launched again, in words; "" where it does each time."""
+        times = max(3, min(REPEATS, REPEATED_LANES // max(found.wrong.size, 1)))
+        wrong = sum(self.again(found.plan, found.operands, found.layout) is not None for _ in range(times))
+        if wrong == times:
+            return ""
+        if wrong:
+            return f"wrong in {wrong} of {times} launches of the same operands"
+        return f"right in each of {times} further launches of the same operands; by chance, or by what was launched before"
+
+    @staticmethod
+    def unsteady(found: Difference, where: str, text: str) -> Failure:
+        """The first failing answer, with how often it comes."""
+        failure = shown(found, where, silent=True)
+        failure.flaky = text
+        return failure
 
     # ------------------------------------------------------------------------------------------------------------ record
 
@@ -139,13 +235,15 @@ class Comparison:
         if len(self.record.failures) < MOST_SHOWN:
             self.record.failures.append(failure)
 
-    def broke(self, broken: Broken) -> None:
-        """Note a launch without an answer."""
+    def broke(self, broken: Broken, where: str, made: str = "") -> None:
+        """Note a launch without an answer; `made` is Python that makes its operands, where they may be too large to list."""
         if broken.kind == "no result":
             self.record.missing += 1
             return
+        self.record.lost += 1
         if len(self.record.broken) < MOST_BROKEN:
-            self.record.broken.append(BrokenLaunch(broken.kind, broken.text))
+            launch = None if broken.launch is None else handed(*broken.launch, made)
+            self.record.broken.append(BrokenLaunch(broken.kind, broken.text, *self.definition.key, where, launch))
         hung = broken.kind in ("timed out", "stalled") and broken.first
         self.suite.broken[self.definition.key] = MOST_BROKEN if hung else self.suite.broken.get(self.definition.key, 0) + 1
 

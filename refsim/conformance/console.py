@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .kinds import Verdict
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, NOTHING, OpVerdict, Result
-from .words import bounded, described, domain_in_words, reproduction
+from .words import bounded, described, domain_in_words, met, reproduction, reproduction_of_broken
 
 _COLOURS: dict[Verdict, str] = {CONFORMANT: "green", DIFFERS: "bold red", BROKE: "bold magenta", INCOMPLETE: "yellow", ABSENT: "dim"}
 
@@ -81,10 +81,13 @@ def _say(console: Console, text: str, style: str = "", indent: str = "") -> None
 def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
     if o.failures:
         failure = next((f for f in o.failures if f.where == "search"), o.failures[0])
-        _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}", "bold red")
+        only = " in its intermediates: its outputs are conformant" * o.only_steps
+        _say(console, f"\n{o.op} ({o.dialect}) is {DIFFERS}{only}", "bold red")
         _say(console, described(failure).split("\n", 1)[-1], indent="  ")
         if failure.where.startswith("golden "):
             _say(console, f"vector {failure.where.removeprefix('golden ')}", indent="  ")
+        elif failure.where.startswith("state: "):
+            _say(console, failure.where, indent="  ")
         others = o.total("differing") - 1
         if others > 0:
             _say(console, f"{others} more launches differ", "dim", "  ")
@@ -94,6 +97,13 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
     for launch in o.broken[:1]:
         _say(console, f"\n{o.op} ({o.dialect}) {launch.kind}", "bold magenta")
         _say(console, launch.text, indent="  ")
+        if launch.where:
+            _say(console, met(launch), indent="  ")
+        if o.total("lost") > 1:
+            _say(console, f"{o.total('lost') - 1} more launches without an answer", "dim", "  ")
+        if launch.launch is not None:
+            _say(console, "to reproduce:", "dim")
+            _say(console, reproduction_of_broken(launch, result.target, printed=True), "cyan")
     for record in o.records:
         if record.harness:
             _say(console, f"\n{o.op} ({o.dialect}): the harness failed", "bold magenta")

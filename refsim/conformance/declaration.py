@@ -17,6 +17,8 @@ from ..registry import definitions, dialects, names, parameters
 SWITCHES = ("per_channel", "float32_scales")
 """Entries of an op's domain that are True or False and no parameters."""
 DIALECTS = "dialects"
+PRIVATE = "private"
+"""The entry that names the intermediates a target returns and does not promise."""
 DEVIATION = ("id", "op", "dialects", "reason", "reference", "applies", "witness")
 WITNESS = ("parameters", "operands")
 MOST = 8
@@ -79,8 +81,11 @@ def _of_op(op: str, entry: Mapping[str, Any]) -> Iterator[str]:
         elif name == LARGEST:
             if isinstance(allowed, bool) or not isinstance(allowed, int) or allowed < 1:
                 yield f"{where}: {name} = {allowed!r:.80} is not legal: an integer from 1, the elements that an operand may have"
+        elif name == PRIVATE:
+            steps = list(dict.fromkeys(step for d in meant for step in d.step_names if step != "out"))
+            yield from _names(f"{where}: {PRIVATE}", "intermediate", allowed, steps)
         elif name != DIALECTS:
-            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, DIALECTS))
+            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, PRIVATE, DIALECTS))
             yield from unknown or _entry(where, name, allowed, meant)
 
 

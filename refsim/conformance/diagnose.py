@@ -70,7 +70,7 @@ def diagnose(plan: Plan, operands: list[Any], got: Any, expected: Any) -> str:
 
 def candidates(plan: Plan) -> list[Mutant]:
     """The mutants of the op that a single launch can show, the likeliest kind of mistake first."""
-    found = [m for m in mutants(plan.op, plan.dialect) if not m.remembers and not m.equivalent]
+    found = [m for m in mutants(plan.op, plan.dialect) if not m.remembers and not m.equivalent and m.level in _LIKELY]
     return sorted(found, key=lambda m: _LIKELY.index(m.level))
 
 

@@ -12,7 +12,8 @@ from ..registry import of
 from ..verbs import trace
 from .answers import Answer, as_handed
 from .diagnose import diagnose
-from .record import Failure, Json, Lane, Step
+from .kinds import Layouts
+from .record import Failure, Handed, Json, Lane, Step
 from .reduce import Difference, at, least_lane
 from .words import described
 
@@ -33,33 +34,61 @@ def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: La
     return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, lane=lane)
 
 
-def shown(found: Difference, where: str, diagnosis: str = "", share: str = "", law: str = "", made: str = "") -> Failure:
+def handed(plan: Plan, operands: list[Any], layout: Layouts = "C", made: str = "") -> Handed:
+    """A launch as it was made; `operands` as `as_handed` gives them, `made` as for `shown`."""
+    remade = made if any(x is not None and x.size > LISTED for x in operands) else ""
+    listed = [_listed(x, bool(remade)) for x in operands]
+    return Handed(call(plan), dict(plan.parameters), [o.name for o in of(plan).operands], listed, layout, remade)
+
+
+def shown(
+    found: Difference,
+    where: str,
+    diagnosis: str = "",
+    share: str = "",
+    law: str = "",
+    made: str = "",
+    before: list[Handed] | None = None,
+    step: str = "",
+    silent: bool = False,
+) -> Failure:
     """A difference with the lane that shows it best; diagnosed now where it was not before.
 
     Parameters
     ----------
     made : str
         Python that makes the operands; it stands in the report where one of them is too large for it.
+    before : list of Handed, optional
+        Launches without which it does not differ.
+    step : str
+        The intermediate that stands for the result in `found`; "" for the result itself.
+    silent : bool
+        Whether no mistake is to be named that was not named before.
     """
     plan, operands = found.plan, found.operands
     d = of(plan)
-    index = least_lane(d, operands, found.wrong) if found.wrong.ndim else ()
-    remade = made if any(x is not None and x.size > LISTED for x in operands) else ""
+    alike = found.wrong.ndim == operands[0].ndim or d.layout not in ("element", "row")
+    index = least_lane(d, operands, found.wrong) if found.wrong.ndim and alike else tuple(map(int, np.argwhere(found.wrong)[0]))
+    launch = handed(plan, as_handed(plan, operands), found.layout, made)
     scalars = ", ".join(f"{o.name} = {x}" for o, x in zip(d.operands, operands, strict=True))
     lane = Lane(
-        [_listed(x, bool(remade)) for x in as_handed(plan, operands)],
-        [o.name for o in d.operands],
+        launch.operands,
+        launch.names,
         list(index),
         _number(found.answer.out[index]),
         _number(found.due[index]),
-        at(d, operands, index) if found.wrong.ndim else scalars,
+        at(d, operands, index) if found.wrong.ndim and alike else scalars if not found.wrong.ndim else f"element {index}",
         found.layout,
-        _first_step(plan, operands, found.answer, index),
+        None if step else _first_step(plan, operands, found.answer, index),
         share or found.share,
         found.answer.mapping,
-        remade,
+        launch.made,
+        before or [],
+        step,
     )
-    return of_plan(plan, where, diagnosis or diagnose(plan, operands, found.answer.out, found.due), law, lane)
+    if not diagnosis and not silent and not step:
+        diagnosis = diagnose(plan, operands, found.answer.out, found.due)
+    return of_plan(plan, where, diagnosis, law, lane)
 
 
 def _listed(x: Any, remade: bool) -> Json | None:

@@ -15,11 +15,12 @@ from ..catalogue.mutants import LEVELS
 from ..figures import MissingExtraError, write_figure
 from .score import VECTORS, Fate, Score, percent
 
-COMMON = ("golden", "directed", "differential", "sizes", "exhaustive", "batch", "repeat", "layouts")
+COMMON = ("golden", "directed", "differential", "sizes", "state", "exhaustive", "batch", "repeat", "layouts")
 """Checks that every op has; the others are its own laws."""
 COLUMNS = {
     "golden": "golden vectors",
     "differential": "search",
+    "state": "state",
     "batch": "batch law",
     "repeat": "repeat law",
     "layouts": "layout law",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-Layout: TypeAlias = Literal["C", "strided", "fortran", "broadcast"]
-"""How an operand lies in memory."""
+Layout: TypeAlias = Literal["C", "strided", "fortran", "broadcast", "reversed", "misaligned", "readonly"]
+"""How an operand lies in memory; `layouts` makes them."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+Layouts: TypeAlias = Layout | tuple[Layout, ...]
+"""How all operands of a launch lie in memory, or each of them."""
 
 Effort: TypeAlias = Literal["quick", "default", "nightly", "exhaustive"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)

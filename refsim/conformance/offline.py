@@ -14,7 +14,7 @@ from ..vectors import form
 from ..vectors.case import Case
 from ..vectors.formats import hex, jsonl
 from .answers import Answer, Broken, Unloadable, usable
-from .kinds import Layout
+from .kinds import Layouts
 from .results import Results
 from .targets import Spec
 
@@ -28,6 +28,8 @@ class Offline:
         Results of another corpus or of none, or a file that is not in the format; names the file and the line.
     """
 
+    laid = False
+
     def __init__(self, spec: Spec) -> None:
         self._case: Case | None = None
         try:
@@ -40,7 +42,7 @@ class Offline:
     def announce(self, case: Case) -> None:
         self._case = case
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
         """The result of the case that was announced, or of the one with this plan and these operands."""
         case = self._case if self._case is not None and self._case.plan == plan else self._alike(plan, operands)
         if case is None:

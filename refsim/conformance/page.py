@@ -10,9 +10,9 @@ from pathlib import Path
 from .. import __version__
 from .facts import Strength, environment, target_hash
 from .kinds import Verdict
-from .record import Failure
+from .record import BrokenLaunch, Failure
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, OpVerdict, Result
-from .words import reproduction
+from .words import in_memory, met, reproduction, reproduction_of_broken
 
 _CLASSES = {CONFORMANT: "good", DIFFERS: "bad", BROKE: "odd", INCOMPLETE: "warn", ABSENT: "none"}
 _OF_CODE = {0: "good", 1: "bad", 3: "odd", 4: "warn", 130: "warn"}
@@ -138,12 +138,22 @@ def _counterexamples(result: Result) -> str:
         found = sorted(o.failures, key=lambda f: f.where != "search")[:3]
         for number, failure in enumerate(found):
             cards.append(_failure(o, failure, result.target, o.total("differing") - len(found) if not number else 0))
-        for launch in o.broken[:2]:
-            cards.append(_card(f"{o.op} ({o.dialect}): {launch.kind}", f"<pre>{escape(launch.text)}</pre>"))
+        lost = o.broken[:2]
+        for number, launch in enumerate(lost):
+            cards.append(_broken(o, launch, result.target, o.total("lost") - len(lost) if not number else 0))
         for record in o.records:
             if record.harness:
                 cards.append(_card(f"{o.op} ({o.dialect}): the harness failed", f"<pre>{escape(record.harness)}</pre>"))
     return _section("Counterexamples", "\n".join(cards))
+
+
+def _broken(o: OpVerdict, launch: BrokenLaunch, target: str, others: int) -> str:
+    lines = [f"<pre>{escape(launch.text)}</pre>"]
+    remarks = [*met(launch).splitlines(), f"{others} more launches without an answer" if others > 0 else ""]
+    lines += [f'<p class="soft">{escape("; ".join(filter(None, remarks)))}</p>'] if launch.where else []
+    if launch.launch is not None:
+        lines.append(f"<pre>{escape(reproduction_of_broken(launch, target, printed=True))}</pre>")
+    return _card(f"{o.op} ({o.dialect}): {launch.kind}", "".join(lines))
 
 
 def _card(title: str, body: str) -> str:
@@ -156,17 +166,28 @@ def _failure(o: OpVerdict, failure: Failure, target: str, others: int) -> str:
         lines.append(f"<p>Law broken: {escape(failure.law)}</p>")
     if lane is not None:
         got, due = f'<span class="chip bad">{escape(str(lane.got))}</span>', f'<span class="chip good">{escape(str(lane.expected))}</span>'
-        lines.append(f"<p><code>{escape(lane.input)}</code> gives {got}, due is {due}</p>")
+        what = f"Conformant in its outputs; <code>{escape(lane.step_of)}</code> differs: " if lane.step_of else ""
+        lines.append(f"<p>{what}<code>{escape(lane.input)}</code> gives {got}, due is {due}</p>")
         if lane.step is not None:
             lines.append(
                 f"<p>First intermediate that differs: <code>{escape(lane.step.name)}</code> = {escape(str(lane.step.got))}, "
                 f"due is {escape(str(lane.step.expected))}</p>"
             )
+    if failure.flaky:
+        lines.append(f"<p><b>Flaky:</b> {escape(failure.flaky)}</p>")
     if failure.diagnosis:
         lines.append(f"<p><b>Looks like:</b> {escape(failure.diagnosis)}</p>")
     if failure.fingerprint:
         lines.append(f"<p><b>Fingerprint:</b> {escape(failure.fingerprint)}</p>")
-    remarks = [lane.share if lane is not None else "", _found_by(failure), f"{others} more launches differ" if others > 0 else ""]
+    laid = in_memory(lane.names, lane.layout) if lane is not None else ""
+    after = f"after {len(lane.before)} launches before it in the same process" if lane is not None and lane.before else ""
+    remarks = [
+        lane.share if lane is not None else "",
+        f"in memory: {laid}" * bool(laid),
+        after,
+        _found_by(failure),
+        f"{others} more launches differ" if others > 0 else "",
+    ]
     lines.append(f'<p class="soft">{escape("; ".join(filter(None, remarks)))}</p>')
     if lane is not None:
         lines.append(f"<pre>{escape(reproduction(failure, target, printed=True))}</pre>")

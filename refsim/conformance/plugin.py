@@ -148,7 +148,10 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
         outcome.force_exception(pytest.fail.Exception("\n\n".join(map(described, record.failures)), pytrace=False))
     elif record.broken:
-        text = "\n".join(f"{b.kind}: {b.text}" for b in record.broken)
+        from refsim.conformance.words import met
+
+        lost = [f"{record.lost} launches without an answer"] if record.lost > len(record.broken) else []
+        text = "\n".join([*(f"{b.kind}: {b.text}\n{met(b)}" for b in record.broken), *lost])
         outcome.force_exception(pytest.fail.Exception(text, pytrace=False))
 
 

@@ -13,7 +13,7 @@ from ..vectors.case import plan_record
 from . import frames, guard
 from .answers import Unloadable
 from .client import FIRST, Worker
-from .kinds import Layout
+from .kinds import Layouts
 from .targets import Description, command, described
 
 PROTOCOL = 1
@@ -37,7 +37,7 @@ class Process(Worker):
             self.close()
             raise Unloadable(f"{self._spec.text}: its answer to the verb describe {error}", False) from None
 
-    def _request(self, verb: str, plan: Plan, layout: Layout) -> dict[str, Any]:
+    def _request(self, verb: str, plan: Plan, layout: Layouts) -> dict[str, Any]:
         return {"verb": verb, "plan": plan_record(plan), "operands": [o.name for o in of(plan).operands]}
 
 

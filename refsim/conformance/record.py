@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeAlias
 
-from .kinds import Harm, Layout
+from .kinds import Harm, Layouts
 
 Json: TypeAlias = dict[str, Any]
 
@@ -19,6 +19,28 @@ class Step:
     name: str
     got: int | float | str
     expected: int | float | str
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A launch as it was made, to be made again.
+
+    Attributes
+    ----------
+    call : str
+        The plan as the call that makes it.
+    parameters : dict
+        What the plan was made from.
+    names, operands, layout, made
+        As those of a `Lane`.
+    """
+
+    call: str
+    parameters: Json
+    names: list[str]
+    operands: list[Json | None]
+    layout: Layouts = "C"
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,10 @@ class Lane:
         Whether the target returns a mapping, with ``out`` in it.
     made : str
         Python that makes the operands of `plan`, where they are too large to stand here; "" where they do, or where nothing makes them.
+    before : list of Handed
+        Launches that have to come before it in the same process; none where it differs by itself.
+    step_of : str
+        The intermediate that `index`, `got` and `expected` are of; "" for ``out``.
     """
 
     operands: list[Json | None]
@@ -53,11 +79,13 @@ class Lane:
     got: int | float
     expected: int | float
     input: str
-    layout: Layout = "C"
+    layout: Layouts = "C"
     step: Step | None = None
     share: str = ""
     mapping: bool = False
     made: str = ""
+    before: list[Handed] = field(default_factory=list)
+    step_of: str = ""
 
 
 @dataclass
@@ -71,13 +99,16 @@ class Failure:
     call : str
         The plan as the call that makes it; "" where there is none.
     where : str
-        The check that met it: "search", "law", "exhaustive", ``golden <id>``, ``size <name>``, or the witness of a deviation.
+        The check that met it: "search", "law", "exhaustive", ``golden <id>``, ``size <name>``, ``state: <what was launched>``, or the
+        witness of a deviation.
     diagnosis : str
         The mistake that it looks like, continuing "it".
     law : str
         The law that is broken, and on what.
     fingerprint : str
         What the fingerprint says where it names no arithmetic.
+    flaky : str
+        How often it is wrong, where launching it again gives another answer.
     lane : Lane or None
         None where there is nothing to show but the diagnosis or the law.
     """
@@ -90,12 +121,13 @@ class Failure:
     diagnosis: str = ""
     law: str = ""
     fingerprint: str = ""
+    flaky: str = ""
     lane: Lane | None = None
 
     def to_json(self) -> Json:
         lane: Json = asdict(self.lane) if self.lane is not None else {"operands": []}
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lane"}
-        return {k: v for k, v in own.items() if v or k not in ("where", "law", "fingerprint")} | lane
+        return {k: v for k, v in own.items() if v or k not in ("where", "law", "fingerprint", "flaky")} | lane
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
@@ -104,15 +136,43 @@ class Failure:
             return cls(**own)
         step = data.get("step")
         lane = {f.name: data[f.name] for f in fields(Lane) if f.name in data}
-        return cls(**own, lane=Lane(**lane | {"step": Step(**step) if step else None}))
+        before = [_handed(launch) for launch in data.get("before", ())]
+        lane |= {"layout": _layouts(data.get("layout", "C")), "step": Step(**step) if step else None, "before": before}
+        return cls(**own, lane=Lane(**lane))
+
+
+def _layouts(told: Any) -> Layouts:
+    return tuple(told) if isinstance(told, list) else told
+
+
+def _handed(data: Mapping[str, Any]) -> Handed:
+    return Handed(**{**data, "layout": _layouts(data["layout"])})
 
 
 @dataclass(frozen=True)
 class BrokenLaunch:
-    """A launch without an answer."""
+    """A launch without an answer.
+
+    Attributes
+    ----------
+    op, dialect : str
+    where : str
+        The check that met it, as that of a `Failure`.
+    launch : Handed or None
+        None where the target broke beside a launch.
+    """
 
     kind: Harm
     text: str
+    op: str = ""
+    dialect: str = ""
+    where: str = ""
+    launch: Handed | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BrokenLaunch:
+        launch = data.get("launch")
+        return cls(**{**data, "launch": _handed(launch) if launch else None})
 
 
 @dataclass(frozen=True)
@@ -202,6 +262,8 @@ class Record:
         All of them.
     broken : list of BrokenLaunch
         The first three.
+    lost : int
+        All of them.
     deviations : dict of str to Occurrence
         Known deviations that occurred.
     declared : list of Declared
@@ -233,6 +295,7 @@ class Record:
     failures: list[Failure] = field(default_factory=list)
     differing: int = 0
     broken: list[BrokenLaunch] = field(default_factory=list)
+    lost: int = 0
     deviations: dict[str, Occurrence] = field(default_factory=dict)
     declared: list[Declared] = field(default_factory=list)
     bins: dict[str, int] = field(default_factory=dict)
@@ -258,7 +321,7 @@ class Record:
             **{
                 **data,
                 "failures": [Failure.from_json(f) for f in data["failures"]],
-                "broken": [BrokenLaunch(**b) for b in data["broken"]],
+                "broken": [BrokenLaunch.from_json(b) for b in data["broken"]],
                 "deviations": {name: Occurrence(**o) for name, o in data["deviations"].items()},
                 "declared": [Declared(**{**d, "dialects": tuple(d["dialects"])}) for d in data["declared"]],
             }

@@ -14,7 +14,7 @@ from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
 from ..registry import of
 from .answers import Answer
-from .kinds import Layout
+from .kinds import Layouts
 
 SHORT = (1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
 """Lengths tried for a launch that is to be as short as still differs: just beyond the powers of two, where tiles end."""
@@ -32,7 +32,7 @@ class Difference:
 
     plan: Plan
     operands: list[Any]
-    layout: Layout
+    layout: Layouts
     answer: Answer
     due: Any
     wrong: Any
@@ -43,7 +43,7 @@ class Difference:
         return f"{int(self.wrong.sum())} of {self.wrong.size} lanes of the launch differ"
 
 
-Again: TypeAlias = Callable[[Plan, list[Any], Layout], Difference | None]
+Again: TypeAlias = Callable[[Plan, list[Any], Layouts], Difference | None]
 """Launches (plan, operands, layout), and says whether that differs."""
 
 

@@ -139,7 +139,7 @@ def score(
     ops, dialects : sequence of str
         Only these; all where empty.
     effort : {"vectors", "quick", "default", "nightly", "exhaustive"}
-        "vectors" for the golden vectors alone, in this process.
+        "vectors" for the golden vectors alone, in this process, against all mutants but those of state.
     jobs : int
         Processes; 0 stands for one a core, up to 4.
     at_least : float
@@ -153,6 +153,8 @@ def score(
         Interrupted, it holds what had been done by then.
     """
     chosen = [m for m in mutants() if (not ops or m.op in ops) and (not dialects or m.dialect in dialects)]
+    if effort == VECTORS:  # each vector is a launch of its own, of contiguous operands: of state they say nothing
+        chosen = [m for m in chosen if m.level != "state"]
     start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least)
     fates: dict[str, Fate] = {}
     try:

@@ -22,12 +22,13 @@ from ..registry import definition
 from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
 from .answers import Broken
-from .comparison import Comparison
+from .comparison import Unsteady
 from .deviations import declared
 from .diagnose import OR
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
 from .fingerprint import in_words, names_a_rule
+from .following import Following
 from .kinds import Layout
 from .laws import Check, Vacuous
 from .record import Deviation, Failure
@@ -48,7 +49,7 @@ def cases(op: str, dialect: str) -> tuple[Case, ...]:
     return tuple(golden(definition(op, dialect)))
 
 
-class Subject(Comparison):
+class Subject(Following):
     """What a test gets: each method is the whole of a test, and leaves what it found in `record`."""
 
     def golden(self) -> None:
@@ -90,11 +91,11 @@ class Subject(Comparison):
                 break
             try:
                 self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
-            except Mismatch as mismatch:
-                self.fail(mismatch.failure)
+            except (Mismatch, Unsteady) as found:
+                self.fail(found.failure)
                 break
             except Broken as broken:
-                self.broke(broken)
+                self.broke(broken, launch.name)
         cover = choice.cover
         self.record.remade, self.record.plans = choice.remade, cover.plans
         self.record.kinds, self.record.planned = len(cover.kinds), cover.covered
@@ -112,11 +113,11 @@ class Subject(Comparison):
             made = True
             try:
                 self._sized(launch)
-            except Mismatch as mismatch:
-                self.fail(mismatch.failure)
+            except (Mismatch, Unsteady) as found:
+                self.fail(found.failure)
                 break
             except Broken as broken:
-                self.broke(broken)
+                self.broke(broken, f"size {launch.name}", expression(launch))
         if not made and not self.given_up:
             self.record.note = "the declared domain admits no plan that fits its widths"
         self.finish()
@@ -137,7 +138,7 @@ class Subject(Comparison):
                 every = np.repeat(every[:, None], plan.channels, axis=1)
             self.compare(plan, [every], run(plan, every), layout, "exhaustive")
 
-        self._search(check, ALL_INPUTS, domain)
+        self._search(check, ALL_INPUTS, domain, where="exhaustive")
 
     def law(self, check: Check) -> None:
         """A law of the op: `check(evaluate, plan, operands)` asserts it of what `evaluate(*operands)` launches, see `laws`."""
@@ -161,7 +162,12 @@ class Subject(Comparison):
                 text = f"{' '.join((check.__doc__ or check.__name__).split()).rstrip('.')}: {error}"
                 if not differing:
                     raise Mismatch(of_plan(plan, "law", law=text)) from None
-                first = differing[0]  # shortened now that launching cannot disturb the law any more
+                first = differing[0]  # launched again now that this cannot disturb the law any more
+                chance = self.flakiness(first)
+                if chance:
+                    failure = self.unsteady(first, "law", chance)
+                    failure.law = text
+                    raise Unsteady(failure) from None
                 raise Mismatch(shown(shortened(first, self.again), "law", share=first.share, law=text)) from None
 
         examples = EXAMPLES[self.suite.effort] // LAW_SHARE
@@ -169,9 +175,11 @@ class Subject(Comparison):
             held = sum(1 for _ in islice(self.obeying(checked, 10 * examples), examples))
             self.record.note = "" if held or self.given_up else "no plan of the declared domain that the law speaks of"
         except Broken as broken:
-            self.broke(broken)
+            self.broke(broken, "law")
+        except Unsteady as found:
+            self.fail(found.failure)
         except Mismatch as mismatch:
-            self._search(checked, SHRINKING, count=LAW_LANES)
+            self._search(checked, SHRINKING, count=LAW_LANES, where="law")
             if not self.record.failures:
                 self.fail(mismatch.failure)
         self.finish()
@@ -211,19 +219,24 @@ class Subject(Comparison):
         where = f"size {launch.name}"
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
-        if wrong.any():
+        if not wrong.any():
+            self.steps(launch.plan, operands, "C", answer, where)
+        else:
             found = Difference(launch.plan, operands, "C", answer, due, wrong)
+            self.steady(found, where)
             if (lane := alone(found, self.again, self.covered)) is not None:
                 raise Mismatch(shown(lane, where, share=found.share))
             small, cut = fewest(launch, found, self.again, self.covered)
             raise Mismatch(shown(cut, where, limits(cut), found.share, made=expression(small)))
 
-    def _search(self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES) -> None:
+    def _search(
+        self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES, where: str = "search"
+    ) -> None:
         def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
             try:
                 check(plan, operands, layout)
             except Broken as broken:
-                self.broke(broken)
+                self.broke(broken, where)
                 raise Abandoned from None
 
         if not self.given_up:
@@ -234,6 +247,8 @@ class Subject(Comparison):
                     self.fail(failure)
             except Abandoned:
                 pass
+            except Unsteady as found:
+                self.fail(found.failure)
             except NoPlan:
                 self.record.note = "the declared domain admits no plan that fits its widths"
         self.finish()

@@ -18,16 +18,17 @@ from ..ops.base import Plan
 from ..registry import definition
 from ..vectors import Case
 from ..verbs import run
+from . import layouts
 from .answers import Answer
 from .comparison import Suite
 from .directed import Directed, launches
-from .kinds import Effort, Layout
+from .kinds import Effort, Layouts
 from .laws import STANDARD, Check, Vacuous, suitable
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
+from .state import Launch, Sequence, sequences
 from .subject import Subject, cases
 from .targets import Description
-from .worker import laid_out
 
 LEFT_OUT = ("sizes",)
 """Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
@@ -37,13 +38,14 @@ class Here:
     """The harness's end of a mutant that answers in this process."""
 
     vectors = None
+    laid = True
 
     def __init__(self, m: Mutant) -> None:
         self._mutant = m
         self.description = Description((m.op,), (m.dialect,), {}, ())
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layout = "C") -> Answer:
-        handed = [laid_out(x, layout) for x in operands]
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
+        handed = layouts.handed(operands, layout)
         before = [None if x is None else x.tobytes() for x in handed]
         out = self._mutant.trace(plan, *handed)["out"]
         if out.shape != shape:
@@ -73,17 +75,23 @@ class Tried(Subject):
         for launch in chosen(*self.definition.key, self.suite.effort):
             self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
 
-    def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layout, where: str) -> None:
+    def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         answer, wrong = self.differing(plan, operands, due, layout)
         if answer.modified or wrong.any():
             self.fail(Failure(plan.op, plan.dialect, where=where))
             raise Abandoned  # no exception that Hypothesis would look into
 
+    def sequences(self) -> list[Sequence]:
+        return _sequences(*self.definition.key, self.suite.effort != "quick")
+
+    def following(self, launch: Launch, past: list[Launch], where: str) -> None:
+        self.compare(launch.plan, launch.operands, launch.due, launch.layout, where)
+
     def law(self, check: Check) -> None:
         """As a subject's, without the smaller launch and the words that a report would need."""
 
-        def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
-            def evaluate(*changed: Any, plan: Plan = plan, layout: Layout = "C") -> Any:
+        def checked(plan: Plan, operands: list[Any], layout: Layouts) -> None:
+            def evaluate(*changed: Any, plan: Plan = plan, layout: Layouts = "C") -> Any:
                 if not self.covered(plan):
                     raise Vacuous
                 out = self.evaluate(plan, list(changed), layout, run(plan, *changed).shape).out
@@ -104,6 +112,12 @@ class Tried(Subject):
 def chosen(op: str, dialect: str, effort: Effort) -> tuple[Directed, ...]:
     """The directed launches of an op whose whole domain is declared."""
     return tuple(launches(definition(op, dialect), {}, lambda plan: True, effort)[1])
+
+
+@lru_cache(maxsize=4)
+def _sequences(op: str, dialect: str, every: bool) -> list[Sequence]:
+    """What the check of state launches of an op, made once for all its mutants."""
+    return sequences(definition(op, dialect), {}, lambda plan: True, every)
 
 
 @cache

@@ -17,7 +17,7 @@ DIFFERS: Verdict = "non-conformant"
 BROKE: Verdict = "broke"
 INCOMPLETE: Verdict = "incomplete"
 ABSENT: Verdict = "not implemented"
-SEARCHES = ("golden", "directed", "differential", "sizes", "exhaustive")
+SEARCHES = ("golden", "directed", "differential", "sizes", "state", "exhaustive")
 """Checks that are no laws."""
 USAGE, INTERRUPTED = 2, 130
 NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
@@ -50,6 +50,11 @@ class OpVerdict:
     @property
     def broken(self) -> list[BrokenLaunch]:
         return [launch for r in self.records for launch in r.broken]
+
+    @property
+    def only_steps(self) -> bool:
+        """Whether all that differs are intermediates: the results are those that are due."""
+        return bool(self.failures) and all(f.lane is not None and f.lane.step_of for f in self.failures)
 
     @property
     def deviations(self) -> dict[str, Occurrence]:
@@ -120,9 +125,10 @@ class OpVerdict:
             "dialect": self.dialect,
             "verdict": self.verdict,
             "domain": dict(self.domain),
-            **{name: self.total(name) for name in ("vectors", "made", "outside", "remade", "launches", "lanes")},
+            **{name: self.total(name) for name in ("vectors", "made", "outside", "remade", "launches", "lanes", "differing", "lost")},
             "plans": {name: self.total(name) for name in ("plans", "kinds", "planned")},
             "hidden_mutants": self.hidden,
+            "outputs_conform": not self.failures or self.only_steps,
             "bins": {"all": len(self.bins), "met": sum(map(bool, self.bins.values())), "lanes": self.bins},
             "failures": [f.to_json() for f in self.failures],
             "broken": [asdict(b) for b in self.broken],

@@ -18,10 +18,9 @@ import numpy as np
 from ..ops.base import Plan
 from ..plans import freeze, unproven
 from ..verbs import trace
-from . import frames
+from . import frames, layouts
 from .answers import Fault
 from .guard import bound
-from .kinds import Layout
 from .loading import load
 from .targets import Spec, describe
 
@@ -33,22 +32,9 @@ def _plan(text: str) -> Plan:
     return unproven(request["op"], request["dialect"], {k: freeze(v) for k, v in request["parameters"].items()})
 
 
-def laid_out(x: Any, layout: Layout) -> Any:
-    """The same values in another memory layout."""
-    if x is None or layout == "C" or not x.ndim:
-        return x
-    if layout == "fortran":
-        return np.asfortranarray(x)
-    if layout == "broadcast":
-        return np.broadcast_to(x[:1], x.shape) if len(x) and (x == x[:1]).all() else x
-    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype)
-    wide[..., ::2] = x
-    return wide[..., ::2]
-
-
 def _launch(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     plan = _plan(json.dumps(request["plan"]))
-    handed = [laid_out(x, request["layout"]) for x in operands]
+    handed = layouts.handed(operands, request["layout"])
     before = [None if x is None else x.tobytes() for x in handed]
     result = getattr(target, plan.op)(*handed, plan)
     modified = any(x is not None and x.tobytes() != b for x, b in zip(handed, before, strict=True))
