@@ -21,8 +21,7 @@ from ..verbs import run
 from . import layouts
 from .answers import Answer
 from .comparison import Suite
-from .directed import Directed
-from .directed import launches as directed
+from .directed import Directed, launches
 from .kinds import Effort, Layouts
 from .laws import STANDARD, Check, Vacuous, suitable
 from .record import Failure
@@ -109,16 +108,16 @@ class Tried(Subject):
             pass
 
 
+@lru_cache(maxsize=2)
+def chosen(op: str, dialect: str, effort: Effort) -> tuple[Directed, ...]:
+    """The directed launches of an op whose whole domain is declared."""
+    return tuple(launches(definition(op, dialect), {}, lambda plan: True, effort)[1])
+
+
 @lru_cache(maxsize=4)
 def _sequences(op: str, dialect: str, every: bool) -> list[Sequence]:
     """What the check of state launches of an op, made once for all its mutants."""
     return sequences(definition(op, dialect), {}, lambda plan: True, every)
-
-
-@lru_cache(maxsize=2)
-def chosen(op: str, dialect: str, effort: Effort) -> tuple[Directed, ...]:
-    """The directed launches of an op whose whole domain is declared."""
-    return tuple(directed(definition(op, dialect), {}, lambda plan: True, effort)[1])
 
 
 @cache
