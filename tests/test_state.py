@@ -217,6 +217,11 @@ def test_what_lies_between_and_behind_is_other_than_what_is_due() -> None:
         assert (layouts.other(x) != x).all()
         assert layouts.other(x).dtype == x.dtype
     x = np.array([[1, 2, 3]] * 4)
+    wide, flipped = layouts.laid_out(x, "strided").base, layouts.laid_out(x, "reversed").base
+    while wide.base is not None:
+        wide = wide.base
+    assert (np.sort(np.unique(wide)) == [1, 2, 3]).all()  # nothing of another range, such as zeros
+    assert (np.unique(flipped) == [1, 2, 3]).all()
     assert layouts.misread(x)[0].tolist() == [1, 2, 3]
     assert (layouts.misread(x)[1:] != x[1:]).all()
 

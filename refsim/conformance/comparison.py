@@ -39,6 +39,13 @@ class Unsteady(BaseException):
         self.failure = failure
 
 
+def by_chance(wrong: int, times: int) -> str:
+    """How often a launch that differed was wrong again, in words."""
+    if wrong:
+        return f"wrong in {wrong} of {times} launches of the same operands"
+    return f"right in each of {times} further launches of the same operands; by chance, or by what was launched before"
+
+
 @dataclass
 class Suite:
     """A target with the effort to spend on it; one per test process.
@@ -202,13 +209,13 @@ class Comparison:
 
     def flakiness(self, found: Difference) -> str:
         """How often a launch that differed differs when launched again, in words; "" where it does each time."""
+        wrong, times = self.repeated(found)
+        return "" if wrong == times else by_chance(wrong, times)
+
+    def repeated(self, found: Difference) -> tuple[int, int]:
+        """How often a launch that differed differs when launched again, and how often it was."""
         times = max(3, min(REPEATS, REPEATED_LANES // max(found.wrong.size, 1)))
-        wrong = sum(self.again(found.plan, found.operands, found.layout) is not None for _ in range(times))
-        if wrong == times:
-            return ""
-        if wrong:
-            return f"wrong in {wrong} of {times} launches of the same operands"
-        return f"right in each of {times} further launches of the same operands; by chance, or by what was launched before"
+        return sum(self.again(found.plan, found.operands, found.layout) is not None for _ in range(times)), times
 
     @staticmethod
     def unsteady(found: Difference, where: str, text: str) -> Failure:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import RefsimError
 from ..verbs import run
 from .answers import Broken
-from .comparison import MOST_SHOWN, Comparison, Unsteady
+from .comparison import MOST_SHOWN, Comparison, Unsteady, by_chance
 from .diagnose import diagnose
 from .failures import Mismatch, handed, of_plan, shown
 from .reduce import Difference, reduced, shortened
@@ -68,14 +68,10 @@ class Following(Comparison):
         found = Difference(launch.plan, launch.operands, launch.layout, answer, launch.due, wrong)
         if launch.layout != "C" and self.again(launch.plan, launch.operands, "C") is None:
             self._laid(found, where)
-        chance = self.flakiness(found)
-        if chance and self._differs(found):
-            raise Unsteady(self.unsteady(found, where, chance))
-        self._after(found, launch, past, where, chance)
-
-    def _differs(self, found: Difference) -> bool:
-        """Whether it still differs, once of a few times."""
-        return any(self.again(found.plan, found.operands, found.layout) is not None for _ in range(3))
+        wrong_again, times = self.repeated(found)
+        if 0 < wrong_again < times:
+            raise Unsteady(self.unsteady(found, where, by_chance(wrong_again, times)))
+        self._after(found, launch, past, where, "" if wrong_again else by_chance(0, times))
 
     # ------------------------------------------------------------------------------------------------------------- memory
 
@@ -106,7 +102,7 @@ class Following(Comparison):
         singles = [past[i] for i in dict.fromkeys([*range(len(past))[::-1][: FORMER - 1], *range(len(past))[:1]])]
         for former in (*([x] for x in singles), *(past[-n:] for n in TOGETHER if n <= len(past))):
             still = self._anew(former, launch)
-            if still is not None:
+            if still is not None and self._anew(former, launch) is not None:  # once may be chance
                 before = [handed(x.plan, x.operands, x.layout) for x in former]
                 raise Mismatch(shown(still, where, _kept(former[-1], still), before=before))
         raise Unsteady(self.unsteady(found, where, chance or "wrong in one process, and not in a new one after the same launches"))
