@@ -100,6 +100,7 @@ class Book:
         self.definition = definition
         self.formulas = dict(formulas)
         self.mutants: list[Mutant] = []
+        self._last: tuple[Plan, list[Any], Steps] | None = None
 
     @property
     def first(self) -> str:
@@ -110,7 +111,14 @@ class Book:
         """The op without a mistake."""
         return self._evaluate(self.formulas, plan, operands)
 
-    def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    def _known(self, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+        """What is known of a launch before any mistake: mutants are tried on one launch one after another, and begin alike."""
+        last = self._last
+        if last is None or last[0] != plan or len(last[1]) != len(operands) or not all(map(_equal, last[1], operands)):
+            self._last = last = plan, [None if x is None else np.array(x) for x in operands], {}
+        return last[2]
+
+    def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...], known: Steps | None = None) -> Steps:
         s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
         padded = [*operands, *[None] * (len(self.definition.operands) - len(operands))]
         for operand, x in zip(self.definition.operands, padded, strict=True):
@@ -124,7 +132,15 @@ class Book:
             setattr(s, operand.name, x)
         steps: Steps = {}
         for name, formula in formulas.items():
-            steps[name] = np.asarray(formula(s))
+            if known is not None and formula is not self.formulas[name]:
+                known = None  # from here on it is a mutant's own
+            if known is None or name not in known:
+                steps[name] = np.asarray(formula(s))
+            else:
+                steps[name] = known[name]
+            if known is not None:
+                known[name] = steps[name] = steps[name].view()
+                steps[name].flags.writeable = False
             setattr(s, name, steps[name])
         return steps
 
@@ -137,7 +153,11 @@ class Book:
     def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "", due: Due = None) -> None:
         """A mutant with another formula for one intermediate."""
         formulas = {**self.formulas, step: formula}
-        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands), due=due)
+
+        def launch(plan: Plan, *operands: Any) -> Steps:
+            return self._evaluate(formulas, plan, operands, self._known(plan, operands))
+
+        self._add("arithmetic", step, slug, mistake, equivalent, launch, due=due)
 
     def carried(self, slug: str, mistake: str, hold: Formula) -> None:
         """A mutant that passes every intermediate through `hold`."""
@@ -171,6 +191,14 @@ class Book:
     def assuming(self, slug: str, mistake: str, launch: Launch, step: str = "out") -> None:
         """A mutant that takes something of its operands' memory for granted."""
         self._add("state", step, slug, mistake, "", lambda plan, *operands: launch(self.run, plan, *operands))
+
+
+def _equal(x: Any, y: Any) -> bool:
+    """Whether two operands are the same tensor, bit by bit: of another type it may be another launch."""
+    if x is None or y is None:
+        return x is y
+    y = np.asarray(y)
+    return bool(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes())
 
 
 def _held(formula: Formula, hold: Formula) -> Formula:
