@@ -32,7 +32,12 @@ class Int8Segments:
 
     DIALECTS = ("paper",)
     DOMAIN = {
-        "i_softmax": {"scale": {"values": SCALES}, "input_bits": {"values": [8]}, "output_bits": {"values": [7]}, "length": {"range": [1, 128]}}
+        "i_softmax": {
+            "scale": {"values": SCALES},
+            "input_bits": {"values": [8]},
+            "output_bits": {"values": [7]},
+            "length": {"range": [1, 128]},
+        }
     }
 
     def i_softmax(self, q: Any, mask: Any, plan: Any) -> Any:
