@@ -27,8 +27,8 @@ from ..verbs import run
 from .mistakes import differ, in_step
 from .reduce import Difference
 
-LAUNCHES = 3
-"""Launches that a mistake must repeat, at least."""
+LAUNCHES, CONFIRMED = 3, 8
+"""Launches that a mistake must repeat, at least; and so many where there are."""
 PROBES = 400
 """Launches that are looked at for one on which two mistakes differ, at most."""
 LANES = 400
@@ -91,20 +91,21 @@ def suspect(found: Seen, ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> 
     """
     for group in (_single(found.plan), _several(found.plan)):
         left = [s for s in group if repeats(s, found)]
-        if left:
-            return _certain(left, ask, probes)
+        certain = _certain(left, ask, probes) if left else None
+        if certain is not None:
+            return certain
     return None
 
 
 def _certain(left: list[Suspect], ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> Suspect | None:
     launched = 1
     for plan, operands in itertools.islice(probes, PROBES):
-        if len(left) == 1 and launched >= LAUNCHES:
+        if len(left) == 1 and launched >= CONFIRMED:
             break
         answers = [_answer(s, plan, operands) for s in left]
         due = np.asarray(run(plan, *operands))
         tells = len(left) > 1 and any(_apart(a, b) for a, b in itertools.combinations(answers, 2))
-        shows = launched < LAUNCHES and any(a is not None and differ(a, due).any() for a in answers)
+        shows = launched < CONFIRMED and any(a is not None and differ(a, due).any() for a in answers)
         if not tells and not shows:
             continue
         seen = ask(plan, operands)
@@ -238,7 +239,7 @@ def _conditions(found: Difference) -> Iterator[str]:
         yield _where(x % 2 != 0, wrong, right, f"where {name} is odd")
         yield _where(x % 2 == 0, wrong, right, f"where {name} is even")
         for k in (7, 8, 15, 16, 23, 24, 30, 31):
-            yield _where((x >= 1 << k) | (x < -(1 << k)), wrong, right, f"where |{name}| reaches 2**{k}")
+            yield _where(np.abs(x) >= 1 << k, wrong, right, f"where |{name}| reaches 2**{k}")
     if due.size:
         yield _where(due == due.max(), wrong, right, f"where {due.max()} is due")
         yield _where(due == due.min(), wrong, right, f"where {due.min()} is due")
