@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,11 @@ SPECS = {
         "i_layernorm",
     ),
 }
-SPECS["huggingface:float32"] = SPECS["huggingface"]
+ON_A_GPU = ("huggingface:cuda", "huggingface:cuda_float32")
+MODULES = ("huggingface", "huggingface:float32", *ON_A_GPU)
+SPECS |= dict.fromkeys(MODULES, SPECS["huggingface"])
+SUBSTITUTES = {spec: f"{Path(__file__).with_name('targets')}/huggingface_as_on_a_gpu.py:{spec.partition(':')[2]}" for spec in ON_A_GPU}
+"""What stands for the targets that run on a GPU alone: the same modules on the CPU, with a GPU's powers of two and divisions."""
 CASES = [(spec, op, dialect) for spec, ops in SPECS.items() for op in ops for dialect in ("ibert", "paper")]
 CASES = [case for case in CASES if not (case[0].startswith("huggingface") and case[2] == "paper")]
 
@@ -50,7 +55,7 @@ CASES = [case for case in CASES if not (case[0].startswith("huggingface") and ca
 def loaded(spec: str) -> Any:
     """The adapter; where its library is not installed the test is skipped, but fails where REFSIM_REQUIRE_ALL is set."""
     try:
-        return target(spec)
+        return target(SUBSTITUTES.get(spec, spec))
     except ImportError as error:
         lacking(str(error))
 
@@ -95,9 +100,9 @@ def test_differs_only_where_stated(spec: str, op: str, dialect: str) -> None:
         assert not unstated.any(), (plan.parameters, np.argwhere(unstated)[0], steps.out[unstated][0])
 
 
-EXACT = [
-    ("huggingface", op) for op in ("quantize", "requantize", "residual_add", "i_erf", "i_gelu", "i_exp", "i_softmax", "i_layernorm")
-] + [("huggingface:float32", op) for op in ("quantize", "requantize", "residual_add", "i_erf", "i_gelu", "i_exp")]
+ELEMENTWISE = ("quantize", "requantize", "residual_add", "i_erf", "i_gelu", "i_exp")
+EXACT = [(spec, op) for spec in MODULES for op in ELEMENTWISE]
+EXACT += [(spec, op) for spec in ("huggingface", "huggingface:cuda") for op in ("i_softmax", "i_layernorm")]
 EXACT += [("litert:int8", "requantize"), ("vela", "requantize")]
 
 
@@ -110,7 +115,7 @@ def test_predicates_grant_no_lane_that_agrees(spec: str, op: str) -> None:
         assert (wrong == any_of(lanes, wrong.shape)).all(), plan.parameters
 
 
-@pytest.mark.parametrize("spec", ["huggingface", "huggingface:float32"])
+@pytest.mark.parametrize("spec", MODULES)
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_linear_and_embedding_at_real_scales(spec: str, per_channel: bool) -> None:
     """The modules quantise real weights: any scale must lead to exactly the integers meant, the outermost codes among them."""
@@ -145,14 +150,16 @@ class Witness:
     specs: tuple[str, ...]
 
 
-BOTH, WIDE, NARROW = ("huggingface", "huggingface:float32"), ("huggingface",), ("huggingface:float32",)
+ALL, WIDE, NARROW = MODULES, ("huggingface", "huggingface:cuda"), ("huggingface:float32", "huggingface:cuda_float32")
+GPU_WIDE, GPU_NARROW = ("huggingface:cuda",), ("huggingface:cuda_float32",)
 VELA, GEMMLOWP = ("vela",), {"rule": "gemmlowp_double"}
 IN64, IN32 = {"constants": "float64"}, {"constants": "float32"}
 NEAR_TIE = {"scale_in": 0.0702853575348854, "scale_out": 0.485775351524353}
+HALF = {"scale_in": 0.5, "scale_out": 1.0}
 SUM = {"scale_in": 0.11591458320617676, "scale_residual": 0.34401458501815796, "scale_out": 1.0}
 WITNESSES = (
-    Witness("quantize-clamp", "quantize", {"scale": 1.0, "output_bits": 26}, (np.float32([-(1 << 26)]),), [-33554431], [-33554432], BOTH),
-    Witness("requantize-product-of-53-bits", "requantize", {**NEAR_TIE, "output_bits": 22}, ([-11817475],), [-1709835], [-1709834], BOTH),
+    Witness("quantize-clamp", "quantize", {"scale": 1.0, "output_bits": 26}, (np.float32([-(1 << 26)]),), [-33554431], [-33554432], ALL),
+    Witness("requantize-product-of-53-bits", "requantize", {**NEAR_TIE, "output_bits": 22}, ([-11817475],), [-1709835], [-1709834], ALL),
     Witness(
         "residual_add-product-of-53-bits",
         "residual_add",
@@ -160,7 +167,7 @@ WITNESSES = (
         ([-11817475], [0]),
         [-1709835],
         [-1709834],
-        BOTH,
+        ALL,
     ),
     Witness(
         "requantize-output-in-binary32",
@@ -169,7 +176,7 @@ WITNESSES = (
         ([3355445],),
         [16777225],
         [16777224],
-        BOTH,
+        ALL,
     ),
     Witness(
         "requantize-product-of-53-bits",
@@ -187,7 +194,7 @@ WITNESSES = (
         ([1 << 22], [1]),
         [16777217],
         [16777216],
-        BOTH,
+        ALL,
     ),
     Witness(
         "requantize-operand-in-binary64",
@@ -315,6 +322,28 @@ WITNESSES = (
         [222379200, 1296121088],
         NARROW,
     ),
+    # The shift is 31 in these three, and a GPU's 2.0**31 less than that.
+    Witness("requantize-divisor-on-a-gpu", "requantize", HALF, ([-1, 1, 3, 5],), [0, 0, 2, 2], [-1, 1, 2, 3], ON_A_GPU),
+    Witness("residual_add-divisor-on-a-gpu", "residual_add", {**HALF, "scale_residual": 1.0}, ([-1], [0]), [0], [-1], ON_A_GPU),
+    Witness("exp-power-on-a-gpu", "i_exp", {"scale": 0.5, "input_bits": 8, **IN64}, ([-2],), [5905580032], [5905580031], GPU_WIDE),
+    Witness(
+        "gelu-constants-on-a-gpu",
+        "i_gelu",
+        {"scale": 1.0288188605045434e-05, "input_bits": 32, **IN64},
+        ([1632138181],),
+        [-13035078111109224],
+        [-13035078111109226],
+        GPU_WIDE,
+    ),
+    Witness(
+        "gelu-constants-on-a-gpu",
+        "i_gelu",
+        {"scale": 0.0006607924588024616, "input_bits": 18, **IN32},
+        ([16383],),
+        [-31717488],
+        [-31717486],
+        GPU_NARROW,
+    ),
     Witness(
         "scalar-tail",
         "requantize",
@@ -349,7 +378,7 @@ def test_stated_deviation_occurs(witness: Witness, spec: str) -> None:
     assert not (wrong & ~lanes[witness.name]).any()
 
 
-@pytest.mark.parametrize("spec", [*BOTH, "litert:int8", "vela"])
+@pytest.mark.parametrize("spec", [*MODULES, "litert:int8", "vela"])
 def test_every_stated_deviation_has_a_witness(spec: str) -> None:
     names = [e["id"] for e in loaded(spec).DEVIATIONS]
     assert sorted(names) == sorted({w.name for w in WITNESSES if spec in w.specs})
@@ -357,7 +386,7 @@ def test_every_stated_deviation_has_a_witness(spec: str) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_only_these_deviate(spec: str) -> None:
-    assert bool(getattr(loaded(spec), "DEVIATIONS", [])) == (spec in (*BOTH, "litert:int8", "vela"))
+    assert bool(getattr(loaded(spec), "DEVIATIONS", [])) == (spec in (*MODULES, "litert:int8", "vela"))
 
 
 def test_a_new_deviation_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,9 +511,9 @@ def test_shapes(spec: str) -> None:
         assert (out == refsim.run(plan, x)).all()
 
 
-@pytest.mark.parametrize("spec", BOTH)
+@pytest.mark.parametrize("spec", MODULES)
 def test_huggingface_shapes(spec: str) -> None:
-    adapter, kind = loaded(spec), {"constants": "float64" if spec == "huggingface" else "float32"}
+    adapter, kind = loaded(spec), {"constants": "float64" if spec in WIDE else "float32"}
     linear = refsim.plan("linear", in_features=3, out_features=2)
     weight = np.array([[127, -128, 5], [-1, 0, 126]])
     for shape in ((3,), (0, 3), (2, 2, 3)):

@@ -20,9 +20,9 @@ from ..catalogue.solved import rare
 from ..ops.base import Definition, Plan
 from ..vectors import Case
 from ..verbs import run
-from .diagnose import differ
 from .kinds import Effort
 from .laws import flattened, part
+from .mistakes import differ
 
 ROUNDS: dict[Effort, int] = {"quick": 1, "default": 2, "nightly": 5, "exhaustive": 5}
 """Plans for every kind of plan."""

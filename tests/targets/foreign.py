@@ -1,6 +1,6 @@
 """Kernels as others write them, right but for what such kernels really get wrong; each declares what it is for."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class FloorOfHalf:
     """Rounds y to nearest even as floor(y + 0.5f), with ties put right afterwards: y + 0.5f is rounded itself."""
 
     DIALECTS = ("ibert",)
-    DOMAIN = {"requantize": {"rule": "float_scale", "per_channel": False}}
+    DOMAIN: ClassVar[dict[str, Any]] = {"requantize": {"rule": "float_scale", "per_channel": False}}
 
     def requantize(self, q: Any, plan: Any) -> Any:
         y = q.astype(np.float32) * np.float32(np.ldexp(np.float64(plan.multiplier), -plan.shift))
@@ -31,8 +31,13 @@ class Int8Segments:
     """A softmax of seven fractional bits that keeps the number of segments in int8, for nine scales."""
 
     DIALECTS = ("paper",)
-    DOMAIN = {
-        "i_softmax": {"scale": {"values": SCALES}, "input_bits": {"values": [8]}, "output_bits": {"values": [7]}, "length": {"range": [1, 128]}}
+    DOMAIN: ClassVar[dict[str, Any]] = {
+        "i_softmax": {
+            "scale": {"values": SCALES},
+            "input_bits": {"values": [8]},
+            "output_bits": {"values": [7]},
+            "length": {"range": [1, 128]},
+        }
     }
 
     def i_softmax(self, q: Any, mask: Any, plan: Any) -> Any:
@@ -48,7 +53,9 @@ class WrappingShift:
     """A shift to the left, before the product, in a register of 32 bits; and a nudge that wraps it near 2**31."""
 
     DIALECTS = ("ibert",)
-    DOMAIN: dict[str, Any] = {"requantize": {"rule": "dyadic_half_up", "output_bits": (8,), "per_channel": False, "zero_point": 0}}
+    DOMAIN: ClassVar[dict[str, Any]] = {
+        "requantize": {"rule": "dyadic_half_up", "output_bits": (8,), "per_channel": False, "zero_point": 0}
+    }
 
     def requantize(self, q: Any, plan: Plan) -> Any:
         p: Any = arrays(plan)
@@ -62,7 +69,9 @@ class WrappingShift:
 class NudgeWraps(WrappingShift):
     """The nudge of a rounding shift added in 32 bits, for factors up to one: one input of 2**32 shows it at 1/2."""
 
-    DOMAIN = {"requantize": {**WrappingShift.DOMAIN["requantize"], "scale_in": {"range": [2.0**-8, 1.0]}, "scale_out": {"values": [1.0]}}}
+    DOMAIN: ClassVar[dict[str, Any]] = {
+        "requantize": {**WrappingShift.DOMAIN["requantize"], "scale_in": {"range": [2.0**-8, 1.0]}, "scale_out": {"values": [1.0]}}
+    }
 
     def requantize(self, q: Any, plan: Plan) -> Any:
         p: Any = arrays(plan)
@@ -87,7 +96,7 @@ class ShiftModulo64:
     """A rounding shift that takes the count of its half modulo 64."""
 
     DIALECTS = ("ibert",)
-    DOMAIN = {"requantize": {"rule": "half_even_shift", "output_bits": (8,), "per_channel": False}}
+    DOMAIN: ClassVar[dict[str, Any]] = {"requantize": {"rule": "half_even_shift", "output_bits": (8,), "per_channel": False}}
 
     def requantize(self, q: Any, plan: Any) -> Any:
         x, sh = q.astype(np.int64), plan.shift
@@ -101,7 +110,7 @@ class OneScale:
     """An i-GELU for one scale and 8 bits whose q_b is one too large."""
 
     DIALECTS = ("paper",)
-    DOMAIN = {"i_gelu": {"scale": 0.1, "input_bits": {"values": [8]}}}
+    DOMAIN: ClassVar[dict[str, Any]] = {"i_gelu": {"scale": 0.1, "input_bits": {"values": [8]}}}
 
     def i_gelu(self, q: Any, plan: Plan) -> Any:
         import dataclasses
@@ -114,7 +123,7 @@ class DeepShift:
     """Shifts by at most 36 places where they are negative: floors nothing that lies deeper."""
 
     DIALECTS = ("ibert",)
-    DOMAIN = {"requantize": {"rule": "dyadic_floor", "per_channel": False}}
+    DOMAIN: ClassVar[dict[str, Any]] = {"requantize": {"rule": "dyadic_floor", "per_channel": False}}
 
     def requantize(self, q: Any, plan: Any) -> Any:
         out = refsim.run(plan, q)

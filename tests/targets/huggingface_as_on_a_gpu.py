@@ -3,6 +3,8 @@ numbers as multiplication by their reciprocals."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from refsim.conformance.loading import target
 
 adapter = target("huggingface")
 arithmetic = adapter.as_on_cuda()
-TRUEDIV, MEAN = torch.Tensor.__truediv__, torch.Tensor.mean
+TRUEDIV, MEAN, RPOW = torch.Tensor.__truediv__, torch.Tensor.mean, torch.Tensor.__rpow__
 
 
 def _power(e: Any, base: Any) -> Any:
@@ -21,7 +23,7 @@ def _power(e: Any, base: Any) -> Any:
 
 
 def _divided(x: Any, by: Any) -> Any:
-    if isinstance(by, torch.Tensor) or not arithmetic.reciprocals:
+    if isinstance(by, torch.Tensor):
         return TRUEDIV(x, by)
     return x * TRUEDIV(torch.ones((), dtype=x.dtype), by)
 
@@ -30,11 +32,24 @@ def _mean(x: Any, *, axis: int, keepdim: bool) -> Any:
     return _divided(x.sum(axis, keepdim=keepdim), x.shape[axis])
 
 
-def substituted() -> None:
-    """In this process, for good."""
+@contextmanager
+def substituted() -> Iterator[None]:
+    """Within, tensors of the CPU compute as those of a GPU do."""
     torch.Tensor.__rpow__, torch.Tensor.__truediv__, torch.Tensor.mean = _power, _divided, _mean
+    try:
+        yield
+    finally:
+        torch.Tensor.__rpow__, torch.Tensor.__truediv__, torch.Tensor.mean = RPOW, TRUEDIV, MEAN
 
 
-substituted()
-cuda = adapter.IBert(np.float64, "cpu", arithmetic)
-cuda_float32 = adapter.IBert(np.float32, "cpu", arithmetic)
+def _within(op: str) -> Any:
+    def call(self: Any, *operands_and_plan: Any) -> Any:
+        with substituted():
+            return getattr(adapter.IBert, op)(self, *operands_and_plan)
+
+    return call
+
+
+AsOnAGpu = type("AsOnAGpu", (adapter.IBert,), {op: _within(op) for op in adapter.DOMAIN})
+cuda = AsOnAGpu(np.float64, "cpu", arithmetic)
+cuda_float32 = AsOnAGpu(np.float32, "cpu", arithmetic)
