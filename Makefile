@@ -88,7 +88,7 @@ test: $(TEST)/.installed
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
-	$(TEST)/bin/python -m pytest -n $(JOBS) -m '$(MARKS)' $(TESTS)
+	$(TEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m '$(MARKS)' $(TESTS)
 
 bench: $(HEAVY)/.installed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
@@ -100,7 +100,7 @@ nightly: export REFSIM_REQUIRE_ALL := 1
 nightly: export REFSIM_FUZZ_SECONDS := 60
 nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/refsim score --effort default --out out/score
-	$(HEAVY)/bin/python -m pytest -n $(JOBS) -m nightly tests
+	$(HEAVY)/bin/python -m pytest -n $(JOBS) --dist worksteal -m nightly tests
 	$(TEST)/bin/python -m pytest tests/fuzz
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick

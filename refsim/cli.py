@@ -380,6 +380,7 @@ def path(name: Annotated[str, typer.Argument(help="golden, implementations, prop
 
 
 def _mount() -> None:
+    from .conformance.hint_command import hints
     from .conformance.score_command import score
     from .conformance.statement_command import app as statements
     from .export.cli import app as export
@@ -387,6 +388,7 @@ def _mount() -> None:
 
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
     app.command()(score)
+    app.command()(hints)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")
     app.add_typer(golden, name="golden", help="Golden vectors: generate, verify, render, make.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from .errors import ContentError
 PARTS = ("golden", "implementations", "properties", "reports")
 
 
+@cache
 def content(name: str) -> Path:
     """Folder of one of the shipped parts, the same from a checkout and from an installed wheel.
 

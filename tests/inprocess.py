@@ -27,14 +27,17 @@ from refsim.conformance.verdict import Result
 
 
 class Child:
-    """The pytest that `runner.check` starts, run to its end in this process instead."""
+    """The pytest that `runner.check` starts, run to its end in this process instead.
+
+    Without what ends each run with several collections of garbage: there is far more of this process to look through.
+    """
 
     def __init__(self, command: Sequence[str], *, stdout: Any, **_: Any) -> None:
         assert command[1:3] == ["-m", "pytest"]
         shown = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
             patch.setattr(plugin, "_SUITE", {})
-            self.returncode = int(pytest.main([*command[3:], "-p", "no:faulthandler"]))
+            self.returncode = int(pytest.main([*command[3:], "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
         stdout.write(shown.getvalue().encode())
 
     def poll(self) -> int:

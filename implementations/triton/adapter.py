@@ -25,6 +25,10 @@ except ImportError as error:
     raise ImportError("the target `triton` needs the packages torch and triton: pip install 'refsim[triton]'") from error
 import ibert_triton as kernels
 
+if DEVICE == "cpu":
+    import triton_patched_once
+
+    triton_patched_once.install()
 CHECKED = DEVICE == "cpu" and os.environ.get("REFSIM_TRITON_CHECKED", "") not in ("", "0")
 if CHECKED:
     import triton_checked
@@ -235,8 +239,9 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
     wide = [x.dtype != np.int8 for x in (a, b)]
     operands = [_tensor(x, np.int16 if w else np.int8) for x, w in zip((a, b), wide, strict=True)]
     factors, factor_channels = _rescale(rescale)
-    # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs in the interpreter.
-    block = [min(max(triton.next_power_of_2(x), least), 64) for x, least in ((rows, 16), (columns, 16), (inner, 32))]
+    # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs, and fewer turns, in the interpreter.
+    most = (256, 256, 1024) if DEVICE == "cpu" else (64, 64, 64)
+    block = [min(max(_lanes(x), least), m) for x, least, m in zip((rows, columns, inner), (16, 16, 32), most, strict=True)]
     out = _launch(
         kernels.product,
         (batch * triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]),),

@@ -22,7 +22,7 @@ from ..errors import PlanError, UsageError
 from ..ops import axes
 from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven
-from ..registry import definitions
+from ..registry import definition, definitions
 
 Level: TypeAlias = Literal["data", "arithmetic", "kernel", "state"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -58,6 +58,8 @@ class Mutant:
         "", or the proof that no input tells it from the op.
     remembers : bool
         Whether its answer depends on the launches before.
+    change : callable, tuple or None
+        What is wrong, for `combined`: plan to the plan with other integers, or the name of an intermediate and its formula.
     due : callable or None
         Plan to what the op does instead, in words, where `mistake` cannot say it: a rounding that the plan chooses.
     """
@@ -71,6 +73,7 @@ class Mutant:
     equivalent: str = ""
     remembers: bool = False
     due: Callable[[Any], str] | None = field(default=None, repr=False, compare=False)
+    change: Any = field(default=None, repr=False, compare=False)
     launch: Callable[..., Steps] = field(default=lambda *_: {}, repr=False, compare=False)
 
     def trace(self, plan: Plan, *operands: Any) -> Steps:
@@ -100,6 +103,7 @@ class Book:
         self.definition = definition
         self.formulas = dict(formulas)
         self.mutants: list[Mutant] = []
+        self._last: tuple[Plan, list[Any], Steps] | None = None
 
     @property
     def first(self) -> str:
@@ -110,7 +114,14 @@ class Book:
         """The op without a mistake."""
         return self._evaluate(self.formulas, plan, operands)
 
-    def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...]) -> Steps:
+    def _known(self, plan: Plan, operands: tuple[Any, ...]) -> Steps:
+        """What is known of a launch before any mistake: mutants are tried on one launch one after another, and begin alike."""
+        last = self._last
+        if last is None or last[0] != plan or len(last[1]) != len(operands) or not all(map(_equal, last[1], operands)):
+            self._last = last = plan, [None if x is None else np.array(x) for x in operands], {}
+        return last[2]
+
+    def _evaluate(self, formulas: Mapping[str, Formula], plan: Plan, operands: tuple[Any, ...], known: Steps | None = None) -> Steps:
         s = SimpleNamespace(**vars(arrays(plan)), plan=plan)
         padded = [*operands, *[None] * (len(self.definition.operands) - len(operands))]
         for operand, x in zip(self.definition.operands, padded, strict=True):
@@ -124,20 +135,41 @@ class Book:
             setattr(s, operand.name, x)
         steps: Steps = {}
         for name, formula in formulas.items():
-            steps[name] = np.asarray(formula(s))
+            if known is not None and formula is not self.formulas[name]:
+                known = None  # from here on it is a mutant's own
+            if known is None or name not in known:
+                steps[name] = np.asarray(formula(s))
+            else:
+                steps[name] = known[name]
+            if known is not None:
+                known[name] = steps[name] = steps[name].view()
+                steps[name].flags.writeable = False
             setattr(s, name, steps[name])
         return steps
 
     def _add(
-        self, level: Level, step: str, slug: str, mistake: str, equivalent: str, launch: Any, remembers: bool = False, due: Due = None
+        self,
+        level: Level,
+        step: str,
+        slug: str,
+        mistake: str,
+        equivalent: str,
+        launch: Any,
+        remembers: bool = False,
+        due: Due = None,
+        change: Any = None,
     ) -> None:
         op, dialect = self.definition.key
-        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, due, launch))
+        self.mutants.append(Mutant(f"{op}/{dialect}/{slug}", op, dialect, level, step, mistake, equivalent, remembers, due, change, launch))
 
     def wrong(self, step: str, slug: str, mistake: str, formula: Formula, equivalent: str = "", due: Due = None) -> None:
         """A mutant with another formula for one intermediate."""
         formulas = {**self.formulas, step: formula}
-        self._add("arithmetic", step, slug, mistake, equivalent, lambda plan, *operands: self._evaluate(formulas, plan, operands), due=due)
+
+        def launch(plan: Plan, *operands: Any) -> Steps:
+            return self._evaluate(formulas, plan, operands, self._known(plan, operands))
+
+        self._add("arithmetic", step, slug, mistake, equivalent, launch, due=due, change=(step, formula))
 
     def carried(self, slug: str, mistake: str, hold: Formula) -> None:
         """A mutant that passes every intermediate through `hold`."""
@@ -154,7 +186,11 @@ class Book:
             except NoReals:  # made from given integers: the mistake was made, if at all, before they were given
                 return plan
 
-        self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(mistaken(plan), *operands))
+        self._add("data", step, slug, mistake, equivalent, lambda plan, *operands: self.run(mistaken(plan), *operands), change=mistaken)
+
+    def both(self, plan: Plan, operands: tuple[Any, ...], formulas: Mapping[str, Formula]) -> Steps:
+        """The op with other formulas for some intermediates."""
+        return self._evaluate({**self.formulas, **formulas}, plan, operands)
 
     def kernel(self, slug: str, mistake: str, launch: Launch, equivalent: str = "", step: str = "out") -> None:
         """A mutant that does something to the launch as a whole."""
@@ -171,6 +207,14 @@ class Book:
     def assuming(self, slug: str, mistake: str, launch: Launch, step: str = "out") -> None:
         """A mutant that takes something of its operands' memory for granted."""
         self._add("state", step, slug, mistake, "", lambda plan, *operands: launch(self.run, plan, *operands))
+
+
+def _equal(x: Any, y: Any) -> bool:
+    """Whether two operands are the same tensor, bit by bit: of another type it may be another launch."""
+    if x is None or y is None:
+        return x is y
+    y = np.asarray(y)
+    return bool(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes())
 
 
 def _held(formula: Formula, hold: Formula) -> Formula:
@@ -255,6 +299,30 @@ def mutants(op: str | None = None, dialect: str | None = None, level: Level | No
         for m in book_of(d).mutants
         if level in (None, m.level)
     )
+
+
+def combined(one: Mutant, other: Mutant) -> Callable[..., Any] | None:
+    """The result of an op with two mistakes at once, in two constants or in a constant and a formula; None where they exclude each other.
+
+    Returns
+    -------
+    callable or None
+        Plan and operands to ``out``.
+    """
+    first, second = sorted((one, other), key=lambda m: m.level != "data")
+    if first.level != "data" or not first.change or not second.change:
+        return None
+    book = book_of(definition(one.op, one.dialect))
+
+    def answer(plan: Plan, *operands: Any) -> Any:
+        made = first.change(plan)
+        if second.level != "data":
+            return book.both(made, operands, dict([second.change]))["out"]
+        others = {f.name: getattr(second.change(plan), f.name) for f in dataclasses.fields(plan)}
+        changed = {name: value for name, value in others.items() if value != getattr(plan, name)}
+        return book.run(dataclasses.replace(made, **changed), *operands)["out"]
+
+    return answer
 
 
 def mutant(id: str) -> Mutant:

@@ -90,7 +90,10 @@ def beside_halves(numerator: int, denominator: int, least: int, most: int, count
             ends = (max(half - near, 0), half - 1) if side < 0 else (half + 1, min(half + near, modulus - 1))
             x = first_within(2 * numerator, modulus, *ends, least) if ends[0] <= ends[1] else None
             if x is None or x > most:
-                break
+                if best or near > half:
+                    break
+                near *= 16
+                continue
             best.append(x)
             near = abs(2 * numerator * x % modulus - half) - 1
         found += best[-count:]

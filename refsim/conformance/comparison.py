@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from ..registry import definition, dialects
 from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
 from .declaration import PRIVATE
-from .diagnose import diagnose
+from .directed import launches
 from .failures import Mismatch, handed, of_plan, shown
+from .hints import Seen, Suspect, others, pattern, repeats, seen_of, suspect
 from .kinds import Effort, Layouts
 from .record import BrokenLaunch, Failure, Occurrence, Record
 from .reduce import Difference, at, least_lane, reduced, size
@@ -49,6 +52,8 @@ class Suite:
         Whether an op on which the search found a difference is asked for its fingerprint.
     broken : dict
         Launches without an answer, by op and dialect.
+    suspects : dict
+        The mistake that a target certainly makes, looked for at its first difference, by op and dialect.
     drawn : dict
         The launches that laws are tried on, drawn once for all laws of an op and dialect.
     """
@@ -59,6 +64,7 @@ class Suite:
     curious: bool = False
     broken: dict[tuple[str, str], int] = field(default_factory=dict)
     drawn: dict[tuple[str, str], list[tuple[Plan, list[Any]] | None]] = field(default_factory=dict)
+    suspects: dict[tuple[str, str], Suspect | None] = field(default_factory=dict)
 
     def claims(self, op: str) -> tuple[str, ...]:
         """Dialects in which the target claims `op`."""
@@ -110,13 +116,43 @@ class Comparison:
         found = Difference(plan, operands, layout, answer, due, wrong)
         if self.suite.worker.vectors is None:  # else nothing else can be launched
             self.steady(found, where)
-        diagnosis = diagnose(plan, operands, answer.out, due)
+        diagnosis, share = self.hint(found), found.share + pattern(found)
         if self.suite.worker.vectors is not None:
-            raise Mismatch(shown(found, where, diagnosis))
+            raise Mismatch(shown(found, where, diagnosis, share))
         small, remark = reduced(found, self.again, self.covered)
         if remark:  # alone it is right: perhaps by chance
             self.steady(found, where, anew=True)
-        raise Mismatch(shown(small, where, diagnosis, found.share + remark))
+        raise Mismatch(shown(small, where, diagnosis, share + remark))
+
+    def hint(self, found: Difference) -> str:
+        """The mistake that the target's answers look like; "" where none is certain."""
+
+        def ask(plan: Plan, operands: list[Any]) -> Seen | None:
+            due = run(plan, *operands)
+            try:
+                answer, wrong = self.differing(plan, operands, due, "C")
+            except Broken:
+                return None
+            return seen_of(Difference(plan, operands, "C", answer, due, wrong))
+
+        key, seen = self.definition.key, seen_of(found)
+        if key not in self.suite.suspects:
+            own = others(found.plan) if self.suite.worker.vectors is None else iter(())
+            self.suite.suspects[key] = suspect(seen, ask, chain(own, self.launchable()))
+        known = self.suite.suspects[key]
+        return known.words(found.plan) if known is not None and repeats(known, seen) else ""
+
+    def launchable(self) -> Iterator[tuple[Plan, list[Any]]]:
+        """Launches of the declared domain on which mistakes differ; of results the golden vectors, which alone there are."""
+        d, given = self.definition, self.suite.worker.vectors
+        if given is not None:
+            for case in given.cases(d.name, d.dialect):
+                if self.covered(case.plan):
+                    self.suite.worker.announce(case)
+                    yield case.plan, case.operands
+            return
+        for launch in launches(d, self.domain, self.covered, "default")[1]:
+            yield launch.plan, launch.operands
 
     def evaluate(self, plan: Plan, operands: list[Any], layout: Layouts, shape: tuple[int, ...]) -> Answer:
         """Launch the target once, and count it."""
@@ -213,7 +249,7 @@ class Comparison:
     @staticmethod
     def unsteady(found: Difference, where: str, text: str) -> Failure:
         """The first failing answer, with how often it comes."""
-        failure = shown(found, where, silent=True)
+        failure = shown(found, where)
         failure.flaky = text
         return failure
 

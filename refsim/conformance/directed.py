@@ -20,9 +20,9 @@ from ..catalogue.solved import rare
 from ..ops.base import Definition, Plan
 from ..vectors import Case
 from ..verbs import run
-from .diagnose import differ
 from .kinds import Effort
 from .laws import flattened, part
+from .mistakes import differ
 
 ROUNDS: dict[Effort, int] = {"quick": 1, "default": 2, "nightly": 5, "exhaustive": 5}
 """Plans for every kind of plan."""
@@ -96,7 +96,7 @@ def launches(
         What has been chosen, as the launches are taken from the iterator.
     launches : iterator of Directed
     """
-    hidden = [m for m in mutants(d.name, d.dialect) if m.level != "kernel" and not m.equivalent and not m.remembers]
+    hidden = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent and not m.remembers]
     choice = Choice(hidden=hidden, mistakes=len(hidden))
     outside = [case.id for case in cases if not covered(case.plan)]
     if outside:

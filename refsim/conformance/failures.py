@@ -11,7 +11,6 @@ from ..plans import call
 from ..registry import of
 from ..verbs import trace
 from .answers import Answer, as_handed
-from .diagnose import diagnose
 from .kinds import Layouts
 from .record import Failure, Handed, Json, Lane, Step
 from .reduce import Difference, at, least_lane
@@ -50,9 +49,8 @@ def shown(
     made: str = "",
     before: list[Handed] | None = None,
     step: str = "",
-    silent: bool = False,
 ) -> Failure:
-    """A difference with the lane that shows it best; diagnosed now where it was not before.
+    """A difference with the lane that shows it best.
 
     Parameters
     ----------
@@ -62,8 +60,6 @@ def shown(
         Launches without which it does not differ.
     step : str
         The intermediate that stands for the result in `found`; "" for the result itself.
-    silent : bool
-        Whether no mistake is to be named that was not named before.
     """
     plan, operands = found.plan, found.operands
     d = of(plan)
@@ -86,8 +82,6 @@ def shown(
         before or [],
         step,
     )
-    if not diagnosis and not silent and not step:
-        diagnosis = diagnose(plan, operands, found.answer.out, found.due)
     return of_plan(plan, where, diagnosis, law, lane)
 
 

@@ -10,7 +10,6 @@ from ..errors import RefsimError
 from ..verbs import run
 from .answers import Broken
 from .comparison import MOST_SHOWN, Comparison, Unsteady
-from .diagnose import diagnose
 from .failures import Mismatch, handed, of_plan, shown
 from .reduce import Difference, reduced, shortened
 from .state import Launch, Sequence, sequences
@@ -100,7 +99,7 @@ class Following(Comparison):
         """What differs: by itself, or after which launch of those before it, each tried in a new process."""
         alone = self._anew([], launch)
         if alone is not None:
-            diagnosis = diagnose(alone.plan, alone.operands, alone.answer.out, alone.due)
+            diagnosis = self.hint(alone)
             small, remark = reduced(alone, self.again, self.covered)
             raise Mismatch(shown(small, where, diagnosis, alone.share + remark))
         singles = [past[i] for i in dict.fromkeys([*range(len(past))[::-1][: FORMER - 1], *range(len(past))[:1]])]

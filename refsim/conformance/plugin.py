@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,12 @@ def suite(config: pytest.Config) -> Any:
     return _SUITE["suite"]
 
 
-def _ours(path: Any) -> bool:
+@cache
+def _ours(path: Path) -> bool:
     """Whether a file is one of the suite's; a project may have fixtures and modules of the same names."""
     from refsim.content import content
 
-    return Path(path).resolve().is_relative_to(content("properties").resolve())
+    return path.resolve().is_relative_to(content("properties").resolve())
 
 
 class Laws(pytest.Module):

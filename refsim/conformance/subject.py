@@ -24,7 +24,6 @@ from ..verbs import run
 from .answers import Broken
 from .comparison import Unsteady
 from .deviations import declared
-from .diagnose import OR
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
 from .fingerprint import in_words, names_a_rule
@@ -225,7 +224,7 @@ class Subject(Following):
             found = Difference(launch.plan, operands, "C", answer, due, wrong)
             self.steady(found, where)
             if (lane := alone(found, self.again, self.covered)) is not None:
-                raise Mismatch(shown(lane, where, share=found.share))
+                raise Mismatch(shown(lane, where, self.hint(found), found.share))
             small, cut = fewest(launch, found, self.again, self.covered)
             raise Mismatch(shown(cut, where, limits(cut), found.share, made=expression(small)))
 
@@ -279,7 +278,7 @@ class Subject(Following):
         op, dialect = self.definition.key
         if not self.suite.curious or not self.record.finished or self.suite.worker.vectors is not None:
             return
-        unclear = [f for f in self.record.failures if names_a_rule(self.definition) or not f.diagnosis or OR in f.diagnosis]
+        unclear = [f for f in self.record.failures if names_a_rule(self.definition) or not f.diagnosis]
         if not unclear:
             return
         rule = unclear[0].parameters.get("rule")

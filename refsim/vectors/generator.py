@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,15 @@ def _drafts(d: Definition, family: Family) -> Iterator[tuple[Key, Draft]]:
         raise ContentError(f"{d.name}/{d.dialect}/{family.name}: the family cannot make its cases: {error}") from error
 
 
+@cache
+def _shipped() -> Corpus:
+    return load()
+
+
 def golden(d: Definition) -> Iterator[Case]:
     """The golden vectors of one op in one dialect: those that are shipped; of an op that comes from outside and has none among them,
     the cases that `generate` would write, made now."""
-    corpus = load()
+    corpus = _shipped()
     return corpus.cases(*d.key) if d.key in corpus.keys else drawn(d)
 
 

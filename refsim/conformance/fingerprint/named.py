@@ -11,7 +11,7 @@ from ...catalogue.mutants import mutant
 from ...ops.base import Definition, Plan
 from ...registry import definition
 from ..answers import Broken
-from ..diagnose import OR, TOLD, differ, in_step
+from ..mistakes import OR, TOLD, differ, in_step
 from .forms import NONE, SIMULATOR, Ask, Known
 from .identify import chosen_rule, plan_words, shortly
 from .probes import answer, candidates, hypotheses_of

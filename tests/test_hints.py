@@ -1,0 +1,107 @@
+"""Hints are right or there is none; what is seen is said instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from inprocess import called
+
+import refsim
+from refsim.catalogue.mutants import Mutant, combined, mutant, mutants
+from refsim.conformance.answers import Answer
+from refsim.conformance.comparison import Suite
+from refsim.conformance.hint_command import given
+from refsim.conformance.hints import pattern
+from refsim.conformance.reduce import Difference
+from refsim.conformance.subject import Subject
+from refsim.conformance.trial import Here
+from refsim.ops.base import Plan
+from refsim.registry import definitions
+
+
+@pytest.mark.parametrize("key", [("i_sqrt", "paper"), ("dequantize", "ibert"), ("i_poly", "ibert")])
+def test_no_hint_is_wrong(key: tuple[str, str]) -> None:
+    found = given(*key)
+    assert found.wrong == []
+    assert len(found.named) >= 0.7 * (len(found.named) + len(found.silent))
+
+
+@pytest.mark.slow
+def test_hints_on_the_whole_catalogue() -> None:
+    found = [given(*d.key) for d in definitions() if not d.parts]
+    assert [text for f in found for text in f.wrong] == []
+    named, silent = sum(len(f.named) for f in found), sum(len(f.silent) for f in found)
+    assert named >= 0.8 * (named + silent) > 500
+
+
+def test_command_line() -> None:
+    done = called("hints", "--op", "i_sqrt", "--dialect", "paper")
+    assert done.returncode == 0, done.stdout
+    assert "0 wrong" in done.stdout
+    assert called("hints", "--op", "i_sqrt", "--dialect", "paper", "--at-least", "100.0").returncode in (0, 1)
+    assert called("hints", "--op", "sqrt").returncode == 2
+
+
+class Foreign(Here):
+    """A target in this process whose answers are a function's."""
+
+    def __init__(self, answer: Any, op: str, dialect: str = "ibert") -> None:
+        super().__init__(Mutant("", op, dialect, "data", "out", "", launch=lambda plan, *operands: {"out": answer(plan, *operands)}))
+
+
+def first_failure(answer: Any, op: str, dialect: str = "ibert") -> Any:
+    subject = Subject(Suite(Foreign(answer, op, dialect), "default", 0), op, dialect, "directed")
+    subject.directed()
+    return subject.record.failures[0]
+
+
+def test_two_mistakes_at_once_are_named() -> None:
+    one, other = mutant("i_gelu/paper/q-b-trunc"), mutant("i_gelu/paper/q-1-nearest")
+    both = combined(one, other)
+    assert both is not None
+    text = first_failure(both, "i_gelu", "paper").diagnosis
+    assert one.mistake in text
+    assert other.mistake in text
+
+
+def test_another_rule_is_named() -> None:
+    def answer(plan: Plan, q: Any) -> Any:
+        given = {**dict(plan.parameters), "factor": "float32"}
+        try:
+            return refsim.run(refsim.plan(plan.op, dialect=plan.dialect, **given), q)
+        except refsim.RefsimError:
+            return refsim.run(plan, q)
+
+    text = first_failure(answer, "requantize").diagnosis
+    assert text == "" or "binary32" in text or "float32" in text
+
+
+def test_what_nobody_knows_is_not_guessed() -> None:
+    failure = first_failure(lambda plan, q: refsim.run(plan, q) ^ (q % 1000 == 7), "i_gelu")
+    assert failure.diagnosis == ""
+    assert "lanes of the launch differ, by " in failure.lane.share
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda q: q < 0, ", by +3, where q is negative"),
+        (lambda q: q % 2 != 0, ", by +3, where q is odd"),
+        (lambda q: np.abs(q) >= 128, ", by +3, where |q| reaches 2**7"),
+        (lambda q: np.arange(q.size) >= 700, ", by +3, from element 700 on"),
+        (lambda q: q % 5 == 3, ", by +3"),
+    ],
+)
+def test_what_the_lanes_that_differ_have_in_common(wrong: Any, says: str) -> None:
+    plan = refsim.plan("i_gelu", scale=2.0**-10, input_bits=11)
+    q = (np.arange(1001) * 613) % 1001 - 500
+    due = refsim.run(plan, q)
+    out = due + 3 * wrong(q)
+    assert pattern(Difference(plan, [q], "C", Answer({"out": out}), due, out != due)) == says
+
+
+def test_of_two_mistakes_that_exclude_each_other_there_is_no_combination() -> None:
+    data = [m for m in mutants("i_gelu", "paper") if m.level == "arithmetic"]
+    assert combined(data[0], data[1]) is None
