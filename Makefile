@@ -5,7 +5,7 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make bench            benchmarks, one thread, beside Hugging Face's modules
-#   make gpu              everything that runs on a GPU on this machine's, with PYTHON and its torch as they are: nothing is installed
+#   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
 #   make clean            remove environments, builds and caches

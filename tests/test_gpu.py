@@ -255,3 +255,10 @@ def test_committed_powers() -> None:
 def test_committed_powers_say_what_gave_them() -> None:
     given = json.loads(COMMITTED.read_text())
     assert (given["card"], given["torch"], given["cuda"]) == ("NVIDIA H200", "2.11.0+cu130", "13.0")
+
+
+@pytest.mark.parametrize("page", ["implementations/huggingface/README.md", "reports/README.md"])
+def test_readmes_name_the_inexact_powers(page: str) -> None:
+    """All of them, in order, as the table has them."""
+    names = ", ".join(str(e).replace("-", "−") for e in INEXACT)
+    assert names in " ".join((ROOT / page).read_text(encoding="utf-8").split())

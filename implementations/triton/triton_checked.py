@@ -2,7 +2,7 @@
 
 A shift by the width or more; a division by zero or of the least integer by -1; a signed sum, difference, product or left shift that
 overflows; a read or write outside the buffers of the launch, also of lanes that `tl.where` throws away. The hooks are the interpreter's
-own methods (triton 3.9), which are private: where they are gone `install` fails.
+own methods (triton 3.4 to 3.9), which are private: where they are gone `install` fails.
 """
 
 from __future__ import annotations
