@@ -319,7 +319,7 @@ def test_a_wrong_kernel_is_told_apart_and_its_mistake_named(taken: None, tmp_pat
 
 def test_the_suite_notices_the_mistakes(taken: None) -> None:
     found = mutants.mutants("i_silu")
-    assert mutants.has_own_book(DEFINITIONS["i_silu", "paper"]) and len(found) == 13
+    assert mutants.has_own_book(DEFINITIONS["i_silu", "paper"]) and len([m for m in found if m.level != "state"]) == 13
     assert [m.id for m in found if not any(trial.noticing(m, "quick").values())] == []
     assert not mutants.has_own_book(DEFINITIONS["i_softmax", "direct"])
     assert len(mutants.mutants("i_softmax", "direct")) >= 12
@@ -328,7 +328,7 @@ def test_the_suite_notices_the_mistakes(taken: None) -> None:
 def test_score_in_processes_of_its_own(taken: None) -> None:
     ended = started("score", "--op", "i_silu", "--effort", "quick", "--jobs", "2")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "13 mutants in" in ended.stdout and "0 survive" in ended.stdout
+    assert f"{len(mutants.mutants('i_silu'))} mutants in" in ended.stdout and "0 survive" in ended.stdout
 
 
 def test_fingerprint(taken: None) -> None:

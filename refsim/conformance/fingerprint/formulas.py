@@ -41,7 +41,7 @@ def _property_of(mutant: Mutant) -> str:
 
 def formula_hypotheses(d: Definition) -> list[Hypothesis]:
     """The simulator, and each mutant of a formula or of the plan's integers."""
-    known = [m for m in mutants(d.name, d.dialect) if m.level != "kernel"]
+    known = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic")]
     due = {name: words for name, _, words in _KINDS} | dict((_ELSE, _PLAN))
     occurring = {_property_of(m) for m in known}
     as_due = {name: words for name, words in due.items() if name in occurring}
