@@ -240,8 +240,8 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
     operands = [_tensor(x, np.int16 if w else np.int8) for x, w in zip((a, b), wide, strict=True)]
     factors, factor_channels = _rescale(rescale)
     # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs, and fewer turns, in the interpreter.
-    most = (256, 256, 1024) if DEVICE == "cpu" else (64, 64, 64)
-    block = [min(max(_lanes(x), least), m) for x, least, m in zip((rows, columns, inner), (16, 16, 32), most, strict=True)]
+    most, lanes = ((256, 256, 1024), _lanes) if DEVICE == "cpu" else ((64, 64, 64), triton.next_power_of_2)
+    block = [min(max(lanes(x), least), m) for x, least, m in zip((rows, columns, inner), (16, 16, 32), most, strict=True)]
     out = _launch(
         kernels.product,
         (batch * triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]),),
