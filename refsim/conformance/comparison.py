@@ -158,7 +158,7 @@ class Comparison:
                     self.suite.worker.announce(case)
                     yield case.plan, case.operands
             return
-        for launch in launches(d, self.domain, self.covered, "default")[1]:
+        for launch in launches(d, self.domain, self.covered, "default", weigh=False)[1]:
             yield launch.plan, launch.operands
 
     def evaluate(self, plan: Plan, operands: list[Any], layout: Layouts, shape: tuple[int, ...]) -> Answer:

@@ -79,7 +79,12 @@ class Choice:
 
 
 def launches(
-    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], effort: Effort, cases: Sequence[Case] = ()
+    d: Definition,
+    domain: Mapping[str, Any],
+    covered: Callable[[Plan], bool],
+    effort: Effort,
+    cases: Sequence[Case] = (),
+    weigh: bool = True,
 ) -> tuple[Choice, Iterator[Directed]]:
     """The launches chosen for a definition within a domain.
 
@@ -89,6 +94,8 @@ def launches(
         Whether the target declares that it has a plan.
     cases : sequence of Case
         The golden cases: what some of them, outside the domain, were to show is looked for inside it.
+    weigh : bool
+        Whether mistakes of the catalogue are tried on the launches.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def launches(
         What has been chosen, as the launches are taken from the iterator.
     launches : iterator of Directed
     """
-    hidden = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent and not m.remembers]
+    hidden = [m for m in mutants(d.name, d.dialect) if weigh and m.level in ("data", "arithmetic") and not m.equivalent and not m.remembers]
     choice = Choice(hidden=hidden, mistakes=len(hidden))
     outside = [case.id for case in cases if not covered(case.plan)]
     if outside:

@@ -29,8 +29,8 @@ from .reduce import Difference
 
 LAUNCHES, CONFIRMED = 3, 8
 """Launches that a mistake must repeat, at least; and so many where there are."""
-PROBES = 400
-"""Launches that are looked at for one on which two mistakes differ, at most."""
+PROBES, FEWER = 300, 60
+"""Launches that are looked at for one on which two mistakes differ, at most; and for one that shows the mistake that is left."""
 LANES = 400
 """Lanes of a launch of the same plan, about."""
 ENOUGH = 8
@@ -99,8 +99,8 @@ def suspect(found: Seen, ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> 
 
 def _certain(left: list[Suspect], ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> Suspect | None:
     launched = 1
-    for plan, operands in itertools.islice(probes, PROBES):
-        if len(left) == 1 and launched >= CONFIRMED:
+    for looked, (plan, operands) in enumerate(itertools.islice(probes, PROBES)):
+        if len(left) == 1 and (launched >= CONFIRMED or (launched >= LAUNCHES and looked >= FEWER)):
             break
         answers = [_answer(s, plan, operands) for s in left]
         due = np.asarray(run(plan, *operands))

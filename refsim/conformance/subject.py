@@ -26,7 +26,7 @@ from .comparison import Unsteady
 from .deviations import declared
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
-from .fingerprint import in_words, names_a_rule
+from .fingerprint import in_words
 from .following import Following
 from .kinds import Layout
 from .laws import Check, Vacuous
@@ -278,7 +278,7 @@ class Subject(Following):
         op, dialect = self.definition.key
         if not self.suite.curious or not self.record.finished or self.suite.worker.vectors is not None:
             return
-        unclear = [f for f in self.record.failures if names_a_rule(self.definition) or not f.diagnosis]
+        unclear = [f for f in self.record.failures if not f.diagnosis]
         if not unclear:
             return
         rule = unclear[0].parameters.get("rule")
