@@ -214,10 +214,19 @@ def power(e: Any) -> Any:
 def ties(fraction: Callable[[Case], tuple[Any, Any]], name: str) -> Bins:
     """Where a fraction is a tie: of both signs and of both parities of the integer below."""
 
+    last: list[Any] = [None]
+
+    def classes(case: Case) -> tuple[Any, Any, Any]:
+        if last[0] is not case:  # the four bins ask for one case one after another, in Python ints
+            n, d = fraction(case)
+            twice, rest = 2 * n // d, 2 * n % d
+            last[:] = case, ((rest == 0).astype(np.bool_), (twice % 4).astype(np.int64), (n < 0).astype(np.bool_))
+        found: tuple[Any, Any, Any] = last[1]
+        return found
+
     def tie(case: Case, negative: bool, odd: int) -> Any:
-        n, d = fraction(case)
-        twice, rest = 2 * n // d, 2 * n % d
-        return ((rest == 0) & (twice % 4 == (1 if not odd else 3)) & ((n < 0) == negative)).astype(np.bool_)
+        exact, quarter, below = classes(case)
+        return exact & (quarter == (3 if odd else 1)) & (below == negative)
 
     return {
         f"{name}-{'negative' if negative else 'positive'}-{'odd' if odd else 'even'}": lambda case, negative=negative, odd=odd: tie(
