@@ -30,7 +30,9 @@ SPARSE = 12
 """Kinds of plans that have one at quick effort."""
 LANES = 500
 """Lanes of a launch, about."""
-DEEP, DEEPER = 12, 1 << 13
+WEIGHED = 80
+"""Launches that mistakes are tried on: what these do not show, later ones hardly do."""
+DEEP, DEEPER = 6, 1 << 12
 """Plans that are searched for an input on which a mistake differs that no launch has shown, and lanes for each."""
 SHOWN = 200
 """Lanes of a launch made of such inputs, at most."""
@@ -70,12 +72,15 @@ class Choice:
         Mistakes in constants and formulas that no launch has shown.
     mistakes : int
         All of them.
+    open : bool
+        Whether launches are tried for what they show.
     """
 
     remade: int = 0
     cover: Cover = field(default_factory=lambda: Cover({}))
     hidden: list[Mutant] = field(default_factory=list)
     mistakes: int = 0
+    open: bool = True
 
 
 def launches(
@@ -103,14 +108,16 @@ def launches(
         What has been chosen, as the launches are taken from the iterator.
     launches : iterator of Directed
     """
+    outside = [case.id for case in cases if not covered(case.plan)]
+    weigh = weigh and (bool(outside) or not cases)  # of what all golden vectors show it is known which mistakes they do
     hidden = [m for m in mutants(d.name, d.dialect) if weigh and m.level in ("data", "arithmetic") and not m.equivalent and not m.remembers]
     choice = Choice(hidden=hidden, mistakes=len(hidden))
-    outside = [case.id for case in cases if not covered(case.plan)]
     if outside:
         for case in cases:
             if covered(case.plan):
                 _weigh(choice, Directed(case.id, case.plan, case.operands, case.out))
-    choice.cover, plans = covering(d, domain, covered, ROUNDS[effort], SPARSE if effort == "quick" else None)
+    rounds = max(ROUNDS[effort] // (2 if d.parts else 1), 1)  # the plans of a composite take as long as those of all its parts
+    choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if effort == "quick" else None)
     return choice, _launches(d, domain, covered, effort, outside, choice, plans)
 
 
@@ -129,9 +136,11 @@ def _launches(
     kept: list[Plan] = []
     for number, plan in enumerate(plans):
         kept.append(plan)
+        choice.open = number < WEIGHED
         yield _weighed(choice, "plan", plan, draw_operands(Words(f"{d.name}/{d.dialect}/directed/{number}"), plan, LANES))
         for operands in rare(plan):
             yield _weighed(choice, "rare inputs", plan, operands)
+    choice.open = True
     if effort != "quick":
         yield from _deep(d, choice, kept)
 
@@ -144,7 +153,8 @@ def _weighed(choice: Choice, name: str, plan: Plan, operands: list[Any]) -> Dire
 
 def _weigh(choice: Choice, launch: Directed) -> None:
     """Strike off the mistakes that a launch shows."""
-    choice.hidden = [m for m in choice.hidden if not _shows(launch, m).any()]
+    if choice.open:
+        choice.hidden = [m for m in choice.hidden if not _shows(launch, m).any()]
 
 
 def _shows(launch: Directed, m: Mutant) -> Any:
