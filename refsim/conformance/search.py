@@ -22,7 +22,7 @@ from .kinds import LAYOUTS, Effort, Layout
 from .laws import Vacuous
 from .record import Failure
 
-EXAMPLES: dict[Effort, int] = {"quick": 12, "default": 60, "nightly": 1500, "exhaustive": 1500}
+EXAMPLES: dict[Effort, int] = {"quick": 12, "default": 50, "nightly": 1500, "exhaustive": 1500}
 """Examples of the search for a difference, per op and dialect."""
 LAW_SHARE = 5
 """A law gets so many times fewer."""
