@@ -29,6 +29,7 @@ def test_no_hint_is_wrong(key: tuple[str, str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_hints_on_the_whole_catalogue() -> None:
     found = [given(*d.key) for d in definitions() if not d.parts]
     assert [text for f in found for text in f.wrong] == []
