@@ -121,18 +121,18 @@ def build(source: str) -> Path:
     return library
 
 
-def _entry(library: Any, name: str) -> Any:
+def _entry(library: Any, name: str, result: Any = ctypes.c_char_p) -> Any:
     try:
         found = getattr(library, name)
     except AttributeError:
         raise RuntimeError(f"{library._name} has no {name}: a compiler may keep an entry point to itself, see elementwise.cu") from None
-    found.restype = ctypes.c_char_p
+    found.restype = result
     return found
 
 
 with ThreadPoolExecutor(os.cpu_count()) as _pool:
     LIBRARIES = {source: ctypes.CDLL(str(path)) for source, path in zip(ENTRIES, _pool.map(build, ENTRIES), strict=True)}
-CALLS = {name: (_entry(LIBRARIES[s], name), _entry(LIBRARIES[s], ORDER_ENTRY)) for s, names in ENTRIES.items() for name in names}
+CALLS = {name: (_entry(LIBRARIES[s], name), _entry(LIBRARIES[s], ORDER_ENTRY, None)) for s, names in ENTRIES.items() for name in names}
 """By name the entry point, and what sets the order of its source."""
 
 
