@@ -53,8 +53,7 @@ def test_rejected_without_a_seed(name: str, effort: str) -> None:
     found = directed(name, effort)
     assert found.broken == []
     assert found.failures
-    known = {"floor_of_half": "", "int8_segments": "", "wrapping_shift": "", "nudge_wraps": "", "single_reciprocal": "", "deep_shift": ""}
-    assert found.failures[0].diagnosis == known.get(name, found.failures[0].diagnosis)
+    assert found.failures[0].diagnosis == "", "no mistake of the catalogue is it"
 
 
 def test_a_narrow_domain_is_covered_and_says_so(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_all_plans_of_a_finite_domain_are_made() -> None:
     scales = [k / 1024 for k in range(3, 12)]
     domain = {"scale": {"values": scales}, "input_bits": {"values": [8]}, "constants": ("exact",)}
     cover, plans = covering(d, domain, lambda plan: covers(domain, d, plan), 0)
-    assert sorted(p.scale for p in plans) == scales  # type: ignore[attr-defined]
+    assert sorted(dict(p.parameters)["scale"] for p in plans) == scales
     assert cover.plans == 9
 
 
@@ -89,8 +88,7 @@ def test_every_kind_of_plan_has_one() -> None:
             cover, plans = covering(d, {}, lambda plan: True, 1)
             made = list(plans)
             assert len(set(made)) == len(made) == cover.plans
-            missing = [key for key, count in cover.kinds.items() if not count]
-            assert len(missing) <= 0.04 * len(cover.kinds), (d.key, missing)
+            assert [key for key, count in cover.kinds.items() if not count] == [], d.key
             assert len({(k.parameter, k.name) for k in kinds(d, {})}) >= len(cover.kinds)
 
 
@@ -138,7 +136,8 @@ def test_a_single_word_is_the_first_of_many() -> None:
 def test_sums_have_another_reciprocal_in_binary32() -> None:
     plan: Any = refsim.plan("i_softmax", scale=0.25, input_bits=8, length=16)
     ((rows, _),) = rare(plan)
-    total = refsim.trace(plan, rows, None).total[:, 0].astype(np.int64)  # type: ignore[attr-defined]
+    steps: Any = refsim.trace(plan, rows, None)
+    total = steps.total[:, 0].astype(np.int64)
     single = np.floor((np.float32(2.0**32) / total.astype(np.float32)).astype(np.float64))
     assert (single != (1 << 32) // total).any()
     assert math.isfinite(float(single.max()))

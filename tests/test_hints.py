@@ -24,8 +24,8 @@ from refsim.registry import definitions
 @pytest.mark.parametrize("key", [("i_sqrt", "paper"), ("dequantize", "ibert"), ("i_poly", "ibert")])
 def test_no_hint_is_wrong(key: tuple[str, str]) -> None:
     found = given(*key)
-    assert found.wrong == []
-    assert len(found.named) >= 0.7 * (len(found.named) + len(found.silent))
+    assert found.wrong == found.silent == []
+    assert len(found.named) > 12
 
 
 @pytest.mark.slow
@@ -40,8 +40,7 @@ def test_hints_on_the_whole_catalogue() -> None:
 def test_command_line() -> None:
     done = called("hints", "--op", "i_sqrt", "--dialect", "paper")
     assert done.returncode == 0, done.stdout
-    assert "0 wrong" in done.stdout
-    assert called("hints", "--op", "i_sqrt", "--dialect", "paper", "--at-least", "100.0").returncode in (0, 1)
+    assert "18 of 18 mistakes named (100.0 %), 0 left open, 0 wrong" in done.stdout
     assert called("hints", "--op", "sqrt").returncode == 2
 
 
@@ -67,7 +66,7 @@ def test_two_mistakes_at_once_are_named() -> None:
     assert other.mistake in text
 
 
-def test_another_rule_is_named() -> None:
+def test_another_factor_is_named() -> None:
     def answer(plan: Plan, q: Any) -> Any:
         given = {**dict(plan.parameters), "factor": "float32"}
         try:
@@ -76,7 +75,7 @@ def test_another_rule_is_named() -> None:
             return refsim.run(plan, q)
 
     text = first_failure(answer, "requantize").diagnosis
-    assert text == "" or "binary32" in text or "float32" in text
+    assert text == "makes the factor in binary32, whatever the plan says (in rounded)"
 
 
 def test_what_nobody_knows_is_not_guessed() -> None:

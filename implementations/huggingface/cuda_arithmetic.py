@@ -57,9 +57,13 @@ def assumptions() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """What is assumed, what the GPU gives, and what it may be: first the assumption, then others by name."""
     import torch
 
+    def there(x: Any) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(x)).to("cuda")
+
+    def here(x: Any) -> Any:
+        return x.cpu().numpy()
+
     for kind in (np.float64, np.float32):
-        there = lambda x: torch.from_numpy(np.ascontiguousarray(x)).to("cuda")  # noqa: E731
-        here = lambda x: x.cpu().numpy()  # noqa: E731
         generator, name = np.random.Generator(np.random.Philox(0)), np.dtype(kind).name
         x = (generator.standard_normal(COUNT) * np.exp2(generator.integers(-30, 30, COUNT))).astype(kind)
         y = (generator.standard_normal(COUNT) * np.exp2(generator.integers(-30, 30, COUNT))).astype(kind)

@@ -24,10 +24,10 @@ FEW = 33
 """A range of integers of so many at most has a kind for each."""
 ALL = 256
 """So many combinations of values are all planned."""
-ATTEMPTS = 6
-"""Plans that are drawn for a kind before it counts as having none."""
-BEYOND = 12
-"""Octaves between the kinds of a scale outside the space that is worth drawing at random."""
+ATTEMPTS, POWERS = 12, "a power of two"
+"""Plans that are drawn for a kind before it counts as having none; in the latter half all scales are powers of two, as some rules want."""
+FAR, STEP = 48, 4
+"""Octaves by which kinds of a scale reach beyond the space that is worth drawing at random, and octaves between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _reals(lo: float, hi: float) -> Iterator[tuple[str, Any]]:
     yield from ((name, {RANGE: [least, most]}) for name, least, most in _octaves(lo, hi))
     powers = [p for p in (math.ldexp(1.0, k) for k in range(math.frexp(lo)[1] - 1, math.frexp(hi)[1])) if lo <= p <= hi]
     if powers:
-        yield "a power of two", {VALUES: powers}
+        yield POWERS, {VALUES: powers}
 
 
 def _octaves(lo: float, hi: float, step: int = 1) -> Iterator[tuple[str, float, float]]:
@@ -131,7 +131,7 @@ def _octaves(lo: float, hi: float, step: int = 1) -> Iterator[tuple[str, float, 
 def _beyond(parameter: Any, space: Any) -> Iterator[tuple[str, Any]]:
     """Legal values outside the space that is worth drawing at random."""
     if isinstance(parameter, RealScale) and isinstance(space, Scales):
-        for k in range(-BEYOND * 4, BEYOND * 4 + 1, BEYOND // 3):
+        for k in range(-FAR, FAR + 1, STEP):
             lo, hi = math.ldexp(space.lo, k), math.ldexp(space.hi, k)
             if hi <= space.lo:
                 yield f"about 2**{math.frexp(lo)[1]}", {RANGE: [lo, min(lo * 16, space.lo)]}
@@ -184,11 +184,13 @@ def _covering(
         cover.plans += 1
         yield plan
     every = every or [Kind("", "", None)]  # an op without parameters has one plan
+    powers = {kind.parameter: kind.allowed for kind in every if kind.name == POWERS}
     for turn in range(rounds):
         for kind in _thinned(every, most):
             for attempt in range(ATTEMPTS):
                 words = Words(f"{d.name}/{d.dialect}/covering/{turn}/{kind.parameter}/{kind.name}/{attempt}")
-                plan = draw_plan(words, d, {**domain, kind.parameter: kind.allowed} if kind.parameter else domain)
+                own = {kind.parameter: kind.allowed} if kind.parameter else {}
+                plan = draw_plan(words, d, {**domain, **(powers if attempt >= ATTEMPTS // 2 else {}), **own})
                 if plan is None or (kind.parameter == "per_channel" and kind.allowed and plan.channels is None) or not covered(plan):
                     continue
                 if kind.parameter:

@@ -145,7 +145,9 @@ class Comparison:
         key, seen = self.definition.key, seen_of(found)
         if key not in self.suite.suspects:
             own = others(found.plan) if self.suite.worker.vectors is None else iter(())
+            launches = self.record.launches
             self.suite.suspects[key] = suspect(seen, ask, chain(own, self.launchable()))
+            self.record.launches = launches  # these are none of the check's own
         known = self.suite.suspects[key]
         return known.words(found.plan) if known is not None and repeats(known, seen) else ""
 

@@ -154,11 +154,15 @@ def _several(plan: Plan) -> Iterator[Suspect]:
     for one, other in itertools.combinations(known, 2):
         both = combined(one, other)
         if both is not None:
-            yield Suspect(lambda plan, one=one, other=other: f"{_worded(one)(plan)}, and {_worded(other)(plan)}", both)  # type: ignore[misc]
+            yield Suspect(_joined(_worded(one), _worded(other)), both)
 
 
 def _worded(m: Mutant) -> Callable[[Plan], str]:
     return lambda plan: in_step(m, f" where {m.due(plan)} is due" if m.due is not None else "")
+
+
+def _joined(one: Callable[[Plan], str], other: Callable[[Plan], str]) -> Callable[[Plan], str]:
+    return lambda plan: f"{one(plan)}, and {other(plan)}"
 
 
 def _traced(m: Mutant) -> Callable[..., Any]:

@@ -167,7 +167,7 @@ class Subject(Following):
                     failure = self.unsteady(first, "law", chance)
                     failure.law = text
                     raise Unsteady(failure) from None
-                raise Mismatch(shown(shortened(first, self.again), "law", share=first.share, law=text)) from None
+                raise Mismatch(shown(shortened(first, self.again), "law", self.hint(first), first.share, text)) from None
 
         examples = EXAMPLES[self.suite.effort] // LAW_SHARE
         try:
