@@ -63,7 +63,7 @@ def _call(function: str, *arguments: Any) -> int:
 
 
 def _array(x: Any, dtype: Any) -> Any:
-    return np.asarray(x, dtype=dtype, order="C")
+    return np.require(x, dtype, ["C", "ALIGNED"])  # an int32_t at an odd address is undefined in C
 
 
 def _constants(*values: Any, dtype: Any = np.int64) -> list[Any]:

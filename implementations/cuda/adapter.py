@@ -187,7 +187,7 @@ def _launch(function: str, shape: tuple[int, ...], dtype: Any, *arguments: Any) 
 
 
 def _array(x: Any, dtype: Any) -> Any:
-    return np.asarray(x, dtype=dtype, order="C")
+    return np.require(x, dtype, ["C", "ALIGNED"])  # an int at an odd address is undefined in CUDA too
 
 
 def _constants(*values: Any, dtype: Any = np.int64) -> list[Any]:
