@@ -6,13 +6,12 @@ Whatever comes from outside the package is loaded with the first look-up.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 from . import extensions
 from . import ops as ops  # importing the package defines every op
 from .errors import PlanError
 from .ops.base import DEFINITIONS, OURS, Definition, Plan
-from .ops.parameters import Given, InputBits, Parameter
+from .ops.parameters import Parameter
 
 
 def definitions() -> Iterator[Definition]:
@@ -60,14 +59,4 @@ def of(plan: Plan) -> Definition:
 
 def parameters(d: Definition) -> dict[str, Parameter]:
     """The parameters that a plan of `d` takes, by name: those that it is made from, and the integers that may stand for some of them."""
-    return dict(_parameters(d.parameters, d.given))
-
-
-@cache  # it takes longer than a small launch
-def _parameters(own: tuple[Parameter, ...], given: Given | None) -> dict[str, Parameter]:
-    found: dict[str, Parameter] = {}
-    for parameter in own:
-        found[parameter.name] = parameter
-        if isinstance(parameter, InputBits):
-            found["input_range"] = parameter.range
-    return found | {p.name: p for p in (given.parameters if given else ())}
+    return dict(d.legal)

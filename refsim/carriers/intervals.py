@@ -22,14 +22,19 @@ Ends: TypeAlias = tuple[int, ...]
 def _ends(values: Any) -> Ends:
     if isinstance(values, tuple):
         return values
+    if type(values) is int:
+        return (values,)
     return (int(values),) if isinstance(values, (int, np.integer, np.bool_)) else tuple(map(int, np.asarray(values).reshape(-1)))
 
 
 def _each(function: Callable[..., int], *columns: Ends) -> Ends:
     """`function` channel by channel; a single end goes with any number of channels."""
+    for column in columns:
+        if len(column) != 1:
+            break
+    else:
+        return (function(*[column[0] for column in columns]),)
     count = max(map(len, columns))
-    if count == 1:
-        return (function(*(column[0] for column in columns)),)
     return tuple(function(*ends) for ends in zip(*(c if len(c) > 1 else c * count for c in columns), strict=True))
 
 
@@ -57,8 +62,11 @@ class Interval(NDArrayOperatorsMixin):
     def __init__(self, lo: Any, hi: Any, peak: list[int] | None = None) -> None:
         self.lo, self.hi = _ends(lo), _ends(hi)
         self.peak = [0, 0] if peak is None else peak
-        self.peak[0] = min(self.peak[0], *self.lo)
-        self.peak[1] = max(self.peak[1], *self.hi)
+        least, greatest = min(self.lo), max(self.hi)
+        if least < self.peak[0]:
+            self.peak[0] = least
+        if greatest > self.peak[1]:
+            self.peak[1] = greatest
 
     def __repr__(self) -> str:
         return f"Interval[{min(self.lo)}, {max(self.hi)}]"
@@ -83,7 +91,8 @@ class Interval(NDArrayOperatorsMixin):
         """Image of the box under `exact`, monotone in each argument: the extremes of its corners."""
         boxes = [self._lift(x) for x in numbers]
         sides = [(box.lo,) if box.lo == box.hi else (box.lo, box.hi) for box in boxes]
-        values = [_each(lambda *ints: exact(*ints, *rest), *corner) for corner in product(*sides)]
+        bound = (lambda *ints: exact(*ints, *rest)) if rest else exact
+        values = [_each(bound, *corner) for corner in product(*sides)]
         return self._like(_least(values), _greatest(values))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -152,6 +161,25 @@ _UFUNCS: dict[str, Callable[..., Interval]] = {
     "greater_equal": _truth(lambda lo, hi, least, most: lo >= most, lambda lo, hi, least, most: hi >= least),
     "less": _truth(lambda lo, hi, least, most: hi < least, lambda lo, hi, least, most: lo < most),
 }
+
+
+def _operator(rule: Callable[..., Interval], swapped: bool = False) -> Callable[[Interval, Any], Interval]:
+    if swapped:
+        return lambda x, other: rule(x._lift(other), x)
+    return lambda x, other: rule(x, x._lift(other))
+
+
+for _name, _ufunc in {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+}.items():  # the mixin's would go through NumPy, which takes longer than the rule
+    setattr(Interval, f"__{_name}__", _operator(_UFUNCS[_ufunc]))
+    setattr(Interval, f"__r{_name}__", _operator(_UFUNCS[_ufunc], swapped=True))
 
 
 def _where(condition: Any, a: Any, b: Any) -> Interval:

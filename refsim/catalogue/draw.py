@@ -9,6 +9,7 @@ the width, and raw words of every magnitude.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -205,21 +206,48 @@ def draw_plan(source: Source, d: Definition, domain: Mapping[str, Any] | None = 
         given[name] = draw_parameter(source, space[name], given["channels"], bool(domain.get("float32_scales")))
     given.pop("channels", None)
     legal = parameters(d)
-    for _ in range(12):
+    attempts = 12
+    while attempts > 0:
+        attempts -= 1
         try:
             return make_plan(d.name, dialect=d.dialect, **given)
         except PlanError as error:
-            if not isinstance(error, WidthError) and error.argument != "input_range":
-                if error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
+            if _too_wide(error):
+                steps = _steps_to_fit(d, domain, given, attempts)
+                if not steps:
                     return None
-                del given[error.argument]
-                continue
-            if given.get("input_bits", 0) <= 4 or (
-                is_range(domain.get("input_bits")) and given["input_bits"] - 3 < limits(domain["input_bits"])[0]
-            ):
+                given["input_bits"] -= NARROWER * steps
+                attempts -= steps - 1
+            elif error.argument not in given or legal[error.argument].default is legal[error.argument].empty or error.argument in domain:
                 return None
-            given["input_bits"] -= 3
+            else:
+                del given[error.argument]
     return None
+
+
+NARROWER = 3
+"""Bits by which an input that is too wide is narrowed."""
+
+
+def _too_wide(error: PlanError) -> bool:
+    return isinstance(error, WidthError) or error.argument == "input_range"
+
+
+def _steps_to_fit(d: Definition, domain: Mapping[str, Any], given: Mapping[str, Any], most: int) -> int:
+    """The least number of steps by which the input must be narrowed to fit, found by halving; 0 where none up to `most` does."""
+    bits = given.get("input_bits", 0)
+    least = max(5, limits(domain["input_bits"])[0] + NARROWER) if is_range(domain.get("input_bits")) else 5  # narrowed once more
+
+    def fits(steps: int) -> bool:
+        try:
+            make_plan(d.name, dialect=d.dialect, **{**given, "input_bits": bits - NARROWER * steps})
+        except PlanError as error:
+            return not _too_wide(error)
+        return True
+
+    steps = range(1, min(most, (bits - least) // NARROWER + 1) + 1)
+    found = bisect_left(steps, True, key=fits)  # what fits, fits a narrower input
+    return steps[found] if found < len(steps) else 0
 
 
 def _channels(source: Source, per_channel: bool, length: int | None) -> int | None:

@@ -189,6 +189,8 @@ class Definition:
         Answers to the questions of the op; None where it has none.
     parts : mapping of str to str
         For an op made of others, per field of the plan that holds a plan the op that it is a plan of.
+    legal : mapping of str to Parameter
+        The parameters that a plan takes, by name: those that it is made from, and the integers that may stand for some of them.
     source : str
         Where the op stands in the paper or the code.
     """
@@ -209,8 +211,11 @@ class Definition:
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    legal: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        found = {p.name: p for own in self.parameters for p in ((own, own.range) if isinstance(own, InputBits) else (own,))}
+        object.__setattr__(self, "legal", found | {p.name: p for p in (self.given.parameters if self.given else ())})
         if not self.out:
             object.__setattr__(self, "out", self.operands[0].shape)
         asked = QUESTIONS.get(self.name)

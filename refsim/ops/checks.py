@@ -38,7 +38,7 @@ def _named(name: Any, dialect: Any) -> Iterator[str]:
 
 
 def _fields(facts: Mapping[str, Any]) -> Iterator[str]:
-    own = {f.name: f for f in dataclasses.fields(Definition) if f.name not in _OWN}
+    own = {f.name: f for f in dataclasses.fields(Definition) if f.init and f.name not in _OWN}
     for name in facts:
         if name not in own:
             yield f"a definition has no {name!r}; it has {', '.join(own)}"
