@@ -31,8 +31,9 @@ JOBS := 2
 TESTS := tests
 MARKS := not slow and not heavy
 GPU_OUT := out/gpu
+REPORTS := out/conformance.json out/triton.json
 LIGHT_TARGETS := c cuda apytypes onnxruntime
-HEAVY_TARGETS := huggingface huggingface:float32 triton opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
+HEAVY_TARGETS := huggingface huggingface:float32 opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
 
 LIGHT := .venvs/light
 HEAVY := .venvs/heavy
@@ -75,12 +76,13 @@ conformance: $(LIGHT)/.installed
 
 conformance-all: $(HEAVY)/.installed
 	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS) --skip-missing --json out/conformance.json
+	$(HEAVY)/bin/refsim check triton --effort quick --skip-missing --json out/triton.json # Triton's interpreter takes 10 ms and more a launch
 	$(HEAVY)/bin/refsim report --out out/report
 
-verdicts: out/conformance.json
-	$(HEAVY)/bin/refsim table out/conformance.json --into README.md
+verdicts: $(firstword $(REPORTS))
+	$(HEAVY)/bin/refsim table $(REPORTS) --into README.md
 
-out/conformance.json:
+$(firstword $(REPORTS)):
 	$(MAKE) conformance-all
 
 # pytest fails where it finds no test (exit code 5).
@@ -103,6 +105,7 @@ nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/python -m pytest -n $(JOBS) --dist worksteal -m nightly tests
 	$(TEST)/bin/python -m pytest tests/fuzz
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
+	$(HEAVY)/bin/refsim check triton
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick
 	$(HEAVY)/bin/python implementations/opencl/races.py
 	$(MAKE) mutmut

@@ -220,7 +220,9 @@ def check(
     effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes to spread the suite over; 0: one a core, up to 4.")] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=0, max=64, help="Processes to spread the suite over; 0: one a core, up to 4, where that pays.")
+    ] = 0,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page to this file.")] = None,

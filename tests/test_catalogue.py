@@ -210,6 +210,7 @@ def test_a_third_dialect_has_all_that_the_one_has_whose_run_it_is(third: dict[tu
         assert refsim.run(plan, *example.example(plan)).size, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", sorted(QUESTIONS))
 def test_a_third_dialect_obeys_the_laws_and_its_mutant_does_not(op: str, third: dict[tuple[str, str], Definition]) -> None:
     """Where an op has questions, its laws and its mutants ask the answers."""

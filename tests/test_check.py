@@ -90,6 +90,7 @@ def timeless(found: Any) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path) -> None:
     report, target = tmp_path / "report.json", tmp_path / "far.py"
     target.write_text("def i_sqrt(n, plan):\n    return n * 0 - (1 << 40)\n")
@@ -183,10 +184,10 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
         ("raises", "raised"),
         ("exits", "exited"),
         ("dies", "crashed"),
-        ("shapes", "wrong shape"),
-        ("floats", "not integers"),
-        ("nan", "not integers"),
-        ("words", "malformed"),
+        *(
+            pytest.param(mock, kind, marks=pytest.mark.slow)
+            for mock, kind in (("shapes", "wrong shape"), ("floats", "not integers"), ("nan", "not integers"), ("words", "malformed"))
+        ),
     ],
 )
 def test_broken_target_exits_3_and_the_rest_is_reported(mock: str, kind: str) -> None:
@@ -246,8 +247,10 @@ def test_reproduction_runs_as_pasted(half_up: tuple[int, dict[str, Any], str]) -
     assert done.stdout.split() == ["0", "1"], done.stderr + program
 
 
-@pytest.mark.parametrize("returns", ["array", "tuples", "mapping", "mapping_of_tuples"])
-@pytest.mark.parametrize(("op", "axes"), [("i_sqrt", 1), ("matmul", 2)])
+@pytest.mark.parametrize(
+    "returns", ["array", "mapping", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tuples", "mapping_of_tuples"))]
+)
+@pytest.mark.parametrize(("op", "axes"), [pytest.param("i_sqrt", 1, marks=pytest.mark.slow), ("matmul", 2)])
 def test_reproduction_runs_whatever_the_target_returns(returns: str, op: str, axes: int) -> None:
     target = f"{MOCKS}:{returns}"
     code, report, text = checked(target, op)
@@ -313,8 +316,8 @@ def i_layernorm(q, plan):
 """
 
 
-@pytest.mark.parametrize("spoilt", [0, 1])
-@pytest.mark.parametrize(("op", "step"), [("i_softmax", "total"), ("i_layernorm", "V")])
+@pytest.mark.parametrize("spoilt", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("op", "step"), [pytest.param("i_softmax", "total", marks=pytest.mark.slow), ("i_layernorm", "V")])
 def test_a_step_of_a_row_is_compared_whatever_lane_is_wrong(op: str, step: str, spoilt: int, tmp_path: Path) -> None:
     """A step with one value a row has none at the lane's own index."""
     target = tmp_path / "rows.py"
@@ -369,6 +372,7 @@ def test_target_that_cannot_be_imported_breaks(tmp_path: Path) -> None:
     assert "no device" in report["trouble"]
 
 
+@pytest.mark.slow
 def test_missing_package_is_skipped_when_asked_and_never_in_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shipped implementation whose package is not there: 4, or nothing beside others that ran; REFSIM_REQUIRE_ALL overrules."""
     (tmp_path / "apytypes.py").write_text("raise ImportError('hidden')")

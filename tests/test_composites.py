@@ -313,8 +313,8 @@ def test_dotted_intermediates_are_no_failure() -> None:
     [
         ("erf_truncates", "gelu_requantize", "gelu.q_erf"),
         ("requantize_floors", "gelu_requantize", "requantize.rounded"),
-        ("e16_ceil", "attention", "softmax.e16"),
-        ("reciprocal_nearest", "attention", "softmax.f"),
+        pytest.param("e16_ceil", "attention", "softmax.e16", marks=pytest.mark.slow),
+        pytest.param("reciprocal_nearest", "attention", "softmax.f", marks=pytest.mark.slow),
     ],
 )
 def test_the_wrong_step_of_a_part_is_named_as_the_first_that_differs(wrong: str, op: str, step: str) -> None:

@@ -274,6 +274,7 @@ def test_a_program_is_checked(taken: None) -> None:
     assert re.search(r"i_silu +│ paper +│ conformant +│ +54 ", ended.stdout)
 
 
+@pytest.mark.slow
 def test_gen_and_ver(taken: None) -> None:
     words = ["--dialect", "paper", "--scale", "2**-6", "--input-bits", "9"]
     lines = started("gen", "i_silu", *words, "--count", "500", "--ops", str(SILU), **UNNAMED).stdout.split()
@@ -287,6 +288,7 @@ def test_gen_and_ver(taken: None) -> None:
     assert [len(line.split()) for line in row.stdout.splitlines()] == [8, 8, 8]
 
 
+@pytest.mark.slow
 def test_check_of_kernels_of_both(tmp_path: Path) -> None:
     """A real command line, two processes for the suite: all of them find the files by themselves. The statement holds with them only."""
     statement, page, report = (tmp_path / name for name in ("s.json", "p.html", "r.json"))
@@ -325,6 +327,7 @@ def test_the_suite_notices_the_mistakes(taken: None) -> None:
     assert len(mutants.mutants("i_softmax", "direct")) >= 12
 
 
+@pytest.mark.slow
 def test_score_in_processes_of_its_own(taken: None) -> None:
     ended = started("score", "--op", "i_silu", "--effort", "quick", "--jobs", "2")
     assert ended.returncode == 0, ended.stdout + ended.stderr

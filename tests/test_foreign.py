@@ -82,6 +82,7 @@ def test_all_plans_of_a_finite_domain_are_made() -> None:
     assert cover.plans == 9
 
 
+@pytest.mark.slow
 def test_every_kind_of_plan_has_one() -> None:
     for d in definitions():
         if not d.parts:

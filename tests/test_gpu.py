@@ -73,6 +73,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_late_step_says_what_it_has(gpu: Any, tmp_path: Path) -> None:
     """It is interrupted, not killed, and what it writes then is in the table."""
     report = tmp_path / "report.json"
@@ -83,6 +84,7 @@ def test_late_step_says_what_it_has(gpu: Any, tmp_path: Path) -> None:
     assert step.seconds < 60
 
 
+@pytest.mark.slow
 def test_late_step_without_a_report_shows_its_last_line(gpu: Any, tmp_path: Path) -> None:
     code = (
         "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); print('at 17 of 20', flush=True); time.sleep(600)"
@@ -92,6 +94,7 @@ def test_late_step_without_a_report_shows_its_last_line(gpu: Any, tmp_path: Path
     assert (tmp_path / "one.log").read_text().startswith("at 17 of 20\n")
 
 
+@pytest.mark.slow
 def test_deaf_step_is_killed_with_what_it_started(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "PATIENCE", 0.5)
     code = f"""
@@ -195,6 +198,7 @@ def test_status(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names
         assert f"| {name} | what | {outcome}" in page
 
 
+@pytest.mark.slow
 def test_one_step_keeps_no_other_from_running(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is not there, one that is late, one that fails: the table has them and what came behind them."""
     made = [

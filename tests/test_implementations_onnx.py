@@ -146,6 +146,7 @@ def test_shapes(engine: str) -> None:
         assert differing(product, [a, b], engine) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["half_even", "half_up", "half_away", "floor", "trunc"])
 def test_two_word_products(rule: str) -> None:
     """Against Python's integers: every shift, multipliers of 31 and 32 bits, ties, and products that just fit."""
@@ -224,6 +225,7 @@ def exact_quotients(plan: Any, x: Any) -> Any:
     return np.array([[max(-(1 << 40), min(q, 1 << 40)) for q in row] for row in rows]).reshape(x.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_quotients_next_to_halves(engine: str) -> None:
     """Against fractions: in every scale some quotients round to a half and are none."""

@@ -46,6 +46,12 @@ def test_cells(files: list[Path]) -> None:
     assert rows["i_sqrt"].count("–") == 3
 
 
+def test_another_effort_is_named_with_its_target(files: list[Path]) -> None:
+    assert ", at default effort: " in matrix.markdown(matrix.reports(files))
+    files[1].write_text(files[1].read_text(encoding="utf-8").replace("default", "quick"), encoding="utf-8")
+    assert ", at default effort (huggingface: quick): " in matrix.markdown(matrix.reports(files))
+
+
 def test_page_is_updated_between_its_marks_only(files: list[Path], tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{matrix.BEGIN}\nold\n{matrix.END}\nafter\n", encoding="utf-8")

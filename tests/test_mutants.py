@@ -87,6 +87,7 @@ def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
             assert same(steps[name], due), (case.id, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", IN_TIME)
 def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, str]) -> None:
     """On the golden vectors; the three kinds of mistake that no launch of its own can show are shown below."""
@@ -239,6 +240,7 @@ def asked(op: str | None = None) -> list[str]:
     return [m.id for m in mutants(op) if m.level != "state"]
 
 
+@pytest.mark.slow
 def test_the_vectors_alone_notice_nine_in_ten_and_more(vectors: score.Score) -> None:
     noticed = vectors.of()
     assert [f.id for f in vectors.fates] == asked()
@@ -299,7 +301,7 @@ def test_every_mutant_of_an_op_is_noticed_at_quick_effort() -> None:
 @pytest.mark.slow
 def test_at_quick_effort_nineteen_in_twenty_are_noticed() -> None:
     """`refsim score --effort default` holds the default effort to all of them; it takes a few minutes."""
-    result = score.score(effort="quick", jobs=2)
+    result = score.score(effort="quick", jobs=2, first=True)
     assert len(result.fates) == len(mutants())
     assert sum(f.killed for f in result.of()) >= 0.95 * len(result.of()), [f.id for f in result.survivors]
     assert not any(f.equivalent and f.killed for f in result.fates)
@@ -316,6 +318,7 @@ def test_the_score_is_what_check_says(id: str) -> None:
     assert noticed == score.fate(m, "quick").checks
 
 
+@pytest.mark.slow
 def test_files(tmp_path: Path, vectors: score.Score) -> None:
     paths = kill_matrix.write(vectors, tmp_path / "new")
     assert sorted(p.name for p in paths) == [f"kill_matrix.{e}" for e in ("csv", "json", "png", "svg")]

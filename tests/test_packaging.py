@@ -104,6 +104,7 @@ def test_the_wheel_holds_the_package_and_its_parts_and_nothing_else(wheel: Path)
         assert any(name.startswith(f"refsim/{part}/") for name in packed), f"{part}/ is empty"
 
 
+@pytest.mark.slow
 def test_sdist_and_repository_build_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (direct,) = tmp_path.glob("*.whl")
@@ -117,6 +118,7 @@ def test_parts_are_found_inside_the_installed_package(installed: Environment) ->
     assert Path(installed.python("import refsim; print(refsim.__file__)").strip()) == inside / "__init__.py"
 
 
+@pytest.mark.slow
 def test_commands_run_from_another_directory(installed: Environment) -> None:
     listed = installed.refsim("ops")
     for name in sorted({d.name for d in refsim.definitions()}):

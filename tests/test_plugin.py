@@ -87,7 +87,7 @@ def test_markers_select_op_and_dialect(project: pytest.Pytester, spread: list[st
     assert all(name.endswith("[i_gelu-ibert]") for name in passed(text))
 
 
-@pytest.mark.parametrize("spread", [ONE, XDIST])
+@pytest.mark.parametrize("spread", [pytest.param(ONE, marks=pytest.mark.slow), XDIST])
 def test_in_a_process_of_its_own(project: pytest.Pytester, spread: list[str]) -> None:
     """A failure fails, is shown with its input, and leaves the other op and dialect alone."""
     (project.path / "kernels.py").write_text(
@@ -168,7 +168,7 @@ def test_time_limit(project: pytest.Pytester) -> None:
         (["--refsim-target", "broken.py"], 2, "no device"),
         ([*TARGET, "--refsim-effort", "heroic"], 4, "--refsim-effort: invalid choice: 'heroic'"),
         ([*TARGET, "--refsim-seed", "x"], 4, "--refsim-seed: invalid int value"),
-        ([*TARGET, "--refsim-op", "i_glue"], 5, "deselected"),
+        ([*TARGET, "--refsim-op", "i_glue"], 4, "there is no op 'i_glue'; there are "),
     ],
 )
 def test_wrong_usage(project: pytest.Pytester, words: list[str], code: int, says: str) -> None:

@@ -36,7 +36,7 @@ from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
-IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if (i // 2 + i) % 2 else ()) for i, key in enumerate(KEYS)]
+IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 5 else ()) for i, key in enumerate(KEYS)]
 """All of them, of which an ordinary run takes each op in one of its two dialects, in turn."""
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
 GELU = ["make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "2**-12", "--bits", "20"]

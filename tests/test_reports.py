@@ -47,6 +47,7 @@ def table(path: Path) -> list[dict[str, str]]:
 # ------------------------------------------------------------------------------------------------------------- what is written
 
 
+@pytest.mark.slow
 def test_every_file_is_written_and_reported(fresh):
     out, written, seen = fresh
     assert written == [out / name for name in FILES]

@@ -54,6 +54,7 @@ def test_found_at_quick_effort(name: str) -> None:
     assert {op: record(f"{SIZES}:{name}", op, "quick").differing for op in ops_of(name)} == dict.fromkeys(ops_of(name), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULT)
 def test_found_at_default_effort(name: str) -> None:
     assert {op: record(f"{SIZES}:{name}", op, "default").differing for op in ops_of(name)} == dict.fromkeys(ops_of(name), 1)

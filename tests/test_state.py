@@ -27,7 +27,7 @@ from refsim.registry import definition
 TARGETS = Path(__file__).parent / "targets"
 STATE = str(TARGETS / "state.py")
 SIMULATOR = str(TARGETS / "simulator.py")
-EFFORTS = ("quick", "default")
+EFFORTS = ("quick", pytest.param("default", marks=pytest.mark.slow))
 MISTAKES = {
     "stale_plan": ("i_gelu", "i_softmax", "i_layernorm", "requantize", "attention", "quantize"),
     "stale_result": ("i_sqrt", "i_softmax", "linear", "embedding"),
@@ -131,7 +131,9 @@ def test_chance_is_told_with_how_often_it_strikes() -> None:
     assert "flaky: wrong in " in text
 
 
-@pytest.mark.parametrize(("name", "effort"), [("rarely", "quick"), ("once", "quick"), ("rarely", "default")])
+@pytest.mark.parametrize(
+    ("name", "effort"), [("rarely", "quick"), ("once", "quick"), pytest.param("rarely", "default", marks=pytest.mark.slow)]
+)
 def test_what_is_wrong_once_and_right_each_time_after_is_no_less_a_failure(name: str, effort: str) -> None:
     code, report, _ = checked(f"{STATE}:{name}", "i_gelu", dialects=("ibert",), effort=effort)
     (found,) = report["ops"]
@@ -149,7 +151,7 @@ def differing(made: list[Any]) -> set[frozenset[str]]:
     return {frozenset(n for n, v in x.plan.numbers().items() if own.get(n) != v and not isinstance(v, float)) for x in made[1:]}
 
 
-@pytest.mark.parametrize(("every", "most"), [(False, 25), (True, 80)])
+@pytest.mark.parametrize(("every", "most"), [(False, 25), pytest.param(True, 80, marks=pytest.mark.slow)])
 def test_launches_are_few_and_legal(every: bool, most: int) -> None:
     for d in registry.definitions():
         made = sequences(d, {}, lambda plan: True, every)
@@ -280,6 +282,7 @@ def test_a_private_intermediate_is_one_of_the_op(tmp_path: Path) -> None:
     assert "no intermediate 'q_erv' (did you mean q_erf?)" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_row_has_one_of_may_lack_its_axis_and_is_compared(tmp_path: Path) -> None:
     assert checked(returning(tmp_path), "i_layernorm")[0] == 0
     code, report, _ = checked(returning(tmp_path, spoilt=1), "i_layernorm")
@@ -331,6 +334,7 @@ def test_a_broken_launch_is_told_with_all_that_makes_it_again(tmp_path: Path, wh
 # ---------------------------------------------------------------------------------------------------------------- mutants
 
 
+@pytest.mark.slow
 def test_every_mutant_of_state_is_noticed_by_the_check_of_state() -> None:
     found = mutants(level="state")
     assert len(found) >= 12 * 19

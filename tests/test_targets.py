@@ -85,6 +85,7 @@ def small() -> tuple[Any, list[Any], Any]:
 # ------------------------------------------------------------------------------------------------------------------- Python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mock", "kind"), [("garbage", "garbage"), ("partial", "partial output"), ("stalls", "stalled")])
 def test_python_target_that_answers_behind_its_worker(mock: str, kind: str) -> None:
     code, found, text = checked(f"{TARGETS / 'mocks.py'}:{mock}", "i_gelu", "i_sqrt", timeout=4)
@@ -147,7 +148,7 @@ def test_python_client_is_conformant_without_any_package(tmp_path: Path) -> None
     ("mock", "kind", "says"),
     [
         ("hangs", "timed out", "no answer to i_gelu (paper) within 4 s"),
-        ("stalls", "stalled", "was begun and did not end within 4 s"),
+        pytest.param("stalls", "stalled", "was begun and did not end within 4 s", marks=pytest.mark.slow),
         ("dies", "crashed", "SIGSEGV"),
         ("exits", "exited", "exit code 7; it last said: no device"),
         ("garbage", "garbage", "-7775"),
@@ -247,6 +248,7 @@ def gone(pids: list[int], within: float = 10) -> bool:
     return not any(map(alive, pids))
 
 
+@pytest.mark.slow
 def test_time_out_ends_the_children_of_a_program_too(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     worker = connect(parse(f"cmd:{PROGRAM} breeds {note}"), launch=1, first=2)
@@ -555,6 +557,7 @@ def test_right_results_are_conformant(tmp_path: Path, kind: str) -> None:
     assert "no law and no search was run" in text
 
 
+@pytest.mark.slow
 def test_wrong_and_missing_results_are_told_apart(tmp_path: Path) -> None:
     folder = tmp_path / "farm"
     folder.mkdir()
@@ -942,6 +945,7 @@ def test_damaged_binary_results_are_refused(tmp_path: Path, data: Any, says: str
         connect(parse(f"results:{tmp_path}"))
 
 
+@pytest.mark.slow
 def test_no_damage_of_binary_results_goes_unnoticed(tmp_path: Path) -> None:
     """Cut off anywhere, or with any one byte inverted, a file is refused, or lacks the result, or that has another type than it should."""
     case = next(c for c in load().cases("i_sqrt", "paper") if 2 < c.out.size < 100)

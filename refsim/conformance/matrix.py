@@ -51,13 +51,17 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
     ]
     for op in names():
         lines.append(f"| {op} | " + " | ".join(_cell(r, op, spoken) for r in results) + " |")
-    efforts = ", ".join(dict.fromkeys(r["effort"] for r in results))
+    efforts: dict[str, list[str]] = {}
+    for r in results:
+        efforts.setdefault(r["effort"], []).append(r["target"])
+    usual = max(efforts, key=lambda effort: len(efforts[effort]))
+    others = "".join(f" ({', '.join(targets)}: {effort})" for effort, targets in efforts.items() if effort != usual)
     legend = "; ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict != ABSENT)
     return "\n".join(
         [
             *lines,
             "",
-            f"Two marks a cell, for {' and '.join(spoken)}, at {efforts} effort: {legend}; – not declared. "
+            f"Two marks a cell, for {' and '.join(spoken)}, at {usual} effort{others}: {legend}; – not declared. "
             "A small number counts the known deviations that occurred.",
         ]
     )

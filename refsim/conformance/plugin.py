@@ -34,8 +34,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "refsim(op, dialect): a check of one op in one dialect")
     if config.getoption("--refsim-target"):
+        from refsim.conformance.runner import legal
+        from refsim.errors import UsageError
         from refsim.registry import dialects, names
 
+        try:
+            legal("op", config.getoption("--refsim-op"), names())
+            legal("dialect", config.getoption("--refsim-dialect"), dialects())
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
         for name in (*names(), *dialects()):
             config.addinivalue_line("markers", f"{name}: refsim's checks of {name}")
 
@@ -82,6 +89,9 @@ class Laws(pytest.Module):
     def collect(self) -> list[Any]:
         from refsim.conformance.laws import STANDARD
 
+        wanted, op = self.config.getoption("--refsim-op"), getattr(self.obj, "OP", None)
+        if wanted and op is not None and op not in wanted:
+            return []
         for name, test in STANDARD.items():
             setattr(self.obj, name, test)
         order = list(STANDARD)

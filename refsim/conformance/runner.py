@@ -38,6 +38,10 @@ def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
 
 
+WORTHWHILE: dict[Effort, int] = {"quick": 6, "default": 2, "nightly": 1, "exhaustive": 1}
+"""Ops, each in one dialect, that make up for the second or two that another process takes to start."""
+
+
 def check(
     target: str,
     *,
@@ -65,7 +69,7 @@ def check(
     timeout : float, optional
         Seconds a launch may take; by default 10, and 120 for the first of each op.
     jobs : int
-        Processes to spread the suite over; 0 stands for one a core, up to 4.
+        Processes to spread the suite over; 0 stands for one a core, up to 4, and fewer where they would hardly have begun.
     junit : Path, optional
         Where pytest's JUnit XML goes.
     score : Path, optional
@@ -97,8 +101,8 @@ def check(
     worker.close()
     result.deviations, result.stale = claims.deviations, stale(claims)
     result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
-    jobs = jobs or min(os.cpu_count() or 1, 4)
     asked = _asked(claims, ops, only)
+    jobs = jobs or min(os.cpu_count() or 1, 4, len(asked) // WORTHWHILE[effort] or 1)
     result.definitions = definition_files([(o.op, o.dialect) for o in asked if o.claimed])
     _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress)
     result.seconds = time.monotonic() - start

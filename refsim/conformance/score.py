@@ -114,10 +114,10 @@ def percent(fates: Sequence[Fate], killed: Callable[[Fate], bool] = lambda f: f.
     return 100 * sum(map(killed, fates)) / len(fates) if fates else None
 
 
-def fate(m: Mutant, effort: ScoreEffort, seed: int = 0) -> Fate:
+def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False) -> Fate:
     """What becomes of one mutant."""
     facts, start = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent), time.monotonic()
-    facts.checks = noticing(m, "quick" if effort == VECTORS else effort, seed, vectors_only=effort == VECTORS)
+    facts.checks = noticing(m, "quick" if effort == VECTORS else effort, seed, vectors_only=effort == VECTORS, first=first)
     facts.seconds = time.monotonic() - start
     return facts
 
@@ -130,6 +130,7 @@ def score(
     seed: int = 0,
     jobs: int = 0,
     at_least: float = 100.0,
+    first: bool = False,
     progress: Progress = silent,
 ) -> Score:
     """Run the suite on every mutant.
@@ -144,6 +145,8 @@ def score(
         Processes; 0 stands for one a core, up to 4.
     at_least : float
         Per cent of the mutants that the exit code asks for.
+    first : bool
+        Whether a mutant is done with as soon as one check notices it: as many are noticed, sooner, but not by which checks.
     progress : callable
         Called with (mutants done, mutants in all, what was last done).
 
@@ -158,7 +161,8 @@ def score(
     start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least)
     fates: dict[str, Fate] = {}
     try:
-        for found in _fates([m.id for m in chosen], effort, seed, 1 if effort == VECTORS else jobs or min(os.cpu_count() or 1, 4)):
+        processes = 1 if effort == VECTORS else jobs or min(os.cpu_count() or 1, 4)
+        for found in _fates([m.id for m in chosen], effort, seed, processes, first):
             fates[found.id] = found
             progress(len(fates), len(chosen), found.id)
     except KeyboardInterrupt:
@@ -168,14 +172,14 @@ def score(
     return result
 
 
-def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int) -> Iterator[Fate]:
+def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, first: bool) -> Iterator[Fate]:
     if jobs == 1:
         for id in ids:
-            yield fate(mutant(id), effort, seed)
+            yield fate(mutant(id), effort, seed, first)
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _quiet)
     try:
-        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed) for id in ids]))
+        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, first) for id in ids]))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -186,5 +190,5 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that collects
 
 
-def _fate(id: str, effort: ScoreEffort, seed: int) -> Fate:
-    return fate(mutant(id), effort, seed)
+def _fate(id: str, effort: ScoreEffort, seed: int, first: bool) -> Fate:
+    return fate(mutant(id), effort, seed, first)

@@ -33,6 +33,9 @@ from .targets import Description
 LEFT_OUT = ("sizes",)
 """Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
 
+LIKELY = ("golden", "state")
+"""Checks that nearly every mutant is noticed by, and soon."""
+
 
 class Here:
     """The harness's end of a mutant that answers in this process."""
@@ -136,10 +139,12 @@ _DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
 """The launches that laws are tried on, drawn once per op; by seed."""
 
 
-def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False) -> dict[str, bool]:
-    """Per check whether it notices a mutant: each check in turn, from a fresh start."""
+def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False, first: bool = False) -> dict[str, bool]:
+    """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does."""
     found: dict[str, bool] = {}
-    for name, test in tests_of(m.op).items():
+    for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and one[0] not in LIKELY):
+        if first and any(found.values()):
+            break
         if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
             continue
         if name in LEFT_OUT or (name == "exhaustive" and effort != "exhaustive"):

@@ -37,6 +37,7 @@ def test_hypothesis_finds_typed_errors_only(tmp_path):
     assert "'read'" in ran.stdout, "nothing was read: the mutations destroy everything"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="there is no atheris for this Python")
 def test_atheris_finds_typed_errors_only(tmp_path):
     package("atheris", "dev")
@@ -46,6 +47,7 @@ def test_atheris_finds_typed_errors_only(tmp_path):
     assert not list(tmp_path.iterdir()), "libFuzzer kept an input"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bomb_is_refused(tmp_path, name):
     ran = harness("bomb", name, folder=tmp_path)
@@ -63,6 +65,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", PLANTED)
 def test_planted_defect_is_noticed(tmp_path, defect):
     """The harness itself: whatever it is to notice, it notices."""
