@@ -89,8 +89,9 @@ $(firstword $(REPORTS)):
 test: $(TEST)/.installed
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
-	$(TEST)/bin/mypy
-	$(TEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m '$(MARKS)' $(TESTS)
+	$(TEST)/bin/mypy & types=$$!; \
+	$(TEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m '$(MARKS)' $(TESTS); found=$$?; \
+	wait $$types && exit $$found
 
 bench: $(HEAVY)/.installed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only

@@ -54,6 +54,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]
     return *from_outside(folder, f"{MOCKS}:steps", "--junit", str(junit)), junit
 
 
+@pytest.mark.slow
 def test_first_differing_intermediate_is_named(steps: Any) -> None:
     code, report, text, _ = steps
     assert code == 1
@@ -63,12 +64,14 @@ def test_first_differing_intermediate_is_named(steps: Any) -> None:
     assert "first intermediate that differs: t" in text
 
 
+@pytest.mark.slow
 def test_junit_lists_every_check(steps: Any) -> None:
     content = steps[3].read_text()
     failed = {case.get("name") for case in ElementTree.fromstring(content).iter("testcase") if case.find("failure") is not None}
     assert {"test_golden[i_gelu-ibert]", "test_differential[i_gelu-ibert]"} <= failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [True, False])
 def test_what_is_checked_in_this_process_comes_to_the_same(steps: Any, apart: bool) -> None:
     """The other tests rest on it: counterexamples, intermediates, diagnoses, counts and words are those of the command line."""
@@ -100,6 +103,7 @@ def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path)
     assert {f["got"] for f in failures} == {-(1 << 40)}
 
 
+@pytest.mark.slow
 def test_target_that_dies_exits_3(tmp_path: Path) -> None:
     code, report, text = from_outside(tmp_path, f"{MOCKS}:dies")
     assert code == 3, text
@@ -149,7 +153,7 @@ def alive(session: int) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "whole_group"),
     [
-        (signal.SIGINT, True),
+        pytest.param(signal.SIGINT, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
     ],
@@ -283,6 +287,7 @@ def test_modified_operands_are_rejected() -> None:
     assert "modifies its operands" in report["ops"][0]["failures"][0]["diagnosis"]
 
 
+@pytest.mark.slow
 def test_known_deviation_passes_and_a_new_one_fails() -> None:
     code, report, text = checked(f"{MOCKS}:deviates", apart=True)
     assert code == 0, text

@@ -302,6 +302,7 @@ def test_a_step_must_have_the_width_of_its_plan() -> None:
 PARTS = Path(__file__).parent / "targets" / "composites.py"
 
 
+@pytest.mark.slow
 def test_dotted_intermediates_are_no_failure() -> None:
     code, report, text = checked(f"{PARTS}:right")
     assert code == 0, text

@@ -248,6 +248,7 @@ def compiled(folder: Path, source: str, text: str) -> Path:
     return folder / "mine.so"
 
 
+@pytest.mark.slow
 def test_a_library_is_checked(taken: None, tmp_path: Path) -> None:
     library = compiled(tmp_path, LIBRARY, header.text())
     ended = called("check", f"lib:{library}", "--effort", "quick", "--json", str(tmp_path / "r.json"))
@@ -334,6 +335,7 @@ def test_score_in_processes_of_its_own(taken: None) -> None:
     assert f"{len(mutants.mutants('i_silu'))} mutants in" in ended.stdout and "0 survive" in ended.stdout
 
 
+@pytest.mark.slow
 def test_fingerprint(taken: None) -> None:
     made = fingerprint(str(KERNELS), ops=["i_silu"]).made[0]
     assert made.due and made.hypotheses == 8

@@ -119,6 +119,7 @@ def test_committed_corpus_verifies(proven):
     assert manifest["refsim"] == refsim.__version__
 
 
+@pytest.mark.slow
 def test_generation_gives_identical_bytes(again):
     ours = {p.relative_to(GOLDEN): p.read_bytes() for p in GOLDEN.rglob("*") if p.is_file()}
     theirs = {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()}
@@ -641,6 +642,7 @@ def test_committed_cases_need_no_slow_look():
         assert schema.validator("case").is_valid(record)
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(st.data())
 def test_quick_look_accepts_nothing_that_the_schema_does_not(data):

@@ -157,6 +157,7 @@ def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
     assert difference(c, op, dialect) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if d.name in HAS["cuda"]])
 def test_cuda_equals_the_simulator(cuda: Any, op: str, dialect: str) -> None:
     assert difference(cuda, op, dialect) == ""

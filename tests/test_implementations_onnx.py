@@ -87,6 +87,7 @@ def test_what_has_a_graph() -> None:
     assert not any(d.parts for d in definitions() if d.key in KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("op", "dialect"), KEYS)
 def test_agrees_in_every_intermediate(op: str, dialect: str, engine: str) -> None:
@@ -354,6 +355,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_graph_is_told_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op, owner, attribute, wrong, domain = WRONG[name]

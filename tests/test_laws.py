@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from inprocess import checked
 
 KERNELS = Path(__file__).parent / "targets" / "kernels.py"
@@ -36,6 +37,7 @@ def test_memory_order_is_noticed() -> None:
     assert (scope["ours"], scope["theirs"]) == (failure["expected"], failure["got"])
 
 
+@pytest.mark.slow
 def test_lost_tail_is_shown_by_a_short_launch() -> None:
     """33 rows, where the 33rd is lost, out of hundreds."""
     found = [f for f in failures(f"{KERNELS}:tail") if f["where"] == "search"]

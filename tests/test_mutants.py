@@ -252,6 +252,7 @@ def test_the_vectors_alone_notice_nine_in_ten_and_more(vectors: score.Score) -> 
         assert sum(f.killed for f in own) >= 0.85 * len(own), (op, dialect)
 
 
+@pytest.mark.slow
 def test_the_readme_states_the_score_of_this_corpus(vectors: score.Score) -> None:
     """`refsim score --vectors-only --write-readme --at-least 90` brings it up to date."""
     measured = json.loads(readme.STRENGTH.read_text())
@@ -269,6 +270,7 @@ def test_another_corpus_is_not_said_to_be_measured() -> None:
     assert b"Not measured for this corpus" in readme.readme({**manifest, "corpus": "0" * 64})
 
 
+@pytest.mark.slow
 def test_exit_codes(vectors: score.Score) -> None:
     assert vectors.exit_code == 1  # wrong strides survive
     assert dataclasses.replace(vectors, at_least=90).exit_code == 0
@@ -291,6 +293,7 @@ def test_an_interrupted_score_keeps_what_finished() -> None:
     assert result.exit_code == 130
 
 
+@pytest.mark.slow
 def test_every_mutant_of_an_op_is_noticed_at_quick_effort() -> None:
     result = score.score(ops=["i_sqrt", "embedding"], effort="quick", jobs=2)
     assert [f.id for f in result.fates] == [m.id for m in mutants() if m.op in ("i_sqrt", "embedding")]
@@ -307,6 +310,7 @@ def test_at_quick_effort_nineteen_in_twenty_are_noticed() -> None:
     assert not any(f.equivalent and f.killed for f in result.fates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", ["i_sqrt/paper/5-bodies", "i_erf/ibert/in-place"])
 def test_the_score_is_what_check_says(id: str) -> None:
     """The same checks notice it, one by one, where it runs in a worker under pytest."""

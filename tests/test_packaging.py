@@ -96,6 +96,7 @@ def contents(wheel: Path) -> dict[str, int]:
         return {entry.filename: entry.CRC for entry in archive.infolist() if not entry.filename.endswith("/RECORD")}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_its_parts_and_nothing_else(wheel: Path) -> None:
     metadata = f"refsim-{refsim.__version__}.dist-info/"
     packed = {name for name in contents(wheel) if not name.startswith(metadata)}
@@ -111,6 +112,7 @@ def test_sdist_and_repository_build_the_same_wheel(wheel: Path, tmp_path: Path) 
     assert contents(direct) == contents(wheel)
 
 
+@pytest.mark.slow
 def test_parts_are_found_inside_the_installed_package(installed: Environment) -> None:
     inside = installed.site / "refsim"
     for part in PARTS:
@@ -128,6 +130,7 @@ def test_commands_run_from_another_directory(installed: Environment) -> None:
         assert folder.parent.name in targets
 
 
+@pytest.mark.slow
 def test_the_verbs_work_in_the_clean_environment(installed: Environment) -> None:
     code = "import refsim; p = refsim.plan('i_gelu', scale=2**-12, input_bits=17); print(refsim.run(p, [1, -1, 4096]).tolist())"
     assert json.loads(installed.python(code)) == [-7775, 6410, -48635904]
@@ -136,11 +139,13 @@ def test_the_verbs_work_in_the_clean_environment(installed: Environment) -> None
 HEAVY = ("numpy", "torch", "matplotlib", "hypothesis", "jsonschema")
 
 
+@pytest.mark.slow
 def test_importing_refsim_loads_nothing_heavy(installed: Environment) -> None:
     code = f"import sys, refsim; dir(refsim); print([m for m in {HEAVY} if m in sys.modules])"
     assert installed.python(code).strip() == "[]"
 
 
+@pytest.mark.slow
 def test_pytest_finds_the_plugin_and_stays_light(installed: Environment) -> None:
     code = (
         "import sys, pytest; pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider'])\n"
@@ -157,6 +162,7 @@ def test_an_editable_install_finds_the_repository(tmp_path: Path) -> None:
         assert Path(environment.python(code).strip()) == ROOT / part
 
 
+@pytest.mark.slow
 def test_the_version_is_that_of_the_package(installed: Environment) -> None:
     code = "import importlib.metadata as m; print(m.version('refsim'))"
     assert installed.python(code).strip() == refsim.__version__

@@ -87,7 +87,8 @@ def test_markers_select_op_and_dialect(project: pytest.Pytester, spread: list[st
     assert all(name.endswith("[i_gelu-ibert]") for name in passed(text))
 
 
-@pytest.mark.parametrize("spread", [pytest.param(ONE, marks=pytest.mark.slow), XDIST])
+@pytest.mark.parametrize("spread", [ONE, XDIST])
+@pytest.mark.slow
 def test_in_a_process_of_its_own(project: pytest.Pytester, spread: list[str]) -> None:
     """A failure fails, is shown with its input, and leaves the other op and dialect alone."""
     (project.path / "kernels.py").write_text(

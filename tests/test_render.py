@@ -36,7 +36,7 @@ from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
-IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 5 else ()) for i, key in enumerate(KEYS)]
+IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 7 else ()) for i, key in enumerate(KEYS)]
 """All of them, of which an ordinary run takes each op in one of its two dialects, in turn."""
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
 GELU = ["make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "2**-12", "--bits", "20"]
@@ -112,6 +112,7 @@ def test_bin_holds_every_tensor(tmp_path, op, dialect):
         alike(found, expected(case))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_npz_holds_every_tensor(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))
@@ -263,6 +264,7 @@ def corpus_text(case):
     return json.dumps(plan_record(case.plan), separators=(",", ":"))
 
 
+@pytest.mark.slow
 def test_document_c_target(tmp_path):
     source = block("c", '#include "i_gelu_ibert.h"')
     run(
@@ -393,6 +395,7 @@ def written_by(pid, folder):
     return size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("format", ["npz", "jsonl", "hex"])
 def test_interrupted_make_leaves_nothing(tmp_path, format, number):

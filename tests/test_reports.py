@@ -55,6 +55,7 @@ def test_every_file_is_written_and_reported(fresh):
     assert seen == [(done, len(FILES), what) for done, what in enumerate(FILES, start=1)]
 
 
+@pytest.mark.slow
 def test_figures_are_whole(fresh):
     out, _, _ = fresh
     for figure in FIGURES:
@@ -65,6 +66,7 @@ def test_figures_are_whole(fresh):
         assert matplotlib.__version__ not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".csv")])
 def test_gallery_holds_the_numbers_of_a_fresh_run(fresh, name):
     assert (fresh[0] / name).read_bytes() == (GALLERY / name).read_bytes()
@@ -75,6 +77,7 @@ def test_gallery_is_complete_and_small():
     assert sum(p.stat().st_size for p in GALLERY.iterdir()) < 1_500_000
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_users_settings(fresh, tmp_path):
     with matplotlib.rc_context({"font.size": 30, "axes.linewidth": 5, "svg.hashsalt": None}):
         for path in itertools.islice(report._load("gelu_exp").build(tmp_path), 3):

@@ -387,6 +387,7 @@ def test_rule(rule: str, dialect: str) -> None:
             check(plan, inputs(rule, abs(s), bits, 8))
 
 
+@pytest.mark.slow
 @both
 @every_rule
 def test_rule_with_zero_point_and_every_kind_of_output(rule: str, dialect: str) -> None:

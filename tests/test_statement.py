@@ -400,6 +400,7 @@ def test_mended_and_stale_deviations_fail(tmp_path: Path) -> None:
     assert "declared for i_exp (ibert), which the target does not implement" in done.stdout
 
 
+@pytest.mark.slow
 def test_silent_deviation_fails_at_default_effort() -> None:
     code, _, text = checked(f"{MOCKS}:deviates", "i_gelu", effort="default")
     assert code == 1

@@ -138,6 +138,7 @@ def test_c_client_is_conformant(c_client: Path) -> None:
     assert {o["verdict"] for o in found["ops"]} == {"conformant"}
 
 
+@pytest.mark.slow
 def test_python_client_is_conformant_without_any_package(tmp_path: Path) -> None:
     code, found, text = from_outside(tmp_path, f"cmd:{sys.executable} -I -S {CLIENTS / 'client.py'}")
     assert code == 0, text
@@ -152,11 +153,16 @@ def test_python_client_is_conformant_without_any_package(tmp_path: Path) -> None
         ("dies", "crashed", "SIGSEGV"),
         ("exits", "exited", "exit code 7; it last said: no device"),
         ("garbage", "garbage", "-7775"),
-        ("partial", "partial output", "ends before it is whole: the process ended with exit code 0"),
-        ("shapes", "wrong shape", "out has shape (3, 0)"),
-        ("nan", "not integers", "nan"),
-        ("raises", "raised", "the device is lost"),
-        ("malformed", "malformed", "0 arrays, named ['out', 'y']"),
+        *(
+            pytest.param(*told, marks=pytest.mark.slow)
+            for told in (
+                ("partial", "partial output", "ends before it is whole: the process ended with exit code 0"),
+                ("shapes", "wrong shape", "out has shape (3, 0)"),
+                ("nan", "not integers", "nan"),
+                ("raises", "raised", "the device is lost"),
+                ("malformed", "malformed", "0 arrays, named ['out', 'y']"),
+            )
+        ),
     ],
 )
 def test_program_that_misbehaves_has_a_verdict_of_its_own(mock: str, kind: str, says: str) -> None:
@@ -752,6 +758,7 @@ def test_results_in_the_archive_of_rendered_vectors(tmp_path: Path) -> None:
     assert checked(f"results:{folder}")[0] == 4
 
 
+@pytest.mark.slow
 def test_results_of_many_cases_in_one_archive(tmp_path: Path) -> None:
     done = called("golden", "render", "--op", "requantize", "--dialect", "ibert", "--format", "npz", "--out", str(tmp_path / "vectors.npz"))
     assert done.returncode == 0, done.stderr

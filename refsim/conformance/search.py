@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
-from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, Verbosity, assume, given, settings
 from hypothesis import seed as seeded
@@ -142,12 +141,14 @@ def _alike() -> Iterator[None]:
         yield
         return
     none, kept = type(providers.GLOBAL_CONSTANTS)(), providers.CONSTANTS_CACHE.cache
-    with patch.object(providers, "_get_local_constants", lambda: none):
+    local = providers._get_local_constants
+    try:
+        providers._get_local_constants = lambda: none
         kept.clear()
-        try:
-            yield
-        finally:
-            kept.clear()
+        yield
+    finally:
+        providers._get_local_constants = local
+        kept.clear()
 
 
 def _database() -> ExampleDatabase | None:

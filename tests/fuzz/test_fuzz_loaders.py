@@ -30,6 +30,7 @@ def harness(*arguments, folder, code="loaders.main()"):
     )
 
 
+@pytest.mark.slow
 def test_hypothesis_finds_typed_errors_only(tmp_path):
     ran = harness("hypothesis", SECONDS, folder=tmp_path)
     assert ran.returncode == 0, ran.stderr[-3000:]
