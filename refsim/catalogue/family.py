@@ -61,6 +61,11 @@ class Key:
     def plan(self, **given: Any) -> Plan:
         return make_plan(self.op, dialect=self.dialect, **given)
 
+    def end(self, parameter: str) -> Any:
+        """The least or the greatest legal number for a parameter: which of them, the name of the key says."""
+        least, greatest = self.d.legal[parameter].ends
+        return {"least": least, "greatest": greatest}[self.name]
+
 
 Make: TypeAlias = Callable[[Key], Draft]
 

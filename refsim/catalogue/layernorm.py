@@ -187,9 +187,8 @@ def roots(key: Key) -> Draft:
 @family("i_layernorm", "limits", ["least", "greatest"], ["limits"], place=45)
 def limits(key: Key) -> Draft:
     """gamma and beta of the least and of the greatest legal magnitude, of both signs."""
-    size = 2.0**-40 if key.name == "least" else 2.0**40
-    beta = 0.0 if key.name == "least" else (2.0**40, -(2.0**40), -(2.0**40), 2.0**40)
-    plan = key.plan(length=4, gamma=(size, -size) * 2, beta=beta, input_bits=12)
+    gamma, beta = key.end("gamma"), key.end("beta")
+    plan = key.plan(length=4, gamma=(gamma, -gamma) * 2, beta=(beta, -beta, -beta, beta) if beta else beta, input_bits=12)
     return plan, row_operands(plan, magnitudes(key.id, 12, *plan.input_range).reshape(3, 4)), ()
 
 

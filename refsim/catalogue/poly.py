@@ -75,9 +75,9 @@ def poly_coefficients(key: Key) -> Draft:
 
 @family("i_poly", "limits", ["least", "greatest"], ["limits"], place=45)
 def limits(key: Key) -> Draft:
-    """Coefficients of the least and of the greatest legal magnitude, of both signs."""
-    a, b, c = (2.0**-20, 2.0**20, -(2.0**20)) if key.name == "least" else (-(2.0**20), -(2.0**20), 2.0**20)
-    plan = key.plan(scale=2.0**-2, a=a, b=b, c=c, input_bits=16)
+    """The coefficient of the square of the least and of the greatest legal magnitude, the others of the greatest, of both signs."""
+    (_, b), (_, c), sign = key.d.legal["b"].ends, key.d.legal["c"].ends, 1 if key.name == "least" else -1
+    plan = key.plan(scale=2.0**-2, a=sign * key.end("a"), b=sign * b, c=-sign * c, input_bits=16)
     return plan, [magnitudes(key.id, 16, *plan.input_range)], ()
 
 

@@ -246,9 +246,9 @@ def two_words(key: Key) -> Draft:
 
 @family("requantize", "limits", ["least", "greatest"], ["limits"], place=45)
 def limits(key: Key) -> Draft:
-    """The greatest zero point of an unsigned output of 2 and of 32 bits, with the ends of the addend."""
-    bits, addend = (2, -(1 << 31)) if key.name == "least" else (32, (1 << 31) - 1)
-    given = {"output_bits": bits, "output_signed": False, "zero_point": (1 << bits) - 1, "addend": addend}
+    """The greatest zero point of an unsigned output of the fewest and of the most bits, with the ends of the addend."""
+    bits = key.end("output_bits")
+    given = {"output_bits": bits, "output_signed": False, "zero_point": (1 << bits) - 1, "addend": key.end("addend")}
     plan = key.plan(rule="fqvit_m_n", scale_in=0.75, scale_out=1.0, input_bits=24, **given)
     return plan, [magnitudes(key.id, 40, *plan.input_range)], ()
 

@@ -94,9 +94,8 @@ def wide_sums(key: Key) -> Draft:
 @family("residual_add", "limits", ["least", "greatest"], ["limits"], place=45)
 def limits(key: Key) -> Draft:
     """The fewest and the most bits of both operands."""
-    small = key.name == "least"
-    given = dict(zip(("input_bits", "residual_bits", "output_bits"), (2, 2, 2) if small else (64, 64, 32), strict=True))
-    plan = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0 if small else 2.0**32, **given)
+    given = {name: key.end(name) for name in ("input_bits", "residual_bits", "output_bits")}
+    plan = key.plan(scale_in=0.75, scale_residual=-0.75, scale_out=1.0 if key.name == "least" else 2.0**32, **given)
     return plan, [magnitudes(f"{key.id}/{o.name}", 24, *o.range(plan)) for o in key.d.operands], ()
 
 

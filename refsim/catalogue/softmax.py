@@ -178,7 +178,7 @@ def sixteen_bits(key: Key) -> Draft:
 def limits(key: Key) -> Draft:
     """The least x_max, and the scale at which q_c is 2**31, the greatest there is."""
     small = key.name == "least"
-    given = {"scale": 2.0**-6, "x_max": 1} if small else {"scale": 1 / math.sqrt(0.35815147 * (2.0**31 + 0.5))}
+    given = {"scale": 2.0**-6, "x_max": key.end("x_max")} if small else {"scale": 1 / math.sqrt(0.35815147 * (2.0**31 + 0.5))}
     plan: Any = key.plan(length=4, **given)
     if not small and plan.q_c != 1 << 31:
         raise AssertionError(f"{key.id}: q_c = {plan.q_c}")

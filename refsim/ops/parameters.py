@@ -119,6 +119,11 @@ class Parameter:
         """`value` as plans keep it; anything that is not legal is a PlanError."""
         raise NotImplementedError
 
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The least and the greatest legal number; of reals, which have two signs, the magnitudes."""
+        raise TypeError(f"{self.name} is no number")
+
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
         """The part of [lo, hi] that is legal; None where none of it is, or where the parameter is no number."""
         return None
@@ -145,8 +150,12 @@ class RealScale(Parameter):
     def legal(self, value: Any) -> Any:
         return legal_scale(self.name, value, channels=self.channels, signed=self.signed)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        return 2.0**-126, 2.0**126
+
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
-        return _clipped_reals(lo, hi, 2.0**-126, 2.0**126, self.signed)
+        return _clipped_reals(lo, hi, *self.ends, self.signed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +173,15 @@ class Real(Parameter):
 
     def legal(self, value: Any) -> Any:
         check = legal_reals if self.channels else legal_real
-        return check(
-            self.name, value, self.text, lambda x: (0.0 if self.least is None else 2.0**self.least) <= abs(x) <= 2.0**self.greatest
-        )
+        least, greatest = self.ends
+        return check(self.name, value, self.text, lambda x: least <= abs(x) <= greatest)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return 0.0 if self.least is None else 2.0**self.least, 2.0**self.greatest
 
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
-        return _clipped_reals(lo, hi, 0.0 if self.least is None else 2.0**self.least, 2.0**self.greatest, True)
+        return _clipped_reals(lo, hi, *self.ends, True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +210,14 @@ class Integer(Parameter):
             if not value:
                 raise PlanError(self.name, value, self.text)
             return tuple(legal_integer(f"{self.name}[{i}]", v, self.lo, self.hi) for i, v in enumerate(value))
-        return legal_integer(self.name, value, self.lo, self.hi)
+        return legal_integer(self.name, value, *self.ends)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return self.lo, self.hi
 
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
-        return _clipped(lo, hi, self.lo, self.hi)
+        return _clipped(lo, hi, *self.ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +293,10 @@ class InputBits(Parameter):
 
     def legal(self, value: Any) -> Any:
         return legal_integer(self.name, value, *self.widths)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return self.widths
 
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
         return _clipped(lo, hi, *self.widths)
