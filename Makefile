@@ -29,7 +29,7 @@ HEAVY_PYTHON := $(call usable,$(or $(PYTHON),python3.11 python3.12 python3.13 py
 TORCH := torch==2.13.0
 JOBS := 2
 TESTS := tests
-MARKS := not slow and not heavy
+MARKS := not slow and not heavy and not nightly
 GPU_OUT := out/gpu
 REPORTS := out/conformance.json out/triton.json
 LIGHT_TARGETS := c cuda apytypes onnxruntime

@@ -155,7 +155,7 @@ def alive(session: int) -> list[str]:
     [
         pytest.param(signal.SIGINT, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.nightly),
     ],
 )
 def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
@@ -252,7 +252,7 @@ def test_reproduction_runs_as_pasted(half_up: tuple[int, dict[str, Any], str]) -
 
 
 @pytest.mark.parametrize(
-    "returns", ["array", "mapping", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tuples", "mapping_of_tuples"))]
+    "returns", ["array", "mapping", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tuples", "mapping_of_tuples"))]
 )
 @pytest.mark.parametrize(("op", "axes"), [pytest.param("i_sqrt", 1, marks=pytest.mark.slow), ("matmul", 2)])
 def test_reproduction_runs_whatever_the_target_returns(returns: str, op: str, axes: int) -> None:

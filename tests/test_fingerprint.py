@@ -42,7 +42,7 @@ def named(made: Any) -> set[str]:
     return {made.found, *made.equal}
 
 
-@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("dialect", ["ibert", pytest.param("paper", marks=pytest.mark.nightly)])
 def test_every_rule_is_named_from_at_most_200_probes(dialect: str) -> None:
     chosen = probes("requantize", dialect, {"rule": "dyadic_half_even"})
     assert sum(map(len, chosen.launches)) <= MOST == 200
@@ -227,7 +227,12 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
 @pytest.mark.parametrize(
     ("target", "rules", "expected"),
     [
-        ("onnxruntime", ["all"], {"float_scale": "float_scale", "onnx_quantize_linear": "onnx_quantize_linear"}),
+        pytest.param(
+            "onnxruntime",
+            ["all"],
+            {"float_scale": "float_scale", "onnx_quantize_linear": "onnx_quantize_linear"},
+            marks=pytest.mark.nightly,
+        ),
         ("onnxruntime:qlinearmatmul", [], {"float_scale": "float_scale"}),
         (
             "apytypes",

@@ -157,12 +157,6 @@ def test_c_equals_the_simulator(c: Any, op: str, dialect: str) -> None:
     assert difference(c, op, dialect) == ""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("op", "dialect"), [d.key for d in refsim.definitions() if d.name in HAS["cuda"]])
-def test_cuda_equals_the_simulator(cuda: Any, op: str, dialect: str) -> None:
-    assert difference(cuda, op, dialect) == ""
-
-
 def test_c_declares_the_rules_it_has(c: Any) -> None:
     """Those of its table, each computed; it need not have the latest."""
     header = (FOLDERS["c"] / "ibert.h").read_text()

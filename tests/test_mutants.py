@@ -26,8 +26,6 @@ from refsim.errors import PlanError, UsageError
 from refsim.vectors import readme
 
 KEYS = [d.key for d in registry.definitions()]
-IN_TIME = [pytest.param(d.key, marks=pytest.mark.slow if d.parts else (), id="/".join(d.key)) for d in registry.definitions()]
-"""All of them, of which those that are made of others take longer than an ordinary test may."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -87,8 +85,13 @@ def test_a_book_without_mistake_is_the_op(key: tuple[str, str]) -> None:
             assert same(steps[name], due), (case.id, name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("key", IN_TIME)
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(d.key, marks=pytest.mark.nightly if d.parts or d.dialect != "ibert" else pytest.mark.slow, id="/".join(d.key))
+        for d in registry.definitions()
+    ],
+)
 def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, str]) -> None:
     """On the golden vectors; the three kinds of mistake that no launch of its own can show are shown below."""
     book = book_of(registry.definition(*key)).mutants
