@@ -15,6 +15,7 @@ from inprocess import called, checked
 
 import refsim
 from refsim.catalogue.draw import Words, admits, draw_plan, draw_within, restricted
+from refsim.conformance.answers import Unloadable
 from refsim.conformance.connect import connect
 from refsim.conformance.declaration import prove
 from refsim.conformance.loading import load
@@ -61,6 +62,14 @@ def deviation(**changes: Any) -> dict[str, Any]:
         ({"i_gelu": {"scale": {"range": ["a", "b"]}}}, r"is no pair of numbers"),
         ({"i_layernorm": {"length": None}}, r"length = None is not legal"),
         ({"requantize": {"rule": "dyadic_halfeven"}}, r"rule = 'dyadic_halfeven' is not legal: .*; did you mean dyadic_half_even\?"),
+        ({"i_softmax": {"without": ["maks"]}}, r"without: there is no optional operand 'maks' \(did you mean mask\?\)"),
+        ({"i_gelu": {"without": ["q"]}}, r"no optional operand 'q'; there are none"),
+        ({"i_softmax": {"without": "mask"}}, r"without is 'mask', not a list"),
+        ({"requantize": {"within": {"rounde": [0, 1]}}}, r"no intermediate 'rounde' \(did you mean rounded\?\)"),
+        ({"requantize": {"within": {"rounded": [1, 0]}}}, r"rounded = \[1, 0\] is no pair of a least and a greatest integer"),
+        ({"requantize": {"within": {"rounded": [0, 1.5]}}}, r"rounded = \[0, 1.5\] is no pair"),
+        ({"requantize": {"within": [0, 1]}}, r'within = \[0, 1\] is not legal: \{"rounded": \[least, greatest\]\}'),
+        ({"requantize": {"where": True}}, r"where = True is not legal: a function of a plan"),
     ],
 )
 def test_what_a_domain_cannot_say_is_refused(domain: dict[str, Any], says: str) -> None:
@@ -101,6 +110,7 @@ def test_many_mistakes_are_told_and_counted() -> None:
         {"i_gelu": {"scale": {"range": [0.02, 0.5]}, "input_bits": {"values": [8, 16]}, "register_bits": {"range": [32, 64]}}},
         {"i_gelu": {"scale": {"range": [1, 2]}, "input_range": {"values": [[-128, 127]]}, "constants": None}},
         {"requantize": {"scale_in": {"range": [-1, 1]}, "output_signed": (True, False), "zero_point": (-5, 1 << 40)}},
+        {"requantize": {"within": {"rounded": [-(1 << 31), (1 << 31) - 1]}}, "i_softmax": {"without": ["mask"]}},
     ],
 )
 def test_what_a_domain_may_say_is_taken(domain: dict[str, Any]) -> None:
@@ -228,6 +238,96 @@ def test_a_target_with_a_range_of_scales_is_checked_within_it(tmp_path: Path) ->
     code, report, text = checked(str(target))
     assert code == 0, text
     assert report["ops"][0]["launches"] > 50
+
+
+# -------------------------------------------------------------------------------- operands, plans and intermediates it is not for
+
+PARTIAL = """
+import numpy as np
+import refsim
+
+def one_shift(plan):
+    '''One shift for all channels.'''
+    return not isinstance(plan.shift, tuple) or len(set(plan.shift)) == 1
+
+DOMAIN = {DOMAIN}
+
+def i_softmax(q, mask, plan):
+    assert mask is None
+    return refsim.run(plan, q, None)
+
+def requantize(q, plan):
+    assert one_shift(plan)
+    rounded = np.asarray(refsim.trace(plan, q).rounded).astype(np.int64)
+    low = (rounded + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+    half = 1 << plan.output_bits - 1
+    return np.clip(low + plan.zero_point, -half if plan.output_signed else 0, half - 1 if plan.output_signed else 2 * half - 1)
+"""
+RULE = {"rule": ("dyadic_half_even",)}
+WITHIN = {"rounded": (-(1 << 31), (1 << 31) - 1)}
+"""The kernel keeps 32 bits of the rescaled integer."""
+
+
+def partial(folder: Path, domain: str) -> str:
+    target = folder / "mine.py"
+    target.write_text(PARTIAL.replace("{DOMAIN}", domain))
+    return str(target)
+
+
+def test_what_a_target_is_not_for_is_not_asked(tmp_path: Path) -> None:
+    domain = f"{{'i_softmax': {{'without': ['mask']}}, 'requantize': {{**{RULE}, 'within': {WITHIN}, 'where': one_shift}}}}"
+    code, report, text = checked(partial(tmp_path, domain))
+    assert code == 0, text
+    softmax, requantize = report["ops"]
+    assert softmax["vectors"] > 50 and requantize["vectors"] > 20
+    assert softmax["outside"] > 10 and requantize["outside"] > 100
+    assert requantize["domain"]["where"] == "One shift for all channels."
+    assert "declared domain of i_softmax: without mask" in text
+    assert "where One shift for all channels., rounded within" not in text
+    assert "rounded within -2147483648 to 2147483647, where One shift for all channels." in text
+    assert "permutation_equivariant" not in " ".join(report["not_run"])  # a law whose own mask keeps everything
+
+
+@pytest.mark.parametrize(
+    ("domain", "op", "code"),
+    [
+        ("{}", "i_softmax", 3),
+        (f"{{'requantize': {{**{RULE}, 'where': one_shift}}}}", "requantize", 1),
+        pytest.param(f"{{'requantize': {{**{RULE}, 'within': {WITHIN}}}}}", "requantize", 3, marks=pytest.mark.slow),
+        pytest.param(
+            f"{{'requantize': {{**{RULE}, 'within': {{'rounded': (-(1 << 33), 1 << 33)}}, 'where': one_shift}}}}",
+            "requantize",
+            1,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_is_not_declared_is_asked(tmp_path: Path, domain: str, op: str, code: int) -> None:
+    assert checked(partial(tmp_path, domain), op)[0] == code
+
+
+def test_a_function_of_a_plan_that_fails_is_told(tmp_path: Path) -> None:
+    target = partial(tmp_path, "{'requantize': {'where': lambda plan: plan.shifts}}")
+    code, _, text = checked(target, "requantize")
+    assert code == 3
+    assert "where in DOMAIN of requantize has no answer for refsim.plan(" in " ".join(text.split())
+    bad = partial(tmp_path, "{'requantize': {'where': 5}}")
+    assert "where in DOMAIN of requantize is to be a function of a plan" in " ".join(called("check", bad, apart=True).stdout.split())
+
+
+def test_a_program_declares_no_function(tmp_path: Path) -> None:
+    hello = {"ops": ["i_gelu"], "dialects": ["ibert"], "domain": {"i_gelu": {"where": "small"}}}
+    text = json.dumps({"status": "ok", "protocol": 1, **hello, "arrays": []})
+    script = f"import os,struct,sys; t={text!r}.encode(); os.write(1, struct.pack('<Q', len(t)) + t); sys.stdin.read()"
+    with pytest.raises(Unloadable, match="has where in its domain, which targets in Python only may have"):
+        connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}"))
+
+
+@pytest.mark.slow
+def test_a_fingerprint_asks_for_nothing_that_is_not_declared(tmp_path: Path) -> None:
+    domain = f"{{'requantize': {{**{RULE}, 'within': {WITHIN}, 'where': one_shift}}}}"
+    done = called("fingerprint", partial(tmp_path, domain), "--op", "requantize")
+    assert done.returncode == 0, done.stdout
 
 
 # --------------------------------------------------------------------------------------------- what the verdict says of a domain

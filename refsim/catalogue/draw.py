@@ -162,6 +162,16 @@ RANGE, VALUES = "range", "values"
 """What an entry of a target's domain may say unmistakably: ``{"range": [lo, hi]}``, ``{"values": [...]}``."""
 
 
+WITHOUT = "without"
+"""The entry of a domain that names the optional operands which a target does not take."""
+
+
+def bare(d: Definition, operands: Sequence[Any], domain: Mapping[str, Any]) -> list[Any]:
+    """The operands without those that a target does not take."""
+    without = domain.get(WITHOUT, ())
+    return [None if o.name in without else x for o, x in zip(d.operands, operands, strict=True)]
+
+
 def is_range(allowed: Any) -> bool:
     """Whether an entry of a target's domain is an inclusive range: said to be one, or a pair of integers."""
     if isinstance(allowed, Mapping):

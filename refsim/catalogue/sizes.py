@@ -9,7 +9,7 @@ and its lengths.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..ops.parameters import Integer, Reals
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 from ..verbs import run
-from .draw import Words, choices, draw_plan, is_range, legal_rows, limits, magnitudes, open_axes, restricted
+from .draw import WITHOUT, Words, choices, draw_plan, is_range, legal_rows, limits, magnitudes, open_axes, restricted
 
 ATTEMPTS = 24
 """Plans that are drawn for a launch before its size is left out."""
@@ -118,12 +118,15 @@ class Launch:
         The leading axes.
     opened : mapping of str to int
         Lengths of the axes that the plan leaves open.
+    without : tuple of str
+        Optional operands that are left out.
     """
 
     plan: Plan
     name: str
     lead: tuple[int, ...]
     opened: Mapping[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> axes.Sizes:
@@ -132,7 +135,7 @@ class Launch:
 
     def operands(self) -> list[Any]:
         """The operands, made anew; see `operands`."""
-        return operands(self.plan, self.name, self.lead, self.opened)
+        return operands(self.plan, self.name, self.lead, self.opened, self.without)
 
     def largest(self) -> int:
         """Elements of the largest operand, or of the result."""
@@ -185,7 +188,7 @@ def shape_of(plan: Plan, lead: tuple[int, ...], opened: Mapping[str, int], text:
     return _sizes(plan, lead, opened).shape(plan, text)
 
 
-def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int]) -> list[Any]:
+def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int], without: Sequence[str] = ()) -> list[Any]:
     """The operands of a launch: a pure function of what it is given.
 
     Parameters
@@ -196,12 +199,16 @@ def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, 
         The leading axes.
     opened : mapping of str to int
         Lengths of the axes that the plan leaves open.
+    without : sequence of str
+        Optional operands that are left out.
     """
     d, sizes = of(plan), _sizes(plan, lead, opened)
     made: list[Any] = []
     for operand in d.operands:
         seed, shape = f"{d.name}/{d.dialect}/sizes/{name}/{operand.name}", sizes.shape(plan, operand.shape)
-        if operand.kind == "bool":
+        if operand.name in without:
+            made.append(None)
+        elif operand.kind == "bool":
             made.append(_mask(seed, shape))
         elif operand.kind.startswith("float"):
             made.append(_floats(plan, seed, shape, operand.kind))
@@ -309,7 +316,7 @@ def _launch(
         opened = {axis: lengths[axis] or 1 for axis in open_axes(plan)}
         if "L" in opened:
             opened["L"] = min(opened["L"], d.rows(plan)[1])
-        launch = Launch(plan, name, lead, opened)
+        launch = Launch(plan, name, lead, opened, tuple(domain.get(WITHOUT, ())))
         tried, variety = tried + 1, _variety(launch)
         if variety > most:
             best, most = launch, variety

@@ -125,6 +125,9 @@ class Answering(Protocol):
     def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
         """Lanes (of ``out``) on which each known deviation of the target applies, by its id."""
 
+    def admits(self, plan: Plan) -> bool:
+        """Whether the target's own function of a plan takes it; True where it declares none."""
+
     def close(self) -> int:
         """End what it has started. Returns the exit code of its process, negative for a signal."""
 

@@ -17,9 +17,11 @@ from typing import Any
 
 from ..errors import UsageError
 from ..ops.base import Plan
+from ..plans import call
 from ..vectors.case import Case
 from . import frames
 from .answers import Answer, Broken, Unloadable, Vectors, usable
+from .declaration import WHERE
 from .kinds import HARMS, Harm, Layouts
 from .pipes import Pipes
 from .targets import Description, Spec, described
@@ -51,6 +53,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: Pipes | None = None
         self._warm: set[tuple[str, str]] = set()
+        self._admitted: dict[Plan, bool] = {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
         weakref.finalize(self, self._errors.close)
         self.description = self._start()
@@ -176,6 +179,23 @@ class Worker:
             return {}
         header, masks = self._ask("deviating", plan, operands)
         return dict(zip(header["ids"], masks, strict=True))
+
+    def admits(self, plan: Plan) -> bool:
+        """Whether the target's own function of a plan takes it; True where it declares none.
+
+        Raises
+        ------
+        UsageError
+            The function has no answer.
+        """
+        if WHERE not in self.description.domain.get(plan.op, {}):
+            return True
+        if plan not in self._admitted:
+            try:
+                self._admitted[plan] = bool(self._ask("covers", plan, [])[0]["covers"])
+            except Broken as broken:
+                raise UsageError(f"{WHERE} in DOMAIN of {plan.op} has no answer for {call(plan)}: {broken.text}") from None
+        return self._admitted[plan]
 
     def close(self) -> int:
         """End the process with all it started; the next launch starts another. Returns its exit code, negative for a signal."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ..catalogue.draw import choices
+from ..catalogue.draw import bare, choices
 from ..ops.base import Plan, intermediate
 from ..plans import call
-from ..registry import definition, dialects
+from ..registry import definition, dialects, of
+from ..vectors import Case
 from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
-from .declaration import PRIVATE
+from .declaration import PRIVATE, WITHIN
 from .directed import launches
 from .failures import Mismatch, handed, of_plan, shown
 from .hints import Seen, Suspect, others, pattern, repeats, seen_of, suspect
@@ -32,6 +33,21 @@ REPEATS = 20
 """Times that a launch which differs is launched again, to tell a mistake from chance."""
 REPEATED_LANES = 1 << 20
 """Lanes of all repeats together, about: of a large launch there are fewer, three at least."""
+
+
+def held(domain: Mapping[str, Any], plan: Plan, operands: list[Any], shape: tuple[int, ...]) -> Any:
+    """Where all intermediates lie between the integers that a domain says for them; elsewhere the target promises nothing.
+
+    An intermediate that has another element for each lane, or one for a row of them, speaks for these; any other for all lanes.
+    """
+    found, steps = np.ones(shape, dtype=np.bool_), trace(plan, *operands)
+    for name, (lo, hi) in domain.get(WITHIN, {}).items():
+        if name in of(plan).step_names:
+            value = np.asarray(intermediate(steps, name))
+            inside = (value >= lo) & (value <= hi)
+            ours = value.ndim <= len(shape) and all(n in (1, m) for n, m in zip(value.shape[::-1], shape[::-1], strict=False))
+            found &= inside if ours else inside.all()
+    return found
 
 
 class Unsteady(BaseException):
@@ -98,7 +114,19 @@ class Comparison:
 
     def covered(self, plan: Plan) -> bool:
         """Whether the target declares that it has `plan`."""
-        return covers(self.domain, self.definition, plan)
+        return covers(self.domain, self.definition, plan) and self.suite.worker.admits(plan)
+
+    def promised(self, case: Case) -> bool:
+        """Whether a golden case lies in what the target declares, its operands too."""
+        return self.covered(case.plan) and self.taken(case.operands)
+
+    def taken(self, operands: Sequence[Any]) -> bool:
+        """Whether the target takes all operands that are there."""
+        return all(x is None or own is not None for x, own in zip(operands, self.bare(operands), strict=True))
+
+    def bare(self, operands: Sequence[Any]) -> list[Any]:
+        """The operands without those that the target does not take."""
+        return bare(self.definition, operands, self.domain)
 
     def compared(self, plan: Plan, operands: list[Any], due: Any, where: str) -> bool:
         """As `compare`, noted instead of raised; whether there was an answer."""
@@ -144,7 +172,7 @@ class Comparison:
 
         key, seen = self.definition.key, seen_of(found)
         if key not in self.suite.suspects:
-            own = others(found.plan) if self.suite.worker.vectors is None else iter(())
+            own = ((p, self.bare(x)) for p, x in (others(found.plan) if self.suite.worker.vectors is None else ()))
             launches = self.record.launches
             self.suite.suspects[key] = suspect(seen, ask, chain(own, self.launchable()))
             self.record.launches = launches  # these are none of the check's own
@@ -156,7 +184,7 @@ class Comparison:
         d, given = self.definition, self.suite.worker.vectors
         if given is not None:
             for case in given.cases(d.name, d.dialect):
-                if self.covered(case.plan):
+                if self.promised(case):
                     self.suite.worker.announce(case)
                     yield case.plan, case.operands
             return
@@ -178,6 +206,8 @@ class Comparison:
         answer = self.evaluate(plan, operands, layout, due.shape)
         out = answer.out
         wrong = out != due if out.dtype.kind != "f" else out.view(np.int64) != np.asarray(due, dtype=out.dtype).view(np.int64)
+        if wrong.any() and WITHIN in self.domain:
+            wrong &= held(self.domain, plan, operands, wrong.shape)
         if wrong.any():
             for name, mask in self.suite.worker.deviating(plan, as_handed(plan, operands)).items():
                 known = wrong & mask
@@ -220,6 +250,8 @@ class Comparison:
                 return name, None
             got = got.reshape(due.shape)  # of what a row has one of, an axis of one element may be left out
             wrong = np.asarray(got != due)
+            if wrong.any() and WITHIN in self.domain:
+                wrong = wrong & held(self.domain, plan, operands, wrong.shape)
             if wrong.any():
                 for mask in self.suite.worker.deviating(plan, as_handed(plan, operands)).values():
                     wrong = wrong & (~mask if mask.shape == wrong.shape else not mask.any())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..catalogue.draw import RANGE, VALUES, choices, is_range, limits
+from ..catalogue.draw import RANGE, VALUES, WITHOUT, choices, is_range, limits
 from ..catalogue.sizes import LARGEST
 from ..errors import PlanError, UsageError
 from ..ops.base import Definition
@@ -19,6 +19,10 @@ SWITCHES = ("per_channel", "float32_scales")
 DIALECTS = "dialects"
 PRIVATE = "private"
 """The entry that names the intermediates a target returns and does not promise."""
+WITHIN = "within"
+"""The entry that says, per intermediate, between which integers it has to lie for the target to promise anything."""
+WHERE = "where"
+"""The entry that is a function of a plan: whether a target in Python has it. What is known of it outside of the target is its name."""
 DEVIATION = ("id", "op", "dialects", "reason", "reference", "applies", "witness")
 WITNESS = ("parameters", "operands")
 MOST = 8
@@ -84,9 +88,28 @@ def _of_op(op: str, entry: Mapping[str, Any]) -> Iterator[str]:
         elif name == PRIVATE:
             steps = list(dict.fromkeys(step for d in meant for step in d.step_names if step != "out"))
             yield from _names(f"{where}: {PRIVATE}", "intermediate", allowed, steps)
+        elif name == WITHOUT:
+            optional = list(dict.fromkeys(o.name for d in meant for o in d.operands if o.optional))
+            yield from _names(f"{where}: {WITHOUT}", "optional operand", allowed, optional or ["none"])
+        elif name == WITHIN:
+            yield from _within(where, allowed, list(dict.fromkeys(step for d in meant for step in d.step_names)))
+        elif name == WHERE:
+            if not isinstance(allowed, str):
+                yield f"{where}: {name} = {allowed!r:.80} is not legal: a function of a plan, which targets in Python only may have"
         elif name != DIALECTS:
-            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, PRIVATE, DIALECTS))
+            unknown = _unknown(where, "entry", name, (*known, *SWITCHES, LARGEST, PRIVATE, WITHOUT, WITHIN, WHERE, DIALECTS))
             yield from unknown or _entry(where, name, allowed, meant)
+
+
+def _within(where: str, allowed: Any, steps: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the bounds of intermediates."""
+    if not isinstance(allowed, Mapping) or not allowed:
+        yield f'{where}: {WITHIN} = {allowed!r:.80} is not legal: {{"{steps[0]}": [least, greatest]}}, by intermediate'
+        return
+    for step, pair in allowed.items():
+        yield from _unknown(f"{where}: {WITHIN}", "intermediate", step, steps)
+        if not isinstance(pair, (tuple, list)) or not is_range(pair) or pair[0] > pair[1]:
+            yield f"{where}: {WITHIN}: {step} = {pair!r:.80} is no pair of a least and a greatest integer"
 
 
 def _entry(where: str, name: str, allowed: Any, meant: Sequence[Definition]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..catalogue.covering import Cover, covering
-from ..catalogue.draw import Words, draw_operands
+from ..catalogue.draw import Words, bare, draw_operands
 from ..catalogue.mutants import Mutant, mutants
 from ..catalogue.remade import remade
 from ..catalogue.solved import rare
@@ -132,17 +132,18 @@ def _launches(
 ) -> Iterator[Directed]:
     for id, plan, operands in remade(d, domain, covered, outside):
         choice.remade += 1
-        yield _weighed(choice, f"remade {id}", plan, operands)
+        yield _weighed(choice, f"remade {id}", plan, bare(d, operands, domain))
     kept: list[Plan] = []
     for number, plan in enumerate(plans):
         kept.append(plan)
         choice.open = number < WEIGHED
-        yield _weighed(choice, "plan", plan, draw_operands(Words(f"{d.name}/{d.dialect}/directed/{number}"), plan, LANES))
+        drawn = draw_operands(Words(f"{d.name}/{d.dialect}/directed/{number}"), plan, LANES)
+        yield _weighed(choice, "plan", plan, bare(d, drawn, domain))
         for operands in rare(plan):
-            yield _weighed(choice, "rare inputs", plan, operands)
+            yield _weighed(choice, "rare inputs", plan, bare(d, operands, domain))
     choice.open = True
     if effort != "quick":
-        yield from _deep(d, choice, kept)
+        yield from _deep(d, domain, choice, kept)
 
 
 def _weighed(choice: Choice, name: str, plan: Plan, operands: list[Any]) -> Directed:
@@ -162,12 +163,12 @@ def _shows(launch: Directed, m: Mutant) -> Any:
     return differ(np.asarray(m.trace(launch.plan, *launch.operands)["out"]), np.asarray(launch.due))
 
 
-def _deep(d: Definition, choice: Choice, plans: list[Plan]) -> Iterator[Directed]:
+def _deep(d: Definition, domain: Mapping[str, Any], choice: Choice, plans: list[Plan]) -> Iterator[Directed]:
     """For the mistakes that are still hidden, inputs on which they differ, among many."""
     for number, plan in enumerate(plans[:: max(len(plans) // DEEP, 1)]):
         if not choice.hidden:
             return
-        many = draw_operands(Words(f"{d.name}/{d.dialect}/deep/{number}"), plan, DEEPER)
+        many = bare(d, draw_operands(Words(f"{d.name}/{d.dialect}/deep/{number}"), plan, DEEPER), domain)
         launch = Directed("", plan, many, run(plan, *many))
         wrong = np.any([_shows(launch, m) for m in choice.hidden], axis=0)
         if wrong.any():

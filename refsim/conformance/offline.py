@@ -105,6 +105,9 @@ class Offline:
     def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
         return {}
 
+    def admits(self, plan: Plan) -> bool:
+        return True
+
 
 def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
     """A flat list in the shape that is due; anything else as it is."""

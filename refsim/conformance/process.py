@@ -13,6 +13,7 @@ from ..vectors.case import plan_record
 from . import frames, guard
 from .answers import Unloadable
 from .client import FIRST, Worker
+from .declaration import WHERE
 from .kinds import Layouts
 from .targets import Description, command, described
 
@@ -53,4 +54,6 @@ def _hello(header: dict[str, Any]) -> dict[str, Any]:
     domain = header.get("domain", {})
     if not isinstance(domain, dict) or not all(isinstance(entry, dict) for entry in domain.values()):
         raise ValueError("has a domain that is no object of ops with objects of plan parameters")
+    if any(WHERE in entry for entry in domain.values()):
+        raise ValueError(f"has {WHERE} in its domain, which targets in Python only may have")
     return {"ops": header["ops"], "dialects": header["dialects"], "domain": domain, "deviations": []}

@@ -14,7 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.internal.conjecture import providers
 
-from ..catalogue.draw import draw_operands, draw_plan
+from ..catalogue.draw import bare, draw_operands, draw_plan
 from ..ops.base import Definition, Plan
 from .failures import Mismatch
 from .kinds import LAYOUTS, Effort, Layout
@@ -64,7 +64,7 @@ def launches(draw: Any, d: Definition, domain: dict[str, Any], count: int) -> tu
     assume(plan is not None)
     assert plan is not None
     layout = LAYOUTS[max(source.integer(0, 7) - 5, 0)]
-    return plan, draw_operands(source, plan, count), layout
+    return plan, bare(d, draw_operands(source, plan, count), domain), layout
 
 
 def search(

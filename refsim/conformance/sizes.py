@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,15 @@ TRIED = 40
 """Launches in search of a shorter one, at most."""
 
 
-def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int]) -> list[Any]:
+def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int], without: Sequence[str] = ()) -> list[Any]:
     """The operands of a launch as a target gets them; see `refsim.catalogue.sizes.operands`."""
-    return as_handed(plan, sizes.operands(plan, name, lead, opened))
+    return as_handed(plan, sizes.operands(plan, name, lead, opened, without))
 
 
 def expression(launch: Launch) -> str:
     """Python that makes the operands of a launch of `plan`."""
-    return f"{OPERANDS}.operands(plan, {launch.name!r}, {launch.lead!r}, {dict(launch.opened)!r})"
+    without = f", {launch.without!r}" if launch.without else ""
+    return f"{OPERANDS}.operands(plan, {launch.name!r}, {launch.lead!r}, {dict(launch.opened)!r}{without})"
 
 
 def alone(found: Difference, again: Again, covered: Callable[[Plan], bool]) -> Difference | None:

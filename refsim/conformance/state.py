@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import sizes
-from ..catalogue.draw import Words, draw_plan, open_axes
+from ..catalogue.draw import WITHOUT, Words, draw_plan, open_axes
 from ..catalogue.sizes import nearest, sized
 from ..domain import check_operands
 from ..errors import RefsimError
@@ -176,7 +176,7 @@ class _Made:
         return lengths
 
     def _launch(self, about: str, plan: Plan, lead: tuple[int, ...], name: str = "x", shorter: bool = False) -> Launch:
-        operands = sizes.operands(plan, f"state/{name}", lead, self._opened(plan, shorter))
+        operands = sizes.operands(plan, f"state/{name}", lead, self._opened(plan, shorter), self.domain.get(WITHOUT, ()))
         return self.launch(about, plan, operands)
 
     @staticmethod

@@ -17,7 +17,7 @@ from ..content import content
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters
-from .declaration import prove
+from .declaration import WHERE, prove
 from .kinds import TargetKind
 from .record import Deviation
 
@@ -144,12 +144,20 @@ def describe(target: Any) -> dict[str, Any]:
         missing = {"id", "op", "dialects", "reason", "reference", "applies"} - set(entry)
         if missing:
             raise TypeError(f"an entry of DEVIATIONS lacks {', '.join(sorted(missing))}")
+    for op, entry in domain.items():
+        if WHERE in entry and not callable(entry[WHERE]):
+            raise TypeError(f"{WHERE} in DOMAIN of {op} is to be a function of a plan")
     return {
         "ops": [op for op in names() if callable(getattr(target, op, None))],
         "dialects": getattr(target, "DIALECTS", ("ibert",)),
-        "domain": domain,
+        "domain": {op: {k: told(v) if k == WHERE else v for k, v in entry.items()} for op, entry in domain.items()},
         "deviations": [{k: v for k, v in entry.items() if k != "applies"} for entry in deviations],
     }
+
+
+def told(predicate: Any) -> str:
+    """What a function of a plan is called: the first line of its docstring, or its name."""
+    return (predicate.__doc__ or getattr(predicate, "__name__", "") or repr(predicate)).strip().splitlines()[0]
 
 
 def described(message: dict[str, Any], target: str = "the target") -> Description:

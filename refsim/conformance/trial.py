@@ -61,6 +61,9 @@ class Here:
     def deviating(self, plan: Plan, operands: list[Any]) -> dict[str, Any]:
         return {}
 
+    def admits(self, plan: Plan) -> bool:
+        return True
+
     def close(self) -> int:
         return 0
 

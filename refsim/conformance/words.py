@@ -8,6 +8,7 @@ from typing import Any
 
 from ..catalogue.draw import choices, is_range, limits
 from ..extensions import VARIABLE, source
+from .declaration import WITHIN
 from .kinds import Layouts
 from .record import BrokenLaunch, Failure, Handed, Json
 
@@ -34,6 +35,9 @@ def domain_in_words(domain: Mapping[str, Any]) -> str:
     parts = []
     for name, allowed in domain.items():
         if name == "dialects":
+            continue
+        if name == WITHIN:
+            parts += [f"{step} within {lo} to {hi}" for step, (lo, hi) in allowed.items()]
             continue
         lo, hi = limits(allowed) if is_range(allowed) else (None, None)
         words = f"{lo} to {hi}" if is_range(allowed) else " or ".join(map(str, dict.fromkeys(choices(allowed))))

@@ -20,6 +20,7 @@ from ..plans import freeze, unproven
 from ..verbs import trace
 from . import frames, layouts
 from .answers import Fault
+from .declaration import WHERE
 from .guard import bound
 from .loading import load
 from .targets import Spec, describe
@@ -66,9 +67,17 @@ def _deviating(target: Any, request: dict[str, Any], operands: list[Any]) -> tup
     return {"status": "ok", "ids": ids}, masks
 
 
+def _covers(target: Any, request: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Whether the target's own function of a plan takes it."""
+    plan = _plan(json.dumps(request["plan"]))
+    return {"status": "ok", "covers": bool(target.DOMAIN[plan.op][WHERE](plan))}, []
+
+
 def answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     """The answer to one request, header and arrays, whatever the target does that a process survives."""
     try:
+        if request["verb"] == "covers":
+            return _covers(target, request)
         return (_launch if request["verb"] == "run" else _deviating)(target, request, operands)
     except Fault as fault:
         return {"status": fault.kind, "error": str(fault)}, []

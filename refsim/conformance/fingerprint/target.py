@@ -12,14 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ... import __version__
+from ...catalogue.draw import WITHOUT, bare
 from ...catalogue.mutants import has_own_book
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import RESCALINGS
-from ...registry import definition, definitions, dialects, names
+from ...registry import definition, definitions, dialects, names, of
 from ...verbs import run
 from ..answers import Answering, Broken, Unloadable, as_handed
+from ..comparison import held
 from ..connect import connect
+from ..declaration import WHERE, WITHIN
 from ..targets import parse
 from .forms import NONE, SIMULATOR, Ask, Fingerprint, Known
 from .identify import declared_rules, identify
@@ -147,12 +150,18 @@ def _asking(worker: Answering) -> Ask:
 
 
 def _knowing(worker: Answering, op: str) -> Known | None:
-    if not any(entry.op == op for entry in worker.description.deviations):
+    """What says on which lanes of a launch a target promises nothing, or deviates as it declares; None where that is on none."""
+    domain = worker.description.domain.get(op, {})
+    if not any(entry.op == op for entry in worker.description.deviations) and not {WHERE, WITHIN, WITHOUT} & set(domain):
         return None
 
     def known(plan: Plan, operands: list[Any]) -> Any:
-        masks = worker.deviating(plan, as_handed(plan, operands))
-        return np.logical_or.reduce(list(masks.values())) if masks else np.False_
+        if not worker.admits(plan) or any(x is not y for x, y in zip(operands, bare(of(plan), operands, domain), strict=True)):
+            return np.True_
+        masks = list(worker.deviating(plan, as_handed(plan, operands)).values())
+        if WITHIN in domain:
+            masks.append(~held(domain, plan, operands, np.shape(run(plan, *operands))))
+        return np.logical_or.reduce(masks) if masks else np.False_
 
     return known
 
