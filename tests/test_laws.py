@@ -59,3 +59,14 @@ def test_a_channel_that_is_wrong_beside_others_only_is_shown_with_them() -> None
     for failure in failures(f"{KERNELS}:channel"):
         assert isinstance(failure["parameters"]["scale"], list)
         assert failure["index"][-1] == 2
+
+
+@pytest.mark.parametrize("op", ["linear", "matmul", pytest.param("attention", marks=pytest.mark.slow)])
+def test_a_product_is_shown_by_one_term(op: str) -> None:
+    """Golden vectors too, of up to 4096 terms and hundreds of results."""
+    code, report, text = checked(str(KERNELS.with_name("products.py")), op)
+    assert code == 1, text
+    for o in report["ops"]:
+        failures = [f for f in o["failures"] if f["where"].startswith(("golden", "plan", "search"))]
+        assert any(f["where"].startswith("golden") for f in failures)
+        assert all(x is None or len(x["data"]) == 1 for f in failures for x in f["operands"]), [f["where"] for f in failures]

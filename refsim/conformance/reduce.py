@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..catalogue.sizes import sized
 from ..errors import RefsimError
 from ..ops import axes
-from ..ops.base import Definition, Plan
+from ..ops.base import Definition, Operand, Plan
 from ..plans import plan as make_plan
 from ..registry import of
 from .answers import Answer
@@ -18,6 +19,9 @@ from .kinds import Layouts
 
 SHORT = (1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
 """Lengths tried for a launch that is to be as short as still differs: just beyond the powers of two, where tiles end."""
+
+TRIED = 120
+"""Launches in search of the fewest terms of a sum, at most."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def reduced(found: Difference, again: Again, covered: Callable[[Plan], bool]) ->
         Whether a plan lies in the domain that the target declares.
     """
     d = of(found.plan)
+    if d.layout == "product":
+        return of_product(found, again, covered), ""
     small = single(d, found.operands, least_lane(d, found.operands, found.wrong))
     if small is None:
         return shortened(found, again), ""
@@ -63,6 +69,78 @@ def reduced(found: Difference, again: Again, covered: Callable[[Plan], bool]) ->
     if least is None:
         return shortened(found, again), ", though not when launched alone"
     return one_channel(lessened(least, again), again, covered), ""
+
+
+def of_product(found: Difference, again: Again, covered: Callable[[Plan], bool]) -> Difference:
+    """One element of one product, summed over as few terms as still differ."""
+    d, kept = of(found.plan), axes.inner(found.plan, of(found.plan).out)
+    lead = np.argwhere(found.wrong)[0][: found.wrong.ndim - len(kept)]
+    if lead.size:
+        alone = [_of_batch(o, x, lead) for o, x in zip(d.operands, found.operands, strict=True)]
+        found = again(found.plan, alone, "C") or found
+    for axis in kept:
+        at = int(np.argwhere(found.wrong)[0][found.wrong.ndim - len(kept) + kept.index(axis)])
+        found = _over(found, axis, [at], again, covered) or found
+    summed = dict.fromkeys(axis for o in d.operands for axis in axes.inner(found.plan, o.shape) if axis not in kept)
+    for axis in summed:
+        found = _fewest(found, axis, again, covered)
+    return found
+
+
+def _of_batch(operand: Operand, x: Any, lead: Any) -> Any:
+    """The part of an operand that belongs to one place of the leading axes; of a mask these may be fewer, or of length 1."""
+    extra = 0 if x is None or not axes.parse(operand.shape).batched else x.ndim - len(axes.parse(operand.shape).names)
+    return x[tuple(int(i) if n > 1 else 0 for i, n in zip(lead[len(lead) - extra :], x.shape, strict=False))] if extra > 0 else x
+
+
+def _over(found: Difference, axis: str, kept: Sequence[int], again: Again, covered: Callable[[Plan], bool]) -> Difference | None:
+    """The launch over some elements of an axis only, if there is such a plan and it differs."""
+    plan, d = found.plan, of(found.plan)
+    given = dict(plan.parameters)
+    if axes.length(d, plan, axis) is not None:
+        if axis not in sized(d):
+            return None
+        given[sized(d)[axis]] = len(kept)
+    if axes.parse(d.out).names[-1] == axis:
+        columns = [name for name in given if getattr(d.legal[name], "channels", False) and isinstance(given[name], tuple)]
+        given |= {name: tuple(given[name][i] for i in kept) for name in columns}
+    try:
+        plan = make_plan(d.name, dialect=d.dialect, **given)
+    except RefsimError:
+        return None
+    operands = [
+        x if x is None else _taken(axes.parse(o.shape).names, x, axis, kept) for o, x in zip(d.operands, found.operands, strict=True)
+    ]
+    return again(plan, operands, "C") if covered(plan) else None
+
+
+def _taken(names: tuple[str, ...], x: Any, axis: str, kept: Sequence[int]) -> Any:
+    at = names.index(axis) - len(names) if axis in names else 0
+    return x.take(kept, axis=at) if at and x.shape[at] > 1 else x
+
+
+def _fewest(found: Difference, axis: str, again: Again, covered: Callable[[Plan], bool]) -> Difference:
+    """The launch over as few elements of an axis as still differ: one piece of it, or all but one, of ever smaller pieces."""
+
+    def length() -> int:
+        operands = [None if x is None else x.shape for x in found.operands]
+        return axes.unify(of(found.plan), found.plan, operands).named[axis]
+
+    tried, piece = 0, length()
+    while piece > 1:
+        piece = (piece + 1) // 2
+        start = 0
+        while start < length() > 1 and tried < TRIED:
+            inside = range(start, min(start + piece, length()))
+            outside = [i for i in range(length()) if i not in inside]
+            still = None
+            for kept in (inside, outside):
+                if still is None and 0 < len(kept) < length():
+                    tried += 1
+                    still = _over(found, axis, list(kept), again, covered)
+            start = start + piece if still is None else 0
+            found = still or found
+    return found
 
 
 def shortened(found: Difference, again: Again) -> Difference:
