@@ -17,12 +17,14 @@ from inprocess import called, judged
 
 import refsim
 from refsim import registry
+from refsim.catalogue.draw import Words, draw_plan
 from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
-from refsim.conformance import kill_matrix, score, trial
+from refsim.conformance import kill_matrix, narrow, score, trial
 from refsim.conformance.answers import as_handed
 from refsim.conformance.subject import corpus
 from refsim.errors import PlanError, UsageError
+from refsim.registry import definition
 from refsim.vectors import readme
 
 KEYS = [d.key for d in registry.definitions()]
@@ -348,3 +350,38 @@ def test_command_line(tmp_path: Path) -> None:
     assert called("score", "--vectors-only", "--op", "i_gelu", "--at-least", "90").returncode == 0
     assert called("score", "--vectors-only", "--op", "gelu").returncode == 2
     assert called("score", "--write-readme").returncode == 2
+
+
+# ------------------------------------------------------------------------------------------------------- within a declared domain
+
+
+def test_what_a_narrowing_leaves_has_plans() -> None:
+    left = {name: {d.key: narrow.domain(d, name) for d in registry.definitions()} for name in narrow.NAMES}
+    assert left["int8"]["i_gelu", "paper"] == {"input_bits": 8}
+    assert left["one-rule"]["residual_add", "ibert"] == {"rule": definition("residual_add", "ibert").legal["rule"].default}
+    assert left["short"]["i_softmax", "ibert"] == {"length": (1, 128)}
+    assert left["one-scale"]["i_sqrt", "ibert"] == {}
+    for name, own in left.items():
+        for key, domain in own.items():
+            d = definition(*key)
+            assert not domain or any(draw_plan(Words(f"{name}/{i}"), d, domain) is not None for i in range(20)), (name, key)
+
+
+def test_a_mutant_is_the_same_where_a_domain_hides_it() -> None:
+    assert narrow.same(mutant("requantize/ibert/rounds-half-up"), "narrow")  # one rule, which is another
+    assert not narrow.same(mutant("i_exp/ibert/x0-nearest"), "int8")
+
+
+@pytest.mark.slow
+def test_the_score_within_a_domain() -> None:
+    result = score.score(ops=["i_exp", "i_sqrt", "matmul"], effort="default", jobs=2, first=True, domain="narrow")
+    assert {f.op for f in result.fates} == {op for op in ("i_exp", "i_sqrt", "matmul") if narrow.domain(definition(op, "ibert"), "narrow")}
+    assert result.survivors == []
+    assert result.of() and any(f.same for f in result.fates)
+    assert all(f.verdict == "the same in the domain" for f in result.fates if f.same)
+    assert result.as_json()["domain"] == "narrow"
+
+
+def test_a_domain_that_is_none_is_wrong_usage() -> None:
+    assert called("score", "--domain", "wide").returncode == 2
+    assert called("score", "--vectors-only", "--write-readme", "--domain", "int8").returncode == 2

@@ -26,6 +26,8 @@ ALL = 256
 """So many combinations of values are all planned."""
 ATTEMPTS, POWERS = 12, "a power of two"
 """Plans that are drawn for a kind before it counts as having none; in the latter half all scales are powers of two, as some rules want."""
+EXTREME = 4
+"""The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output."""
 FAR, STEP = 48, 4
 """Octaves by which kinds of a scale reach beyond the space that is worth drawing at random, and octaves between them."""
 
@@ -190,7 +192,10 @@ def _covering(
             for attempt in range(ATTEMPTS):
                 words = Words(f"{d.name}/{d.dialect}/covering/{turn}/{kind.parameter}/{kind.name}/{attempt}")
                 own = {kind.parameter: kind.allowed} if kind.parameter else {}
-                plan = draw_plan(words, d, {**domain, **(powers if attempt >= ATTEMPTS // 2 else {}), **own})
+                beside = powers if attempt >= ATTEMPTS // 2 else {}
+                if attempt >= ATTEMPTS - EXTREME:
+                    beside = {**beside, **_greatest(d, bool(attempt % 2))}
+                plan = draw_plan(words, d, {**beside, **domain, **own})
                 if plan is None or (kind.parameter == "per_channel" and kind.allowed and plan.channels is None) or not covered(plan):
                     continue
                 if kind.parameter:
@@ -201,6 +206,14 @@ def _covering(
                 cover.plans += 1
                 yield plan
                 break
+
+
+def _greatest(d: Definition, truth: bool) -> dict[str, Any]:
+    """The greatest integers that the space has of each parameter that no other narrows, and one value of what is true or false."""
+    free = {name: space for name, space in d.space.items() if not getattr(d.legal[name], "narrowed", False)}
+    choices = {name: space.values for name, space in free.items() if isinstance(space, Choice)}
+    whole = {name: v for name, v in choices.items() if all(isinstance(x, int) and not isinstance(x, bool) for x in v)}
+    return {name: {VALUES: [max(v)]} for name, v in whole.items()} | {name: {VALUES: [truth]} for name, v in choices.items() if True in v}
 
 
 def _thinned(found: list[Any], most: int | None) -> list[Any]:

@@ -317,6 +317,8 @@ def beside_ties(key: Key) -> Draft:
             continue
         if plan.multiplier % 2:
             break
+    else:
+        raise AssertionError(f"{key.id}: no odd multiplier")
     unit, inverse = 1 << plan.shift, pow(plan.multiplier, -1, 1 << plan.shift)
     values = [(unit // 2 + side) * inverse % unit + turn * unit for side in range(-2, 3) for turn in (-2, -1, 0, 1)]
     return plan, [within(values, *plan.input_range)], ()

@@ -32,7 +32,7 @@ LANES = 500
 """Lanes of a launch, about."""
 WEIGHED = 80
 """Launches that mistakes are tried on: what these do not show, later ones hardly do."""
-DEEP, DEEPER = 6, 1 << 12
+DEEP, DEEPER = 16, 1 << 12
 """Plans that are searched for an input on which a mistake differs that no launch has shown, and lanes for each."""
 SHOWN = 200
 """Lanes of a launch made of such inputs, at most."""

@@ -13,8 +13,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
 from ..catalogue.mutants import Level, Mutant, mutant, mutants
+from ..registry import definition
 from ..terminal import Progress, silent
+from . import narrow
 from .kinds import Effort
+from .narrow import same
 from .subject import corpus
 from .trial import noticing
 
@@ -31,6 +34,8 @@ class Fate:
     ----------
     checks : dict of str to bool
         Per check that was run, whether it noticed.
+    same : bool
+        Whether it gives the simulator's answers within the declared domain, as far as a long search shows: then it counts for nothing.
     """
 
     id: str
@@ -41,6 +46,7 @@ class Fate:
     mistake: str
     equivalent: str
     checks: dict[str, bool] = field(default_factory=dict)
+    same: bool = False
     seconds: float = 0.0
 
     @property
@@ -55,6 +61,8 @@ class Fate:
     def verdict(self) -> str:
         if self.equivalent:
             return "killed although proven equivalent" if self.killed else "equivalent"
+        if self.same:
+            return "the same in the domain"
         return "killed" if self.killed else "survived"
 
 
@@ -68,12 +76,13 @@ class Score:
     fates: list[Fate]
     planned: int
     at_least: float = 100.0
+    domain: str = ""
     seconds: float = 0.0
     interrupted: bool = False
 
     def of(self, **facts: str) -> list[Fate]:
-        """The fates of mutants that are not equivalent, by op, dialect or level."""
-        return [f for f in self.fates if not f.equivalent and all(getattr(f, k) == v for k, v in facts.items())]
+        """The fates of mutants that are not equivalent, in the domain where there is one, by op, dialect or level."""
+        return [f for f in self.fates if not f.equivalent and not f.same and all(getattr(f, k) == v for k, v in facts.items())]
 
     @property
     def survivors(self) -> list[Fate]:
@@ -100,6 +109,7 @@ class Score:
             "corpus": self.corpus,
             "effort": self.effort,
             "seed": self.seed,
+            "domain": self.domain,
             "seconds": round(self.seconds, 1),
             "interrupted": self.interrupted,
             "planned": self.planned,
@@ -114,10 +124,12 @@ def percent(fates: Sequence[Fate], killed: Callable[[Fate], bool] = lambda f: f.
     return 100 * sum(map(killed, fates)) / len(fates) if fates else None
 
 
-def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False) -> Fate:
+def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "") -> Fate:
     """What becomes of one mutant."""
     facts, start = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent), time.monotonic()
-    facts.checks = noticing(m, "quick" if effort == VECTORS else effort, seed, vectors_only=effort == VECTORS, first=first)
+    spent: Effort = "quick" if effort == VECTORS else effort
+    facts.checks = noticing(m, spent, seed, vectors_only=effort == VECTORS, first=first, narrowing=domain)
+    facts.same = bool(domain) and not facts.killed and not m.equivalent and same(m, domain)
     facts.seconds = time.monotonic() - start
     return facts
 
@@ -131,6 +143,7 @@ def score(
     jobs: int = 0,
     at_least: float = 100.0,
     first: bool = False,
+    domain: str = "",
     progress: Progress = silent,
 ) -> Score:
     """Run the suite on every mutant.
@@ -147,6 +160,9 @@ def score(
         Per cent of the mutants that the exit code asks for.
     first : bool
         Whether a mutant is done with as soon as one check notices it: as many are noticed, sooner, but not by which checks.
+    domain : str
+        One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state, which show or not
+        whatever plans there are; "" for whole ops.
     progress : callable
         Called with (mutants done, mutants in all, what was last done).
 
@@ -156,13 +172,15 @@ def score(
         Interrupted, it holds what had been done by then.
     """
     chosen = [m for m in mutants() if (not ops or m.op in ops) and (not dialects or m.dialect in dialects)]
+    if domain:
+        chosen = [m for m in chosen if m.level != "state" and not m.remembers and narrow.domain(definition(m.op, m.dialect), domain)]
     if effort == VECTORS:  # each vector is a launch of its own, of contiguous operands: of state they say nothing
         chosen = [m for m in chosen if m.level != "state"]
-    start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least)
+    start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least, domain)
     fates: dict[str, Fate] = {}
     try:
         processes = 1 if effort == VECTORS else jobs or min(os.cpu_count() or 1, 4)
-        for found in _fates([m.id for m in chosen], effort, seed, processes, first):
+        for found in _fates([m.id for m in chosen], effort, seed, processes, first, domain):
             fates[found.id] = found
             progress(len(fates), len(chosen), found.id)
     except KeyboardInterrupt:
@@ -172,14 +190,14 @@ def score(
     return result
 
 
-def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, first: bool) -> Iterator[Fate]:
+def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, first: bool, domain: str) -> Iterator[Fate]:
     if jobs == 1:
         for id in ids:
-            yield fate(mutant(id), effort, seed, first)
+            yield fate(mutant(id), effort, seed, first, domain)
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _quiet)
     try:
-        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, first) for id in ids]))
+        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, first, domain) for id in ids]))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -190,5 +208,5 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that collects
 
 
-def _fate(id: str, effort: ScoreEffort, seed: int, first: bool) -> Fate:
-    return fate(mutant(id), effort, seed, first)
+def _fate(id: str, effort: ScoreEffort, seed: int, first: bool, domain: str) -> Fate:
+    return fate(mutant(id), effort, seed, first, domain)

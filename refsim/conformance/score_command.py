@@ -17,6 +17,9 @@ def score(
     dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
     effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "quick",
     vectors_only: Annotated[bool, typer.Option("--vectors-only", help="The golden vectors alone.")] = False,
+    domain: Annotated[
+        str, typer.Option(help="Of mutants that declare one: narrow (all these), int8, one-rule, one-scale, short.", show_default=False)
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0: one a core, up to 4.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write all mutants and what noticed them to this file.")] = None,
@@ -33,7 +36,7 @@ def score(
     from .. import registry
     from ..errors import UsageError
     from ..terminal import progress
-    from . import kill_matrix
+    from . import kill_matrix, narrow
     from . import score as scoring
     from .kinds import EFFORTS
     from .runner import legal, write_json
@@ -41,7 +44,9 @@ def score(
     legal("effort", [effort], list(EFFORTS))
     legal("op", op or [], registry.names())
     legal("dialect", dialect or [], registry.dialects())
-    if write_readme and (not vectors_only or op or dialect):
+    if domain:
+        legal("domain", [domain], narrow.NAMES)
+    if write_readme and (not vectors_only or op or dialect or domain):
         raise UsageError("--write-readme goes with --vectors-only, and with all ops")
     with progress("score") as told:
         result = scoring.score(
@@ -51,6 +56,7 @@ def score(
             seed=seed,
             jobs=jobs,
             at_least=at_least,
+            domain=domain,
             progress=told,
         )
     kill_matrix.show(result, Console(highlight=False, width=None if sys.stdout.isatty() else 140))

@@ -6,6 +6,8 @@ which launches are tried, and with which operands, is what `check` tries.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 from ..catalogue.mutants import Mutant
 from ..content import content, module
 from ..ops.base import Plan
+from ..plans import freeze
 from ..registry import definition
 from ..vectors import Case
 from ..verbs import run
@@ -24,11 +27,12 @@ from .comparison import Suite
 from .directed import Directed, launches
 from .kinds import Effort, Layouts
 from .laws import STANDARD, Check, Vacuous, suitable
+from .narrow import domain
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
 from .state import Launch, Sequence, sequences
 from .subject import Subject, cases
-from .targets import Description
+from .targets import Description, covers
 
 LEFT_OUT = ("sizes",)
 """Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
@@ -43,9 +47,9 @@ class Here:
     vectors = None
     laid = True
 
-    def __init__(self, m: Mutant) -> None:
+    def __init__(self, m: Mutant, domain: Mapping[str, Any] | None = None) -> None:
         self._mutant = m
-        self.description = Description((m.op,), (m.dialect,), {}, ())
+        self.description = Description((m.op,), (m.dialect,), {m.op: domain} if domain else {}, ())
 
     def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
         handed = layouts.handed(operands, layout)
@@ -74,11 +78,11 @@ class Tried(Subject):
     def golden(self) -> None:
         d = self.definition
         for case in cases(d.name, d.dialect):
-            if self.covered(case.plan):
+            if self.promised(case):
                 self.launched(case)
 
     def directed(self) -> None:
-        for launch in chosen(*self.definition.key, self.suite.effort):
+        for launch in chosen(*self.definition.key, self.suite.effort, json.dumps(self.domain)):
             self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
 
     def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
@@ -88,7 +92,7 @@ class Tried(Subject):
             raise Abandoned  # no exception that Hypothesis would look into
 
     def sequences(self) -> list[Sequence]:
-        return _sequences(*self.definition.key, self.suite.effort != "quick")
+        return _sequences(*self.definition.key, self.suite.effort != "quick", json.dumps(self.domain))
 
     def following(self, launch: Launch, past: list[Launch], where: str) -> None:
         self.compare(launch.plan, launch.operands, launch.due, launch.layout, where)
@@ -115,15 +119,22 @@ class Tried(Subject):
 
 
 @lru_cache(maxsize=2)
-def chosen(op: str, dialect: str, effort: Effort) -> tuple[Directed, ...]:
-    """The directed launches of an op whose whole domain is declared."""
-    return tuple(launches(definition(op, dialect), {}, lambda plan: True, effort)[1])
+def chosen(op: str, dialect: str, effort: Effort, domain: str) -> tuple[Directed, ...]:
+    """The directed launches of an op within a domain, made once for all its mutants."""
+    d, own = definition(op, dialect), _read(domain)
+    return tuple(launches(d, own, lambda plan: covers(own, d, plan), effort, cases(op, dialect) if own else ())[1])
 
 
 @lru_cache(maxsize=4)
-def _sequences(op: str, dialect: str, every: bool) -> list[Sequence]:
-    """What the check of state launches of an op, made once for all its mutants."""
-    return sequences(definition(op, dialect), {}, lambda plan: True, every)
+def _sequences(op: str, dialect: str, every: bool, domain: str) -> list[Sequence]:
+    """What the check of state launches of an op within a domain, made once for all its mutants."""
+    d, own = definition(op, dialect), _read(domain)
+    return sequences(d, own, lambda plan: covers(own, d, plan), every)
+
+
+def _read(domain: str) -> dict[str, Any]:
+    """A domain from its text, which a cache needs: pairs are tuples again."""
+    return {name: freeze(allowed) for name, allowed in json.loads(domain).items()}
 
 
 @cache
@@ -138,13 +149,16 @@ def tests_of(op: str) -> dict[str, Any]:
     return {name.removeprefix("test_"): f for name, f in {**STANDARD, **_own_laws().get(op, {})}.items()}
 
 
-_DRAWN: dict[tuple[int, tuple[str, str]], Any] = {}
-"""The launches that laws are tried on, drawn once per op; by seed."""
+_DRAWN: dict[tuple[int, str, tuple[str, str]], Any] = {}
+"""The launches that laws are tried on, drawn once per op; by seed and narrowing."""
 
 
-def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False, first: bool = False) -> dict[str, bool]:
+def noticing(
+    m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False, first: bool = False, narrowing: str = ""
+) -> dict[str, bool]:
     """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does."""
     found: dict[str, bool] = {}
+    own = domain(definition(m.op, m.dialect), narrowing) if narrowing else {}
     for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and one[0] not in LIKELY):
         if first and any(found.values()):
             break
@@ -153,8 +167,8 @@ def noticing(m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = Fals
         if name in LEFT_OUT or (name == "exhaustive" and effort != "exhaustive"):
             continue
         m.forget()
-        suite = Suite(Here(m), effort, seed)
-        suite.drawn = _DRAWN.setdefault((seed, (m.op, m.dialect)), {})
+        suite = Suite(Here(m, own), effort, seed)
+        suite.drawn = _DRAWN.setdefault((seed, narrowing, (m.op, m.dialect)), {})
         subject = Tried(suite, m.op, m.dialect, name)
         try:
             test(subject)

@@ -1,0 +1,82 @@
+"""Domains as kernels declare them: within one a mistake may be hard to show, or none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from ..catalogue.draw import VALUES, Words, draw_operands, draw_plan
+from ..catalogue.mutants import Mutant
+from ..ops.base import Definition
+from ..ops.parameters import Scales
+from ..registry import definition
+from ..verbs import run
+from .directed import launches
+from .mistakes import differ
+from .targets import covers
+
+ALL: Final = "narrow"
+"""All narrowings at once."""
+PLANS, LANES = 48, 4096
+"""Plans, beside those that cover the domain, and lanes of each, on which a mutant is the simulator before it counts as the same there."""
+
+
+def _int8(d: Definition) -> dict[str, Any]:
+    return {"input_bits": 8} if d.input is not None and d.input.widths[0] <= 8 <= d.input.widths[1] else {}
+
+
+def _one_rule(d: Definition) -> dict[str, Any]:
+    rule = d.legal.get("rule")
+    return {} if rule is None else {"rule": rule.default}
+
+
+def _one_scale(d: Definition) -> dict[str, Any]:
+    """The scale, or the scales, of the first plan that is drawn."""
+    scales = [name for name, space in d.space.items() if isinstance(space, Scales)]
+    drawn = (draw_plan(Words(f"narrow/{d.name}/{i}"), d, {"per_channel": False, **_int8(d), **_one_rule(d)}) for i in range(100))
+    plan = next((p for p in drawn if p is not None), None) if scales else None
+    given = {} if plan is None else dict(plan.parameters)
+    return {name: {VALUES: [given[name]]} for name in scales if name in given} | ({"per_channel": False} if scales else {})
+
+
+def _short(d: Definition) -> dict[str, Any]:
+    return {"length": (1, 128)} if d.layout == "row" and "length" in d.legal else {}
+
+
+NARROWINGS: dict[str, Callable[[Definition], dict[str, Any]]] = {
+    "int8": _int8,
+    "one-rule": _one_rule,
+    "one-scale": _one_scale,
+    "short": _short,
+}
+NAMES = (ALL, *NARROWINGS)
+
+
+def domain(d: Definition, name: str) -> dict[str, Any]:
+    """What a narrowing leaves of an op, as a target declares it; nothing where it has nothing to say of the op."""
+    chosen = NARROWINGS.values() if name == ALL else [NARROWINGS[name]]
+    return {parameter: allowed for narrowing in chosen for parameter, allowed in narrowing(d).items()}
+
+
+def same(m: Mutant, name: str) -> bool:
+    """Whether a mutant gives the simulator's answers within a narrowing, as far as the plans that cover it and many others show."""
+    d, own = definition(m.op, m.dialect), domain(definition(m.op, m.dialect), name)
+    if m.remembers or m.level == "state":
+        return False
+
+    def shown(plan: Any, operands: list[Any], due: Any) -> bool:
+        return bool(differ(np.asarray(m.trace(plan, *operands)["out"]), np.asarray(due)).any())
+
+    chosen = launches(d, own, lambda plan: covers(own, d, plan), "nightly", weigh=False)[1]
+    if any(shown(launch.plan, launch.operands, launch.due) for launch in chosen):
+        return False
+    for number in range(PLANS):
+        words = Words(f"{m.id}/same/{number}")
+        plan = draw_plan(words, d, own)
+        if plan is not None and covers(own, d, plan):
+            operands = draw_operands(words, plan, LANES)
+            if shown(plan, operands, run(plan, *operands)):
+                return False
+    return True
