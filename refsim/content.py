@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,8 @@ def module(path: Path, name: str, importable: bool = False) -> ModuleType:
     Parameters
     ----------
     importable : bool
-        Whether the modules beside it, and it itself by its name, can be imported from now on, as for a script.
+        Whether the modules beside it, and it itself by its name, can be imported from now on, as for a script; but for those that have
+        the name of a module of the standard library, which would get into whatever else imports that.
 
     Raises
     ------
@@ -53,7 +55,14 @@ def module(path: Path, name: str, importable: bool = False) -> ModuleType:
         raise ContentError(f"{path} is no Python module")
     made = importlib.util.module_from_spec(spec)
     if importable:
-        sys.path.insert(0, str(path.parent))
+        sys.path.insert(_behind_the_standard_library(), str(path.parent))
         sys.modules[name] = made
     spec.loader.exec_module(made)
     return made
+
+
+def _behind_the_standard_library() -> int:
+    """The first place in ``sys.path`` behind the folders of the standard library."""
+    own = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    own |= {folder / "lib-dynload" for folder in own}
+    return max((i for i, place in enumerate(sys.path) if Path(place) in own), default=-1) + 1

@@ -33,11 +33,11 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], *, stdout: Any, **_: Any) -> None:
-        assert command[1:3] == ["-m", "pytest"]
+        assert command[1:4] == ["-P", "-m", "pytest"]
         shown = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
             patch.setattr(plugin, "_SUITE", {})
-            self.returncode = int(pytest.main([*command[3:], "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
+            self.returncode = int(pytest.main([*command[4:], "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
         stdout.write(shown.getvalue().encode())
 
     def poll(self) -> int:
@@ -123,5 +123,5 @@ def called(*words: str, cwd: Path | None = None, apart: bool = False) -> subproc
 def started(*words: str, cwd: Path | None = None, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """The command line as a process of its own."""
     environment = {**os.environ, "CI": "true", "PYTHONPATH": str(Path(__file__).parents[1]), **env}
-    command = [sys.executable, "-m", "refsim.cli", *words]
+    command = [sys.executable, "-P", "-m", "refsim.cli", *words]
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment, check=False)

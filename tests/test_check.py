@@ -140,6 +140,54 @@ def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
     assert verdicts(report) == {("i_sqrt", "ibert"): "conformant"}
 
 
+HOSTILE = ("random", "secrets", "types", "numpy", "pytest", "refsim", "json")
+
+
+@pytest.mark.parametrize("beside", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_modules_in_the_folder_do_not_reach_the_suite(tmp_path: Path, beside: bool) -> None:
+    """Whatever stands in the folder where it is called; and beside the kernel, where a script would find it."""
+    project, kernels = tmp_path / "project", tmp_path / ("project" if beside else "kernels")
+    for folder in {project, kernels}:
+        folder.mkdir()
+    for name in HOSTILE:
+        (project / f"{name}.py").write_text(f"raise RuntimeError('{name} of the project')\n")
+    (kernels / "helper.py").write_text("import random, secrets\nONE = 1\n")
+    (kernels / "kernels.py").write_text(
+        "import numpy as np, refsim, helper\nnp.random.default_rng(1)\n\n"
+        "def i_sqrt(n, plan):\n    return refsim.run(plan, n) * helper.ONE\n"
+    )
+    code, report, text = from_outside(tmp_path, str(kernels / "kernels.py"), cwd=project)
+    assert code == 0, text
+    assert verdicts(report) == {("i_sqrt", "ibert"): "conformant"}
+
+
+@pytest.mark.slow
+def test_a_module_of_the_current_folder_is_found(tmp_path: Path) -> None:
+    """As by `python -m refsim`, which looks there; the processes behind it do not."""
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("ONE = 1\n")
+    (package / "kernels.py").write_text(
+        "import refsim\nfrom .helper import ONE\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n) * ONE\n"
+    )
+    command = [sys.executable, "-m", "refsim", "check", "mine.kernels", "--effort", "quick"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_another_checkout_in_the_folder_is_none_of_its_business(tmp_path: Path) -> None:
+    other = tmp_path / "checkout"
+    for part in ("refsim/conformance", "properties", "golden"):
+        (other / part).mkdir(parents=True)
+    for file in ("refsim/__init__.py", "refsim/conformance/__init__.py", "refsim/conformance/plugin.py"):
+        (other / file).write_text("")
+    code, report, text = from_outside(tmp_path, str(TARGETS / "simulator.py"), "--op", "i_sqrt", cwd=other)
+    assert code == 0, text
+    assert report["ops"][0]["vectors"] > 0
+
+
 def alive(session: int) -> list[str]:
     """Processes of a session, by what they are called."""
     found = []

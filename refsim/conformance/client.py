@@ -24,7 +24,7 @@ from .answers import Answer, Broken, Unloadable, Vectors, usable
 from .declaration import WHERE
 from .kinds import HARMS, Harm, Layouts
 from .pipes import Pipes
-from .targets import Description, Spec, described
+from .targets import Description, Spec, described, found_in
 
 FIRST = 120.0
 """Seconds for the first launch of an op in a worker, which may compile; and for loading the target."""
@@ -59,12 +59,13 @@ class Worker:
         self.description = self._start()
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec)), str(os.getpid())]
+        return [sys.executable, "-P", "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec)), str(os.getpid())]
 
     def _environment(self) -> dict[str, str]:
+        places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"), found_in(self._spec)]
         return {
             **{k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"},
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, places)),
         }
 
     def _start(self) -> Description:

@@ -27,7 +27,7 @@ from .deviations import stale
 from .facts import definition_files, files_of, strength
 from .kinds import Effort
 from .record import Record
-from .targets import Description, parse
+from .targets import Description, found_in, parse
 from .verdict import OpVerdict, Result
 
 
@@ -139,6 +139,7 @@ def _run(
         events.touch()
         command = [
             sys.executable,
+            "-P",  # whatever stands in the current folder is none of the suite's modules
             "-m",
             "pytest",
             str(suite),
@@ -157,7 +158,8 @@ def _run(
         command += ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
         command += ["--junitxml", f"{folder}/junit.xml"] if junit is not None else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+        places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"), found_in(parse(target))]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
         with output.open("wb") as stream:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment, process_group=0
@@ -175,7 +177,7 @@ def _run(
         if junit is not None and Path(folder, "junit.xml").is_file():
             write_below(junit, Path(folder, "junit.xml").read_bytes())
         lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
-        if child.returncode not in (0, 1) and not result.interrupted and lost:
+        if lost and not result.interrupted:
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
 
 

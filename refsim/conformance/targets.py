@@ -87,6 +87,17 @@ def parse(text: str) -> Spec:
     return Spec(text, None, base, attribute, False)
 
 
+def found_in(spec: Spec) -> str | None:
+    """The folder in which a target that is a module was found, for a process that does not look where this one does; None for others."""
+    if spec.kind != "python" or spec.path is not None:
+        return None
+    found = importlib.util.find_spec(spec.module)
+    if found is None or found.origin is None:
+        return None
+    package = bool(found.submodule_search_locations)
+    return str(Path(found.origin).resolve().parents[spec.module.count(".") + package])
+
+
 def _named(kind: TargetKind, text: str) -> str:
     """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
     if kind == "mutant":
