@@ -6,8 +6,9 @@ import importlib.util
 import sys
 import sysconfig
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from .errors import ContentError
 
@@ -36,6 +37,13 @@ def content(name: str) -> Path:
     raise ContentError(f"{name}/ is neither inside the package nor beside it: {package}")
 
 
+class _Fresh(SourceFileLoader):
+    """Reads the source always: compiled code counts as that of a file of the same size which was changed within the same second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def module(path: Path, name: str, importable: bool = False) -> ModuleType:
     """The module in a Python file, under the name `name`.
 
@@ -50,7 +58,8 @@ def module(path: Path, name: str, importable: bool = False) -> ModuleType:
     ContentError
         No Python file. What its code raises comes through.
     """
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _Fresh(name, str(path)) if path.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ContentError(f"{path} is no Python module")
     made = importlib.util.module_from_spec(spec)

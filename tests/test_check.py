@@ -161,6 +161,15 @@ def test_modules_in_the_folder_do_not_reach_the_suite(tmp_path: Path, beside: bo
     assert verdicts(report) == {("i_sqrt", "ibert"): "conformant"}
 
 
+def test_a_file_changed_within_a_second_is_read_anew(tmp_path: Path) -> None:
+    """Of the same size and the same time, to the second: what Python keeps compiled it would take for the same file."""
+    target = tmp_path / "mine.py"
+    for number in (0, 1):
+        target.write_text(f"import refsim\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n) + {number}\n")
+        os.utime(target, (1_000_000_000, 1_000_000_000))
+        assert checked(str(target))[0] == number
+
+
 @pytest.mark.slow
 def test_a_module_of_the_current_folder_is_found(tmp_path: Path) -> None:
     """As by `python -m refsim`, which looks there; the processes behind it do not."""

@@ -38,7 +38,7 @@ def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
 
 
-WORTHWHILE: dict[Effort, int] = {"quick": 6, "default": 2, "nightly": 1, "exhaustive": 1}
+WORTHWHILE: dict[Effort, int] = {"quick": 6, "default": 1, "nightly": 1, "exhaustive": 1}
 """Ops, each in one dialect, that make up for the second or two that another process takes to start."""
 
 
