@@ -17,7 +17,6 @@ from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
 from .kinds import Effort
-from .narrow import same
 from .subject import corpus
 from .trial import noticing
 
@@ -129,7 +128,7 @@ def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, dom
     facts, start = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent), time.monotonic()
     spent: Effort = "quick" if effort == VECTORS else effort
     facts.checks = noticing(m, spent, seed, vectors_only=effort == VECTORS, first=first, narrowing=domain)
-    facts.same = bool(domain) and not facts.killed and not m.equivalent and same(m, domain)
+    facts.same = bool(domain) and not facts.killed and not m.equivalent and narrow.same(m, domain)
     facts.seconds = time.monotonic() - start
     return facts
 
