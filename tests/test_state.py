@@ -214,6 +214,14 @@ def test_layouts_keep_the_values_and_nothing_else(layout: Any, dtype: str) -> No
     assert {"broadcast": made.strides[0] == 0, "reversed": max(made.strides) < 0, "misaligned": made.ctypes.data % 2}.get(layout, True)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1, 3), (0, 2)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_keep_the_shape(layout: Any, shape: tuple[int, ...]) -> None:
+    """np.asfortranarray gave scalars an axis: right kernels were called wrong."""
+    x = np.arange(np.prod(shape, dtype=int), dtype=np.int8).reshape(shape)
+    assert layouts.laid_out(x, layout).shape == shape
+
+
 def test_what_lies_between_and_behind_is_other_than_what_is_due() -> None:
     for x in (np.array([[1, 2, 3]] * 4), np.full((2, 2), 7, dtype=np.int8), np.array([-128, 127], dtype=np.int8), np.array([0.0, -1.5, 2])):
         assert (layouts.other(x) != x).all()

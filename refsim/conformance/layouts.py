@@ -85,6 +85,10 @@ def _misaligned(x: Any) -> Any:
     return view
 
 
+def _fortran(x: Any) -> Any:
+    return np.array(x, order="F")  # np.asfortranarray gives a scalar an axis
+
+
 def _readonly(x: Any) -> Any:
     made = np.array(x, order="C")
     made.flags.writeable = False
@@ -93,7 +97,7 @@ def _readonly(x: Any) -> Any:
 
 _MADE: dict[Layout, Callable[[Any], Any]] = {
     "strided": _strided,
-    "fortran": np.asfortranarray,
+    "fortran": _fortran,
     "broadcast": _broadcast,
     "reversed": _reversed,
     "misaligned": _misaligned,
