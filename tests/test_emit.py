@@ -117,7 +117,7 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     assert called(*words, "--out", str(path)).stdout.split() == [str(path)]
     assert path.read_text() == printed.stdout.replace("void mine(", "void i_gelu_ibert(")
     for more, says in (
-        (["--language", "ada"], "there is no language 'ada'; there are c"),
+        (["--language", "ada"], "there is no language 'ada'; there are c, cuda"),
         (["--name", "2b"], "the name '2b' is none in C"),
         (["--without", "mask"], "'mask' cannot be left out of i_gelu: all its operands are required"),
     ):
