@@ -67,7 +67,7 @@ def test_answers_every_golden_vector(emitted: Any, key: tuple[str, str], languag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", c_source.LANGUAGES)
+@pytest.mark.parametrize("language", ["c", pytest.param("cuda", marks=pytest.mark.nightly)])
 def test_answers_every_golden_vector_of_every_op_without_undefined_behaviour(language: str) -> None:
     done = subprocess.run([sys.executable, HERE, language, UNDEFINED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
