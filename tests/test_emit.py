@@ -18,10 +18,12 @@ from small import given
 import refsim
 from refsim import registry
 from refsim.conformance.answers import as_handed
-from refsim.content import content, module
+from refsim.content import content
+from refsim.content import module as loaded
 from refsim.errors import UsageError
-from refsim.export import c_source
+from refsim.export import c_source, verilog_source
 from refsim.export.c_source import function, source
+from refsim.export.verilog_source import module
 from refsim.vectors import load
 
 KEYS = [d.key for d in registry.definitions()]
@@ -31,7 +33,7 @@ HERE = Path(__file__).resolve()
 
 def adapter(flags: str = "-O0") -> Any:
     os.environ["REFSIM_C_FLAGS"] = flags
-    return module(content("implementations") / "emitted" / "adapter.py", "refsim_target_emitted")
+    return loaded(content("implementations") / "emitted" / "adapter.py", "refsim_target_emitted")
 
 
 def wrong(emitted: Any, op: str, dialect: str, language: str = "c", spoilt: Callable[[str], str] = str) -> list[str]:
@@ -142,7 +144,7 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     assert called(*words, "--out", str(path)).stdout.split() == [str(path)]
     assert path.read_text() == printed.stdout.replace("void mine(", "void i_gelu_ibert(")
     for more, says in (
-        (["--language", "ada"], "there is no language 'ada'; there are c, cuda"),
+        (["--language", "ada"], "there is no language 'ada'; there are c, cuda, verilog"),
         (["--name", "2b"], "the name '2b' is none in C"),
         (["--without", "mask"], "'mask' cannot be left out of i_gelu: all its operands are required"),
     ):
@@ -184,6 +186,109 @@ def test_what_is_written_stands_in_a_users_program(tmp_path: Path) -> None:
     said = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     due = refsim.run(plan, np.array([[3, -4, 100], [5, 5, 5]]), None)
     assert [int(x) for x in said.split()] == due.reshape(-1).tolist()
+
+
+# -------------------------------------------------------------------------------------------------------------------- Verilog
+
+ELEMENTWISE = [d.key for d in registry.definitions() if d.layout == "element" and not d.real and all(o.kind == "int" for o in d.operands)]
+BENCH = """
+module bench;
+{declared}
+    logic signed [{width}:0] out;
+    dut under_test ({ports}, .out(out));
+    initial begin
+{read}
+        for (int i = 0; i < {count}; i++) begin
+            {set}
+            #1 $display("%0d", out);
+        end
+    end
+endmodule
+"""
+
+
+def simulated(text: str, plan: Any, operands: list[Any], folder: Path) -> list[int]:
+    """What a module answers under Icarus Verilog, which warns of nothing in it."""
+    graph = refsim.graph(plan)
+    inputs = [(n.rest[0], verilog_source.bits(*n.interval), x) for n, x in zip(graph.inputs, operands, strict=True) if n.interval]
+    for name, width, x in inputs:
+        (folder / f"{name}.hex").write_text("".join(f"{int(v) & ((1 << width) - 1):x}\n" for v in x))
+    interval = graph.nodes[graph.outputs[-1][1]].interval
+    assert interval is not None
+    count = len(operands[0])
+    bench = BENCH.format(
+        declared="\n".join(f"    logic signed [{w - 1}:0] {n}, {n}_all [0:{count - 1}];" for n, w, _ in inputs),
+        width=verilog_source.bits(*interval) - 1,
+        ports=", ".join(f".{n}({n})" for n, _, _ in inputs),
+        read="\n".join(f'        $readmemh("{folder}/{n}.hex", {n}_all);' for n, _, _ in inputs),
+        count=count,
+        set=" ".join(f"{n} = {n}_all[i];" for n, _, _ in inputs),
+    )
+    (folder / "dut.sv").write_text(text)
+    (folder / "bench.sv").write_text(bench)
+    command = [program("iverilog", "iverilog"), "-g2012", "-Wall", "-o", str(folder / "run")]
+    built = subprocess.run([*command, str(folder / "dut.sv"), str(folder / "bench.sv")], capture_output=True, text=True, check=False)
+    assert (built.returncode, "dut.sv" in built.stderr) == (0, False), built.stderr
+    ran = subprocess.run(["vvp", str(folder / "run")], capture_output=True, text=True, check=True)
+    return [int(word) for word in ran.stdout.split()]
+
+
+def missed(op: str, dialect: str, plans: int, folder: Path, spoilt: Callable[[str], str] = str) -> list[str]:
+    """The golden cases, of so many plans of one tensor, that the Verilog of an op answers wrongly."""
+    found, texts = [], {}
+    for case in load().cases(op, dialect):
+        due = np.asarray(case.out).reshape(-1)[:200]
+        if case.plan.channels is not None or not due.size or (case.plan not in texts and len(texts) == plans):
+            continue
+        if any(n.operation.startswith("float32_") for n in refsim.graph(case.plan).nodes):  # a rule that computes in binary32
+            continue
+        texts.setdefault(case.plan, module(case.plan, "dut"))
+        operands = [np.broadcast_to(x, np.shape(case.out)).reshape(-1)[:200] for x in case.operands if x is not None]
+        if simulated(spoilt(texts[case.plan]), case.plan, operands, folder) != due.tolist():
+            found.append(case.id)
+    assert texts
+    return found
+
+
+@pytest.mark.parametrize(("op", "dialect"), [pytest.param(*key, marks=pytest.mark.slow if i else ()) for i, key in enumerate(ELEMENTWISE)])
+def test_verilog_answers_golden_vectors(op: str, dialect: str, tmp_path: Path) -> None:
+    assert missed(op, dialect, 3, tmp_path) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("op", "dialect"), ELEMENTWISE)
+def test_verilog_answers_every_golden_vector_of_one_tensor(op: str, dialect: str, tmp_path: Path) -> None:
+    assert missed(op, dialect, 10**6, tmp_path) == []
+
+
+SPOILT = [
+    ("requantize", "_q[0])", "_q[1])"),
+    ("i_gelu", ">>> 14", ">>> 13"),
+    ("i_exp", "< 0) != (", "< 0) == ("),
+    ("i_sqrt", "_v >= ", "_v > "),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("op", "old", "new"), SPOILT)
+def test_a_mistake_in_the_verilog_is_seen(op: str, old: str, new: str, tmp_path: Path) -> None:
+    assert missed(op, "ibert", 12, tmp_path, lambda text: text.replace(old, new))
+
+
+def test_verilog_is_of_one_integer_at_a_time() -> None:
+    written = called("emit", "requantize", "--scale-in", "0.1", "--scale-out", "0.7", "--language", "verilog", "--name", "scale")
+    assert written.returncode == 0, written.stderr
+    assert "module scale (\n    input  logic signed [31:0] q,\n    output logic signed [7:0] out\n);" in written.stdout
+    for words, says in (
+        (["i_softmax", "--scale", "1"], "i_softmax is not written in Verilog: legal are operations on one integer at a time"),
+        (["i_poly", "--scale", "0.5,0.25"], "a plan with 2 channels is not written in Verilog"),
+        (["requantize", "--scale-in", "0.1", "--scale-out", "1", "--rule", "float_scale"], "no Verilog is known for: float32_"),
+        (["i_poly", "--scale", "0.5", "--name", "a-b"], "the name 'a-b' is none in Verilog"),
+        (["i_poly", "--scale", "0.5", "--without", "mask"], "--without mask"),
+    ):
+        refused = called("emit", *words, "--language", "verilog")
+        assert refused.returncode == 2, refused.stdout
+        assert says in refused.stderr
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def emit(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
     dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    language: Annotated[str, typer.Option(help="c: C99 without dependencies; cuda: kernels.")] = "c",
+    language: Annotated[str, typer.Option(help="c: C99; cuda: kernels; verilog: a module, of an elementwise op.")] = "c",
     out: Annotated[Path | None, typer.Option(help="File to write; else it is printed.", show_default=False)] = None,
     name: Annotated[str, typer.Option(help="Of the function; op and dialect by default.", show_default=False)] = "",
     without: Annotated[list[str] | None, typer.Option(help="Optional operand that the function shall not take: mask, bias.")] = None,
@@ -22,12 +22,20 @@ def emit(
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
     from .. import files, plans
-    from ..errors import RefsimError
+    from ..errors import RefsimError, UsageError
     from ..terminal import plan_parameters
-    from .c_source import function, source
+    from .c_source import LANGUAGES, function, source
+    from .verilog_source import module
 
     plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
-    text = source([function(plan, name, tuple(without or ()), language)])
+    if language == "verilog":
+        if without:
+            raise UsageError(f"--without {without[0]}: no op that is written in Verilog has an optional operand")
+        text = module(plan, name)
+    elif language in LANGUAGES:
+        text = source([function(plan, name, tuple(without or ()), language)])
+    else:
+        raise UsageError(f"there is no language {language!r:.80}; there are {', '.join([*LANGUAGES, 'verilog'])}")
     if out is None:
         print(text, end="")
         return
