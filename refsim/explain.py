@@ -14,9 +14,10 @@ from .carriers.recorded import Graph
 from .catalogue.example import example
 from .certificates import certificate
 from .drawing import declared, needed, svg
-from .errors import ContentError, UsageError
-from .files import write_below
+from .errors import UsageError
+from .files import write
 from .ops.base import Plan, intermediate
+from .outputs import unwritten
 from .plans import call
 from .registry import of, parameters
 from .verbs import trace
@@ -104,10 +105,10 @@ def draw_graph(recorded: Graph, path: Path) -> None:
 
     Raises
     ------
-    ContentError
+    OutputError
         `path` can't be written.
     """
     try:
-        write_below(path, svg(recorded, call(recorded.plan)))
+        write(path, svg(recorded, call(recorded.plan)))
     except OSError as error:
-        raise ContentError(f"{path} cannot be written: {error.strerror}") from error
+        raise unwritten("--svg", path, error) from error

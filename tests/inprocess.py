@@ -101,7 +101,7 @@ def checked(spec: str, *ops: str, **kwargs: Any) -> tuple[int, dict[str, Any], s
 def called(*words: str, cwd: Path | None = None, apart: bool = False) -> subprocess.CompletedProcess[str]:
     """The command line, called as its program calls it."""
     out, err = io.StringIO(), io.StringIO()
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)}
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     mounted = [*cli.app.registered_groups], [*cli.app.registered_commands]
     code: Any = 0
     try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..content import content, module
-from ..errors import ContentError, UsageError
-from ..figures import EXTRA, MissingExtraError
+from ..errors import MissingExtraError, UsageError
+from ..figures import EXTRA
 from ..terminal import Progress, silent
 
 
@@ -43,8 +43,8 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         A name that is no report's; nothing was written.
     MissingExtraError
         The plotting library is not installed.
-    ContentError
-        `out` can't be written.
+    OSError
+        `out` can't be written; what had been written by then stays.
     """
     known = available()
     wanted = known if names is None else tuple(dict.fromkeys(names))
@@ -52,16 +52,13 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
     scripts = [_load(name) for name in wanted]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        written: list[Path] = []
-        total = sum(len(script.FILES) for script in scripts)
-        for script in scripts:
-            for path in script.build(out):
-                written.append(path)
-                progress(len(written), total, path.name)
-    except OSError as error:
-        raise ContentError(f"{out} cannot be written: {error}") from error
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    total = sum(len(script.FILES) for script in scripts)
+    for script in scripts:
+        for path in script.build(out):
+            written.append(path)
+            progress(len(written), total, path.name)
     return written
 
 
@@ -72,5 +69,5 @@ def _load(name: str) -> Any:
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA:
-            raise MissingExtraError(library) from error
+            raise MissingExtraError(library, EXTRA[library]) from error
         raise
