@@ -112,6 +112,11 @@ def write(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none; a link to where there is nothing yet is followed."""
+    Path(os.path.realpath(path)).mkdir(exist_ok=True)
+
+
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
     """A new folder beside `target`, removed when the block ends, unless it was moved meanwhile."""

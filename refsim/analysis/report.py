@@ -13,6 +13,7 @@ from typing import Any
 from ..content import content, module
 from ..errors import MissingExtraError, UsageError
 from ..figures import EXTRA
+from ..files import make_folder
 from ..terminal import Progress, silent
 
 
@@ -52,7 +53,7 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
     scripts = [_load(name) for name in wanted]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     written: list[Path] = []
     total = sum(len(script.FILES) for script in scripts)
     for script in scripts:

@@ -167,7 +167,8 @@ def strength(path: Path | None = None) -> Strength | None:
     except (ValueError, KeyError, TypeError) as error:
         raise ContentError(f"{path}: not what `refsim score --json` writes: {type(error).__name__}: {error}") from None
     if data.get("interrupted"):
-        raise ContentError(f"{path}: interrupted after {len(rows)} of {data.get('planned')} mutants, so it says nothing of the others")
+        reached = sum(row["verdict"] != "not reached" for row in rows)
+        raise ContentError(f"{path}: interrupted after {reached} of {data.get('planned')} mutants, so it says nothing of the others")
     if measured != corpus:
         raise ContentError(f"{path}: measured with the corpus {measured[:12]}, not with this one, {corpus[:12]}")
     counts: dict[str, list[int]] = {}

@@ -91,7 +91,7 @@ FILES = tuple(f"kill_matrix.{ending}" for ending in ("csv", "json", "png", "svg"
 
 def write(result: Score, out: Path) -> Iterator[Path]:
     """``kill_matrix`` as .csv, .json, .png and .svg in the folder `out`, each whole or not at all."""
-    out.mkdir(exist_ok=True)
+    files.make_folder(out)
     for name, content in zip(FILES, (table(result), json.dumps(result.as_json(), indent=1) + "\n"), strict=False):
         files.write(out / name, content)
         yield out / name
