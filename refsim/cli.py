@@ -43,6 +43,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="A bit-exact integer reference simulator and verification suite for I-BERT.",
 )
 _CONSOLE = Console(highlight=False, width=terminal.width())
@@ -81,7 +82,7 @@ def _without_ops(args: list[str]) -> list[str]:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")] = False,
     ops: Annotated[
         list[str] | None,
         typer.Option(help="A Python file or module with ops or dialects of your own, for every command, before or behind its name."),
@@ -165,14 +166,9 @@ def explain(
 
 def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
     """The plan of `op` from the options that are its parameters."""
-    from . import plans, registry
+    from .plans import as_typed
 
-    given = plan_parameters(arguments)
-    d = registry.definition(op, dialect)
-    for name in given:
-        if name not in registry.parameters(d):
-            raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(registry.parameters(d))}")
-    return plans.plan(op, dialect=dialect, **given)
+    return as_typed(op, dialect, plan_parameters(arguments))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -269,6 +265,7 @@ def check(
         return
     if not targets:
         raise UsageError("name at least one implementation to check; --list shows the shipped ones")
+    terminal.seconds(timeout)
     runner.legal("effort", [effort], list(EFFORTS))
     runner.legal("op", op or [], registry.names())
     runner.legal("dialect", dialect or [], registry.dialects())
@@ -286,18 +283,23 @@ def check(
     results: list[Result] = []
     for target, own in zip(targets, places, strict=True):
         with progress(target) as told:
-            result = runner.check(
-                target,
-                ops=op or [],
-                only=dialect or [],
-                effort=cast("Effort", effort),
-                seed=seed,
-                timeout=timeout,
-                jobs=jobs,
-                junit=junit is not None,
-                score=score,
-                progress=told,
-            )
+            try:
+                result = runner.check(
+                    target,
+                    ops=op or [],
+                    only=dialect or [],
+                    effort=cast("Effort", effort),
+                    seed=seed,
+                    timeout=timeout,
+                    jobs=jobs,
+                    junit=junit is not None,
+                    score=score,
+                    progress=told,
+                )
+            except UsageError as error:
+                if not results:
+                    raise
+                result = Result(target, cast("Effort", effort), seed, [], trouble=str(error))  # the others' verdicts are not lost
         results.append(result)
         show(result, _CONSOLE)
         runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
@@ -327,6 +329,7 @@ def fingerprint(
     from .conformance.targets import parse
     from .outputs import Outputs
 
+    terminal.seconds(timeout)
     outputs = Outputs()
     spec = parse(target)
     outputs.reads(f"the target {target}", Path(spec.path or spec.attribute))
@@ -374,7 +377,7 @@ def report(
 ) -> None:
     """Write the figures (PNG, SVG) and their numbers (CSV): the approximations against the float functions."""
     from .analysis.report import write
-    from .outputs import Outputs, unwritten
+    from .outputs import Outputs
 
     Outputs().folder("--out", out)
     done: list[str] = []
@@ -389,8 +392,6 @@ def report(
     except KeyboardInterrupt:
         terminal.complain(f"interrupted: {', '.join(done) or 'nothing'} written to {out}")
         raise typer.Exit(Exit.INTERRUPTED) from None
-    except OSError as error:
-        raise unwritten("--out", out, error) from error
     for path in written:
         _CONSOLE.print(str(path), markup=False, soft_wrap=True)
 
@@ -468,6 +469,9 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = _interrupted().exit_code
+    except MemoryError as error:
+        terminal.complain(f"not enough memory: {error}")
+        code = Exit.BROKE
     except Exception:  # noqa: BLE001  a fault of ours: said in full, and taken for no verdict
         traceback.print_exc()
         code = Exit.BROKE

@@ -16,11 +16,15 @@ from .certificates import certificate
 from .drawing import declared, needed, svg
 from .errors import UsageError
 from .files import write
+from .ops import axes
 from .ops.base import Plan, intermediate
 from .outputs import unwritten
 from .plans import call
 from .registry import of, parameters
 from .verbs import trace
+
+LARGEST = 1 << 24
+"""Values of an example."""
 
 
 def _text(value: Any) -> str:
@@ -55,6 +59,9 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(table)
     else:
         console.print("no certificate: the result is a real number, the float boundary", style="dim")
+    if axes.volume(d, plan) > LARGEST:
+        console.print(f"no example: it would have {axes.volume(d, plan):,} values", style="dim")
+        return
     operands = example(plan)
     steps = trace(plan, *operands)
     table = Table(title="example", title_justify="left", header_style="bold")

@@ -128,7 +128,7 @@ def progress(title: str = "") -> Iterator[Progress]:
 
 
 def value(text: str) -> Any:
-    """A parameter's value as given on the command line: int, float (also hexadecimal, or 2**-12), list by commas, word."""
+    """A parameter's value as given on the command line: int, float (also 2**-12), either in hexadecimal with 0x, list by commas, word."""
     if "," in text:
         return tuple(value(part) for part in text.split(",") if part)
     if text in ("True", "False"):
@@ -139,7 +139,10 @@ def value(text: str) -> Any:
             return float(base) ** int(exponent)
         except (ValueError, OverflowError):
             return text
-    for kind in (int, float, float.fromhex):
+    kinds: tuple[Callable[[str], Any], ...] = (int, float)
+    if "0x" in text.lower():
+        kinds = (lambda digits: int(digits, 16), float.fromhex)
+    for kind in kinds:
         try:
             return kind(text)
         except (ValueError, OverflowError):
@@ -160,3 +163,13 @@ def plan_parameters(arguments: list[str]) -> dict[str, Any]:
             raise UsageError(f"--{name} lacks its value")
         given[name.replace("-", "_")] = value(text)
     return given
+
+
+MOST_SECONDS = 86_400.0
+
+
+def seconds(value: float | None) -> float | None:
+    """A time limit as it was given; a UsageError where it is none that can be waited for."""
+    if value is not None and not 0 < value <= MOST_SECONDS:
+        raise UsageError(f"the time limit {value} is not legal: seconds, more than 0 and at most {MOST_SECONDS:.0f}")
+    return value

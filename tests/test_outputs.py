@@ -722,11 +722,6 @@ def test_pipes_and_descriptors_of_a_process(tmp_path: Path) -> None:
     assert (tmp_path / "both").read_text() == header.text()
 
 
-def test_full_standard_output_of_a_process(tmp_path: Path) -> None:
-    done = shell("refsim --version >/dev/full; echo $?", tmp_path)
-    assert (done.stdout, done.stderr) == ("5\n", "error: standard output cannot be written: No space left on device\n")
-
-
 def test_an_interrupted_process(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "refsim", "golden", "generate", "--out", "new"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

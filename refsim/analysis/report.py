@@ -14,6 +14,7 @@ from ..content import content, module
 from ..errors import MissingExtraError, UsageError
 from ..figures import EXTRA
 from ..files import make_folder
+from ..outputs import unwritten
 from ..terminal import Progress, silent
 
 
@@ -44,7 +45,7 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         A name that is no report's; nothing was written.
     MissingExtraError
         The plotting library is not installed.
-    OSError
+    OutputError
         `out` can't be written; what had been written by then stays.
     """
     known = available()
@@ -53,13 +54,16 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
     scripts = [_load(name) for name in wanted]
-    make_folder(out)
     written: list[Path] = []
     total = sum(len(script.FILES) for script in scripts)
-    for script in scripts:
-        for path in script.build(out):
-            written.append(path)
-            progress(len(written), total, path.name)
+    try:
+        make_folder(out)
+        for script in scripts:
+            for path in script.build(out):
+                written.append(path)
+                progress(len(written), total, path.name)
+    except OSError as error:
+        raise unwritten("--out", out, error) from error
     return written
 
 

@@ -18,6 +18,7 @@ def show(result: Result, console: Console) -> None:
     """The table of verdicts, then every failure with what mends it."""
     if result.ops:
         table = Table(title=f"{escape(result.target)}: {result.effort} effort", title_justify="left", header_style="bold")
+        remarks = [_remark(o) for o in result.ops]
         for name, justify in (
             ("op", "left"),
             ("dialect", "left"),
@@ -25,16 +26,16 @@ def show(result: Result, console: Console) -> None:
             ("vectors", "right"),
             ("launches", "right"),
             ("lanes", "right"),
-            ("", "left"),
+            *([("", "left")] if any(remarks) else []),
         ):
             table.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
-        for o in result.ops:
+        for o, remark in zip(result.ops, remarks, strict=True):
             table.add_row(
                 o.op,
                 o.dialect,
                 Text(o.verdict, style=_COLOURS[o.verdict]),
                 *(f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")),
-                _remark(o),
+                *([remark] if any(remarks) else []),
             )
         console.print(table)
     for op, domain in {o.op: o.domain for o in result.ops}.items():

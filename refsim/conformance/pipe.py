@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..catalogue.draw import Words, draw_operands
-from ..errors import DomainError
+from ..errors import DomainError, UsageError
 from ..exits import Exit
 from ..ops import axes
 from ..ops.base import Plan
@@ -28,6 +28,8 @@ BATCH = 2048
 """Lanes that are generated, and lines that are judged, at a time."""
 TOKENS = 1 << 18
 """Values that are held while lines are gathered to be judged together."""
+MOST = 1 << 22
+"""Values of a line."""
 LONGEST = 1 << 26
 """Bytes of a line; more is garbage."""
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,400}")
@@ -44,6 +46,10 @@ class _Format:
 
     def __init__(self, plan: Plan, mask: bool) -> None:
         self.plan, self.definition = plan, of(plan)
+        if mask and all(o.kind != "bool" for o in self.definition.operands):
+            raise UsageError(f"{plan.op} has no mask: leave --mask out")
+        if axes.volume(self.definition, plan) > MOST:
+            raise UsageError(f"a line of this {plan.op} would have more than {MOST:,} values: make it smaller")
         self.operands = [o for o in self.definition.operands if o.kind != "bool" or mask]
         self.names = [o.name for o in self.operands]
         self.real = [o.kind if o.kind.startswith("float") else "" for o in self.operands]

@@ -10,6 +10,7 @@ import typer
 from .. import files
 from ..errors import MissingExtraError, UsageError
 from ..outputs import Outputs, unwritten
+from ..plans import as_typed
 from ..terminal import plan_parameters
 
 app = typer.Typer(no_args_is_help=True)
@@ -33,10 +34,8 @@ def onnx(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from .. import plans
-
     Outputs().file("--out", out)
-    plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
+    plan = as_typed(op, dialect, plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
     print(out)
 

@@ -15,6 +15,7 @@ from ..content import content
 from ..errors import ContentError, UsageError
 from ..exits import Exit
 from ..outputs import Outputs
+from ..plans import as_typed
 from ..terminal import complain, plan_parameters, progress, width
 
 app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
@@ -237,13 +238,12 @@ def make(
     """
     from functools import partial
 
-    from .. import plans
     from .formats import FOLDERS, WRITERS
     from .make import launch
     from .render import default_out, whole
 
     target = _target(out or default_out(op, dialect, _format(format)), format, force)
-    plan = plans.plan(op, dialect=dialect, **_parameters(context))
+    plan = as_typed(op, dialect, _parameters(context))
     wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
     with _ends(f"nothing was written to {target}", target), progress() as told:
         vectors = launch(plan, count, seed, wanted, omit or (), columns, told)
