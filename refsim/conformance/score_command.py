@@ -71,7 +71,8 @@ def score(
     if out is not None:
         outputs.attempt("--out", out, lambda: [print(path) for path in kill_matrix.write(result, out)])
     if write_readme and not result.interrupted:
-        from ..vectors.readme import STRENGTH, write_strength
+        from ..vectors.corpus import STRENGTH
+        from ..vectors.readme import write_strength
 
         survivors = [f.id for f in result.survivors]
         outputs.attempt("--write-readme", STRENGTH, lambda: print(write_strength(result.corpus, result.counts, survivors)))

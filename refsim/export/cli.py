@@ -10,7 +10,6 @@ import typer
 from .. import files
 from ..errors import MissingExtraError, UsageError
 from ..outputs import Outputs, unwritten
-from ..plans import as_typed
 from ..terminal import plan_parameters
 
 app = typer.Typer(no_args_is_help=True)
@@ -34,6 +33,8 @@ def onnx(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
+    from ..plans import as_typed
+
     Outputs().file("--out", out)
     plan = as_typed(op, dialect, plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
@@ -48,7 +49,7 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
     MissingExtraError
         onnx is not installed.
     UsageError
-        The op has no graph in the plan's dialect, or `without` names no optional operand.
+        The op has no graph in the plan's dialect, its rule has none, or `without` names no optional operand.
     OutputError
         `path` can't be written.
     """
@@ -66,12 +67,15 @@ def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = F
     try:
         from onnx import checker
 
-        from .onnx_graphs import has_graph, model
+        from .onnx_graphs import has_graph, model, rules
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx") from error
     d = registry.of(plan)
     if not has_graph(d):
         raise UsageError(f"there is no graph for {d.name} of dialect {d.dialect}")
+    rule = getattr(plan, "rule", None)
+    if rule is not None and rule not in rules():
+        raise UsageError(f"there is no graph for the rule {rule}; there are graphs for {', '.join(rules())}")
     optional = [o.name for o in d.operands if o.optional]
     for name in without:
         if name not in optional:

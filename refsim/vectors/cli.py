@@ -15,7 +15,6 @@ from ..content import content
 from ..errors import ContentError, UsageError
 from ..exits import Exit
 from ..outputs import Outputs
-from ..plans import as_typed
 from ..terminal import complain, plan_parameters, progress, width
 
 app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
@@ -238,6 +237,7 @@ def make(
     """
     from functools import partial
 
+    from ..plans import as_typed
     from .formats import FOLDERS, WRITERS
     from .make import launch
     from .render import default_out, whole
