@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
+from inprocess import typed as run
 
 from refsim import cli, explain, figures, files, registry
 from refsim.analysis import report
@@ -37,40 +37,6 @@ from refsim.vectors import corpus, formats, generator, make, render
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden"
-
-
-# ------------------------------------------------------------------------------------------------------ the command line here
-
-
-@cache
-def command() -> Any:
-    """The command line, put together once."""
-    groups, commands = [*cli.app.registered_groups], [*cli.app.registered_commands]
-    getattr(cli, "_mount", lambda: None)()
-    made = typer.main.get_command(cli.app)
-    cli.app.registered_groups, cli.app.registered_commands = groups, commands
-    return made
-
-
-def run(*words: str, out: Any = "") -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command line; `out` stands for standard output where it is given."""
-    shown, said = io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    code: Any = None
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["refsim", *words])
-            patch.setattr(cli, "app", command())
-            patch.setattr(cli, "_mount", lambda: None, raising=False)
-            with contextlib.redirect_stdout(shown if out == "" else out), contextlib.redirect_stderr(said):
-                cli.main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert "Traceback" not in said.getvalue(), said.getvalue()
-    return code, shown.getvalue(), said.getvalue()
 
 
 # ------------------------------------------------------------------------------------------------------------- the commands

@@ -244,3 +244,39 @@ def test_stale_deviation_is_refused(project: pytest.Pytester) -> None:
     code, text = pytested(project, SQRT, *TARGET)
     assert code == 2, text
     assert "known deviations of what the target does not implement: d" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- nothing is checked
+
+
+@pytest.mark.parametrize("words", [["test_own.py"], ["test_own.py", SQRT, "-k", "mine"], [SQRT, "-k", "no_such_test"]])
+def test_a_run_that_checks_nothing_of_the_target_fails(project: pytest.Pytester, words: list[str]) -> None:
+    """Tests of the project's own may all have passed."""
+    code, text = pytested(project, *words, *TARGET)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert f'refsim: nothing of kernels.py was checked: add "{PROPERTIES}" to what pytest is to run' in text
+
+
+def test_what_is_only_listed_need_not_check(project: pytest.Pytester) -> None:
+    assert pytested(project, "test_own.py", *TARGET, "--collect-only")[0] == 0
+    assert pytested(project, "test_own.py")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nowhere.py", "there is no file nowhere.py"),
+        ("kernels.py:nothing", "kernels.py:nothing: there is no 'nothing'; there are DIALECTS, i_gelu, i_sqrt, refsim"),
+        ("no_such_module", "'no_such_module' is no file"),
+    ],
+)
+@pytest.mark.parametrize("spread", [ONE, LATER])
+def test_a_wrong_target_is_told_once(project: pytest.Pytester, target: str, says: str, spread: list[str]) -> None:
+    code, text = pytested(project, PROPERTIES, "--refsim-target", target, *spread)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert text.count(says) == 1 and "Traceback" not in text and "error" not in text.replace("ERROR: ", "")
+
+
+def test_a_time_limit_that_is_none_is_wrong_usage(project: pytest.Pytester) -> None:
+    code, text = pytested(project, PROPERTIES, *TARGET, "--refsim-timeout", "inf")
+    assert code == pytest.ExitCode.USAGE_ERROR and "the time limit inf is not legal" in text
