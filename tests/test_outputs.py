@@ -228,8 +228,22 @@ def called(w: Writer, path: str, *more: str, out: Any = "", stop: bool = False) 
         return *run(*w.words, w.option, path, *more, out=out), len(log)
 
 
+def device(name: str) -> str:
+    """A device of the test's own: code that replaces it by a file shall not do that to the machine's, which the superuser could."""
+    path, number = f"{name}.svg", {"null": 3, "full": 7}[name]
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, number))
+        with open(path, "wb", buffering=0):
+            return path
+    except PermissionError:  # then nobody could replace those either
+        Path(path).unlink(missing_ok=True)
+        assert not os.access("/dev", os.W_OK), "the machine's devices are not to be risked"
+        Path(path).symlink_to(f"/dev/{name}")
+        return path
+
+
 def listed() -> list[str]:
-    return sorted(p.name for p in Path().iterdir() if p.name not in BESIDE)
+    return sorted(p.name for p in Path().iterdir() if p.name not in (*BESIDE, "null.svg", "full.svg"))
 
 
 def plain(w: Writer) -> str:
@@ -322,7 +336,7 @@ def fifo_in_its_place(w: Writer) -> tuple[str, str]:
 
 
 def device_in_its_place(w: Writer) -> tuple[str, str]:
-    return "/dev/null", "this is no folder"
+    return device("null"), "this is no folder"
 
 
 IMPOSSIBLE = [folder_in_its_place, missing_folder, below_a_file, no_permission, link_in_a_circle, socket]
@@ -379,22 +393,18 @@ def test_outputs_of_several_targets_are_counted_too(here: Path) -> None:
 @pytest.mark.parametrize("w", FILES, ids=lambda w: w.name)
 def test_full_disk(here: Path, w: Writer) -> None:
     """Said in a line after the verdict; the other outputs are written."""
-    before = os.stat("/dev/full")
-    if w.page:
-        code, _, said, _ = called(w, "/dev/full")
-        assert code == Exit.USAGE and "/dev/full: no regular file" in said
-        return
-    path = "/dev/full"
-    if w.suffix:
-        Path(plain(w)).symlink_to(path)
-        path = plain(w)
+    path = device("full")
+    before = os.stat(path)
     more = ("--json", "other.json") if w.name.startswith("check") and w.option != "--json" else ()
     code, shown, said, ran = called(w, path, *more)
-    assert (code, ran) == (Exit.UNWRITTEN, 1)
-    assert said.startswith(f"error: {w.option} {path} cannot be written: No space left on device") and said.count("\n") == 1
-    assert w.says in shown or w.option in ("--out", "--svg")
-    assert listed() == (["other.json"] if more else [plain(w)] if w.suffix else [])
-    assert (os.stat("/dev/full").st_mode, os.stat("/dev/full").st_ino) == (before.st_mode, before.st_ino)
+    if w.page:
+        assert code == Exit.USAGE and "full.svg: no regular file" in said
+    else:
+        assert (code, ran) == (Exit.UNWRITTEN, 1)
+        assert said.startswith(f"error: {w.option} {path} cannot be written: No space left on device") and said.count("\n") == 1
+        assert w.says in shown or w.option in ("--out", "--svg")
+    assert listed() == (["other.json"] if more else [])
+    assert (os.stat(path).st_mode, os.stat(path).st_ino) == (before.st_mode, before.st_ino)
 
 
 def fail(*_: Any, **__: Any) -> Any:
@@ -412,7 +422,7 @@ def test_full_disk_below_a_folder(here: Path, w: Writer, monkeypatch: pytest.Mon
         monkeypatch.setitem(formats.WRITERS, format, lambda *a, **k: [write(*a, **k), fail()])  # type: ignore[func-returns-value]
     else:
         Path("output").mkdir()
-        Path("output", w.folder).symlink_to("/dev/full")
+        Path("output", w.folder).symlink_to(Path(device("full")).absolute())
         left = ["output"]
     code, _, said, _ = called(w, "output")
     assert code == Exit.UNWRITTEN and said.count("\n") == 1
@@ -439,14 +449,11 @@ def test_fifo(here: Path, w: Writer) -> None:
 
 @pytest.mark.parametrize("w", FILES, ids=lambda w: w.name)
 def test_device(here: Path, w: Writer) -> None:
-    path = "/dev/null"
-    if w.suffix:
-        Path(plain(w)).symlink_to(path)
-        path = plain(w)
+    path = device("null")
+    before = os.stat(path)
     code, _, said, _ = called(w, path)
     assert code == (Exit.USAGE if w.page else Exit.DONE), said
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode) and not Path("/dev/null").is_symlink()
-    assert listed() == ([plain(w)] if w.suffix else [])
+    assert (os.stat(path).st_mode, os.stat(path).st_ino) == (before.st_mode, before.st_ino) and listed() == []
 
 
 def file_that_is_there(w: Writer) -> str:
