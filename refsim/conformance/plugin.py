@@ -180,6 +180,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         lost = [f"{record.lost} launches without an answer"] if record.lost > len(record.broken) else []
         text = "\n".join([*(f"{b.kind}: {b.text}\n{met(b)}" for b in record.broken), *lost])
         outcome.force_exception(pytest.fail.Exception(text, pytrace=False))
+    elif record.note and record.finished and not record.launches:
+        try:
+            pytest.skip(record.note)
+        except pytest.skip.Exception as skipped:  # raised: pytest wants to know where
+            outcome.force_exception(skipped)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -188,7 +193,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
     made = getattr(item, "refsim", None)
     if made is not None and call.when == "call":
         record = made.record
-        if call.excinfo is not None and not record.failures and not record.broken:
+        skipped = call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception)
+        if call.excinfo is not None and not skipped and not record.failures and not record.broken:
             record.harness = str(call.excinfo.getrepr(style="short"))
         outcome.get_result().refsim = json.dumps(record.to_json())  # as text: between processes pytest-xdist loses integers below -2**31
 
