@@ -32,6 +32,7 @@ from refsim.conformance.record import Record
 from refsim.conformance.verdict import OpVerdict, Result
 from refsim.errors import MissingExtraError, RefsimError
 from refsim.exits import MEANINGS, Exit, table, worst
+from refsim.export import c_source
 from refsim.export import cli as export
 from refsim.vectors import corpus, formats, generator, make, render
 
@@ -159,6 +160,7 @@ WRITERS = [
     Writer("score-json", option="--json", other=("--out", "."), **SCORE),
     Writer("header", ("header",), "--out", (header, "text", lambda: "#define A 1\n")),
     Writer("explain", ("explain", "i_sqrt"), "--svg", (explain, "svg", lambda *_: "<svg/>"), says="output", suffix=".svg"),
+    Writer("emit", ("emit", "i_sqrt"), "--out", (c_source, "source", lambda _: "int i_sqrt;\n"), says="output"),
     Writer("export", ("export", "onnx", "--op", "i_sqrt"), "--out", (export, "serialized", lambda *_: b"model"), says="output"),
     Writer("render", ("golden", "render", *MAKE, "--format", "bin"), **RENDER),
     Writer("make", ("golden", "make", *MAKE, "--count", "3", "--format", "npz"), **MADE),

@@ -23,20 +23,22 @@ def emit(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from .. import files, plans
-    from ..errors import RefsimError, UsageError
+    from ..errors import UsageError
+    from ..outputs import Outputs
+    from ..plans import as_typed
     from ..terminal import plan_parameters
     from .c_source import function, source
 
+    outputs = Outputs()
+    outputs.file("--out", out)
     if language not in LANGUAGES:
         raise UsageError(f"there is no language {language!r:.80}; there are {', '.join(LANGUAGES)}")
-    plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
+    plan = as_typed(op, dialect, plan_parameters(context.args))
     text = source([function(plan, name, tuple(without or ()))])
     if out is None:
         print(text, end="")
         return
-    try:
-        files.write(out, text)
-    except OSError as error:
-        raise RefsimError(f"{out} cannot be written: {error.strerror}") from error
-    print(out)
+    outputs.write("--out", out, lambda: text)
+    if not outputs.lost:
+        print(out)
+    raise typer.Exit(outputs.code())
