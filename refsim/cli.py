@@ -250,7 +250,8 @@ def check(
 ) -> None:
     """Check implementations against the simulator: golden vectors, then a search for a difference.
 
-    Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete.
+    Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete,
+    5 an output could not be written, 130 interrupted; docs/exit-codes.md says more.
     """
     from . import registry
     from .conformance import runner
@@ -300,6 +301,8 @@ def check(
                 if not results:
                     raise
                 result = Result(target, cast("Effort", effort), seed, [], trouble=str(error))  # the others' verdicts are not lost
+            except KeyboardInterrupt:  # before its suite ran: that has its own way to end
+                result = Result(target, cast("Effort", effort), seed, [], interrupted=True)
         results.append(result)
         show(result, _CONSOLE)
         runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
@@ -322,7 +325,7 @@ def fingerprint(
 ) -> None:
     """Name the arithmetic of an implementation from few probes: rounding, division, saturation, constants, order of shifts.
 
-    Exit code: 0 all as due, 1 something else or nothing known, 2 wrong usage, 3 the target broke, 4 nothing to ask.
+    Exit code: 0 all as due, 1 something else or nothing known, 3 the target broke, 4 nothing to ask; the others as for check.
     """
     from .conformance import fingerprint as fingerprints
     from .conformance.runner import as_text
@@ -342,7 +345,10 @@ def fingerprint(
 
 
 def _numbered(path: Path, index: int) -> Path:
-    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+    """The file of a target: with its number, but for the first and for what is no file but a device."""
+    from .files import is_device
+
+    return path if index == 0 or is_device(path) else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
 
 
 def _list() -> None:

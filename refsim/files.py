@@ -61,6 +61,14 @@ def place(path: Path) -> Place:
     return found if found.through else Place(Path(os.path.realpath(path)), mode)
 
 
+def is_device(path: Path) -> bool:
+    """Whether `path` leads to what is written to, and never replaced."""
+    try:
+        return place(path).through
+    except OSError:
+        return False
+
+
 def _descriptor(path: Path) -> int | None:
     own = Path(os.path.realpath("/proc/self/fd"))
     for _ in range(_LINKS):

@@ -389,6 +389,12 @@ def test_outputs_of_several_targets_are_counted_too(here: Path) -> None:
     assert "written: a.html, b.json" in shown and "written: a-2.html, b-2.json" in shown
 
 
+def test_a_device_takes_the_outputs_of_all_targets(here: Path) -> None:
+    check = next(w for w in WRITERS if w.name == "check-html")
+    code, _, said, ran = called(check, device("null"), "mine.py", "mine.py")
+    assert (code, ran, said) == (Exit.DONE, 3, "") and listed() == []
+
+
 # ------------------------------------------------------------------------------------------------ what is written to, or through
 
 
@@ -602,6 +608,13 @@ def test_an_interrupt_of_what_writes_no_file(here: Path, words: Any, monkeypatch
             monkeypatch.setattr(module, name, stops)
     code, shown, said = run(*words)
     assert (code, shown, said.count("\n")) == (Exit.INTERRUPTED, "", 1) and said.startswith("error: interrupted")
+
+
+def test_an_interrupt_before_a_suite_runs_loses_no_report(here: Path) -> None:
+    check = Writer("check", ("check", "mine.py", "mine.py"), "--html", (runner, "check", judged))
+    code, shown, said, ran = called(check, "a.html", "--statement", "a.json", "--json", "b.json", stop=True)
+    assert (code, said, ran) == (Exit.INTERRUPTED, "", 1) and "mine.py: interrupted" in shown
+    assert listed() == ["a.html", "a.json", "b.json"] and b'"interrupted": true' in Path("b.json").read_bytes()
 
 
 def test_an_interrupted_score_is_no_measure(here: Path) -> None:

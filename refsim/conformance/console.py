@@ -91,7 +91,7 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
             _say(console, failure.where, indent="  ")
         others = o.total("differing") - 1
         if others > 0:
-            _say(console, f"{others} more launches differ", "dim", "  ")
+            _say(console, f"{others} more launch{'es differ' if others > 1 else ' differs'}", "dim", "  ")
         if failure.lane is not None:
             _say(console, "to reproduce:", "dim")
             _say(console, reproduction(failure, result.target, printed=True), "cyan")
@@ -101,7 +101,7 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
         if launch.where:
             _say(console, met(launch), indent="  ")
         if o.total("lost") > 1:
-            _say(console, f"{o.total('lost') - 1} more launches without an answer", "dim", "  ")
+            _say(console, f"{o.total('lost') - 1} more launch{'es' * (o.total('lost') > 2)} without an answer", "dim", "  ")
         if launch.launch is not None:
             _say(console, "to reproduce:", "dim")
             _say(console, reproduction_of_broken(launch, result.target, printed=True), "cyan")
