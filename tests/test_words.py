@@ -126,6 +126,7 @@ def test_too_little_memory_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_short_options() -> None:
     assert typed("-V")[:2] == (0, f"refsim {refsim.__version__}\n")
+    assert "--install-completion" in typed("-h")[1]
     for words in (("-h",), ("check", "-h"), ("golden", "make", "-h"), ("gen", "-h")):
         code, shown, _ = typed(*words)
         assert code == 0 and re.search(r"Usage: .*refsim", shown)
