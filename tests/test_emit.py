@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inprocess import called
-from needs import sampled
+from needs import program, sampled
 from small import given
 
 import refsim
@@ -34,14 +34,14 @@ def adapter(flags: str = "-O0") -> Any:
     return module(content("implementations") / "emitted" / "adapter.py", "refsim_target_emitted")
 
 
-def wrong(emitted: Any, op: str, dialect: str, spoilt: Callable[[str], str] = str) -> list[str]:
-    """The golden cases that the C of an op answers wrongly: a function a plan, all in one file."""
+def wrong(emitted: Any, op: str, dialect: str, language: str = "c", spoilt: Callable[[str], str] = str) -> list[str]:
+    """The golden cases that the code of an op answers wrongly: a function a plan, all in one file."""
     d, cases, written = registry.definition(op, dialect), list(load().cases(op, dialect)), {}
     for case in cases:
         without = tuple(o.name for o, x in zip(d.operands, case.operands, strict=True) if x is None)
         if (case.plan, without) not in written:
-            written[case.plan, without] = function(case.plan, f"plan_{len(written)}", without)
-    library, found = emitted.compiled(spoilt(source(list(written.values())))), []
+            written[case.plan, without] = function(case.plan, f"plan_{len(written)}", without, language)
+    library, found = emitted.compiled(spoilt(emitted.text(list(written.values()))), language), []
     for case in cases:
         without = tuple(o.name for o, x in zip(d.operands, case.operands, strict=True) if x is None)
         got = emitted.called(library, written[case.plan, without], case.plan, as_handed(case.plan, case.operands))
@@ -61,13 +61,15 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     "key", [("i_gelu", "paper"), ("i_softmax", "ibert"), ("linear_requantize", "ibert"), ("quantize", "ibert")], ids="/".join
 )
-def test_answers_every_golden_vector(emitted: Any, key: tuple[str, str]) -> None:
-    assert wrong(emitted, *key) == []
+@pytest.mark.parametrize("language", c_source.LANGUAGES)
+def test_answers_every_golden_vector(emitted: Any, key: tuple[str, str], language: str) -> None:
+    assert wrong(emitted, *key, language) == []
 
 
 @pytest.mark.slow
-def test_answers_every_golden_vector_of_every_op_without_undefined_behaviour() -> None:
-    done = subprocess.run([sys.executable, HERE, UNDEFINED], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("language", ["c", pytest.param("cuda", marks=pytest.mark.nightly)])
+def test_answers_every_golden_vector_of_every_op_without_undefined_behaviour(language: str) -> None:
+    done = subprocess.run([sys.executable, HERE, language, UNDEFINED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["/".join(key) for key in KEYS]
 
@@ -94,7 +96,7 @@ def test_a_mistake_in_it_is_seen(emitted: Any, op: str, dialect: str, old: str, 
         assert old in text
         return text.replace(old, new)
 
-    assert wrong(emitted, op, dialect, spoilt)
+    assert wrong(emitted, op, dialect, spoilt=spoilt)
 
 
 @pytest.mark.parametrize("key", KEYS, ids="/".join)
@@ -108,6 +110,29 @@ def test_holds_the_plan_and_the_helpers_it_calls_and_no_others(key: tuple[str, s
         assert calls != 1, f"{name} is there and is not called, or the other way round"
 
 
+@pytest.mark.slow
+def test_nvcc_compiles_every_kernel(tmp_path: Path) -> None:
+    nvcc = program("nvcc", "nvidia-cuda-toolkit")
+    plans = [refsim.plan(d.name, dialect=d.dialect, **given(d)) for d in registry.definitions()]
+    written = [function(plan, language="cuda") for plan in plans]
+    written.append(function(refsim.plan("requantize", scale_in=(0.5, 0.3, -0.1), scale_out=1.0), "per_channel", language="cuda"))
+    (tmp_path / "all.cu").write_text(source(written))
+    command = [
+        nvcc,
+        "-std=c++17",
+        "-arch=sm_90",
+        "-Werror",
+        "all-warnings",
+        "-cubin",
+        "-o",
+        str(tmp_path / "all.cubin"),
+        str(tmp_path / "all.cu"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"{f.name}".encode() in (tmp_path / "all.cubin").read_bytes() for f in written)
+
+
 def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     words = ["emit", "i_gelu", "--scale", "2**-12", "--input-bits", "17"]
     printed = called(*words, "--name", "mine")
@@ -117,7 +142,7 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     assert called(*words, "--out", str(path)).stdout.split() == [str(path)]
     assert path.read_text() == printed.stdout.replace("void mine(", "void i_gelu_ibert(")
     for more, says in (
-        (["--language", "ada"], "there is no language 'ada'; there are c"),
+        (["--language", "ada"], "there is no language 'ada'; there are c, cuda"),
         (["--name", "2b"], "the name '2b' is none in C"),
         (["--without", "mask"], "'mask' cannot be left out of i_gelu: all its operands are required"),
     ):
@@ -162,8 +187,8 @@ def test_what_is_written_stands_in_a_users_program(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    with_flags = adapter(f"-O0 {sys.argv[1]}")
+    with_flags = adapter(f"-O0 {sys.argv[2]}")
     for key in KEYS:
-        if missed := wrong(with_flags, *key):
+        if missed := wrong(with_flags, *key, sys.argv[1]):
             sys.exit(f"{key}: {missed}")
         print("/".join(key), flush=True)

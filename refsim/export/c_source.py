@@ -39,6 +39,12 @@ _FLOATS = ("scaled_quotient", "float32_integer", "float32_multiply", "float32_di
 _MOVED = ("transpose", "swapaxes")
 _REDUCING = ("row_max", "row_sum")
 _INDEX = "j"
+LANGUAGES = {
+    "c": "C99, no dependencies",
+    "cuda": "CUDA kernels: a thread a row, any grid",
+}
+_HEAD = {"c": "", "cuda": 'extern "C" __global__ '}
+_INLINE = {"c": "static inline", "cuda": "static __device__ inline"}
 CHEAP = 3
 """Steps that are sooner computed again than kept."""
 
@@ -81,15 +87,17 @@ class Function:
     arguments : tuple of Argument
     text : str
         Its definition.
+    language : str
     """
 
     name: str
     arguments: tuple[Argument, ...]
     text: str
+    language: str
 
 
-def function(plan: Plan, name: str = "", without: Sequence[str] = ()) -> Function:
-    """Write `plan`'s operation as a function in C99.
+def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c") -> Function:
+    """Write `plan`'s operation as a function in C99, or as a CUDA kernel.
 
     Parameters
     ----------
@@ -97,12 +105,17 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = ()) -> Functio
         Of the function; op and dialect by default.
     without : sequence of str
         Optional operands that the function shall not take (``mask``, ``bias``).
+    language : str
+        One of `LANGUAGES`.
 
     Raises
     ------
     UsageError
-        `name` is no name in C, `without` names no optional operand, or the operation has a step that no C is known for.
+        There is no such language, `name` is no name in C, `without` names no optional operand, or the operation has a step that no C is
+        known for.
     """
+    if language not in LANGUAGES:
+        raise UsageError(f"there is no language {language!r:.80}; there are {', '.join(LANGUAGES)}")
     name = name or f"{plan.op}_{plan.dialect}"
     if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name):
         raise UsageError(f"the name {name!r:.80} is none in C: legal are up to 63 letters, digits and underscores, a letter first")
@@ -110,16 +123,16 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = ()) -> Functio
     for operand in without:
         if operand not in optional:
             raise UsageError(f"{operand!r} cannot be left out of {plan.op}: {', '.join(optional) or 'all its operands are required'}")
-    return _Writer(plan, name, without).function()
+    return _Writer(plan, name, without, language).function()
 
 
 def source(functions: Sequence[Function]) -> str:
-    """A self-contained C99 file with these functions and the helpers that they use."""
+    """A self-contained file with these functions, which are of one language, and the helpers that they use."""
+    (language,) = {f.language for f in functions}
     texts = "\n".join(f.text for f in functions)
-    head = (
-        f"/* Written by refsim {__version__}. C99, no dependencies. */\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\n"
-    )
-    return head + helpers(texts) + "\n" + texts
+    included = "".join(f"#include <{name}.h>\n" for name in ("stddef", "stdint", "string"))
+    head = f"/* Written by refsim {__version__}. {LANGUAGES[language]}. */\n{included}\n"
+    return head + helpers(texts).replace("static inline", _INLINE[language]) + "\n" + texts
 
 
 def helpers(text: str) -> str:
@@ -155,7 +168,8 @@ class _Writer:
     plan: Plan
     name: str
     without: Sequence[str]
-    taken: set[str] = field(default_factory=lambda: {_INDEX, "i", "row", "batch", "out", "sum"})
+    language: str
+    taken: set[str] = field(default_factory=lambda: {_INDEX, "i", "row", "batch", "out", "buffer", "rows", "thread", "threads"})
 
     def function(self) -> Function:
         self.d: Definition = of(self.plan)
@@ -184,10 +198,10 @@ class _Writer:
         given = ", ".join(f"{name}={value!r}" for name, value in self.plan.parameters)
         text = f"/* {self.plan.op}, dialect {self.plan.dialect}: {given:.2000}.\n"
         text += "".join(f"   {a.name}: ({a.shape})\n" for a in arguments if a.shape)
-        text += f"   buffer: {' + '.join(lengths)} elements\n" * bool(buffer)
-        text += f"*/\nvoid {self.name}({', '.join(map(str, arguments))}) {{\n"
+        text += f"   buffer: {' + '.join(lengths)} elements{' for each thread' if self.language == 'cuda' else ''}\n" * bool(buffer)
+        text += f"*/\n{_HEAD[self.language]}void {self.name}({', '.join(map(str, arguments))}) {{\n"
         text += "".join(f"    static const {declared};\n" for name, declared in self.constants.values() if re.search(rf"\b{name}\b", body))
-        return Function(self.name, arguments, f"{text}{body}\n}}\n")
+        return Function(self.name, arguments, f"{text}{body}\n}}\n", self.language)
 
     # ---------------------------------------------------------------------------------------------------------- names and sizes
 
@@ -273,12 +287,16 @@ class _Writer:
             label = node.names[0] if node.names else str(node.rest[0]) if node.operation == "input" else f"t{node.index}"
             self.variable[node.index] = self._fresh("result" if label == "out" else label if node.operation != "input" else f"{label}_j")
         pad = "    "
-        if self.rows:
-            yield f"{pad}for (size_t batch = 0; batch < batches; ++batch)"
-            yield f"{pad}for (size_t row_ = 0; row_ < {self._size(self.rows[0])}; ++row_) {{"
-            yield f"{pad}    const size_t row = batch * {self._size(self.rows[0])} + row_;"
+        rows = f"batches * {self._size(self.rows[0])}" if self.rows else "rows"
+        if self.language == "cuda":
+            yield f"{pad}const size_t thread = blockIdx.x * (size_t)blockDim.x + threadIdx.x, threads = gridDim.x * (size_t)blockDim.x;"
+            if self.stored:
+                yield f"{pad}buffer += thread * ({' + '.join(self._size(str(self.axis[i])) for i in self.stored)});"
+            yield f"{pad}for (size_t row = thread; row < {rows}; row += threads) {{"
         else:
-            yield f"{pad}for (size_t row = 0; row < rows; ++row) {{"
+            yield f"{pad}for (size_t row = 0; row < {rows}; ++row) {{"
+        if any(parse(o.shape).batched and len(inner(self.plan, o.shape)) > 1 for o in self._matrices()):
+            yield f"{pad}    const size_t batch = row / {self._size(self.rows[0])};"
         done: set[int] = set()
         for end in self.loops:
             needed = self._needed(end, self.ready)
@@ -327,6 +345,9 @@ class _Writer:
 
     def _cast(self, node: Node) -> str:
         return f"({TYPES[step_dtypes(self.d, self.plan)['out']]})({self.variable[node.index]})"
+
+    def _matrices(self) -> list[Operand]:
+        return [self.operands[n.rest[0]] for n in self.graph.inputs if n.index in self.matrix]
 
     def _buffered(self, index: int, at: str = _INDEX) -> str:
         before = [self._size(str(self.axis[i])) for i in self.stored[: self.stored.index(index)]]
@@ -437,6 +458,8 @@ class _Writer:
             return f"({kind}){words[0]} * ({kind}){words[0]}"
         if op == "sign":
             return f"({words[0]} > 0) - ({words[0]} < 0)"
+        if op == "multiply_shift_round" and self._fits_a_word(node):
+            return f"({kind})shift_right((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
         if op in (*_CALLS, *_FLOATS):
             rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
             return f"({kind}){_HELPERS.get(op, op)}({', '.join([*words, *rules])})"
@@ -449,6 +472,17 @@ class _Writer:
             return False
         interval = self.graph.nodes[first].interval
         return interval is not None and (interval[1] <= limit.value if above else limit.value <= interval[0])
+
+    def _fits_a_word(self, node: Node) -> bool:
+        """Whether a dyadic rescaling needs one word: its product is proven to fit, and it shifts to the right."""
+        (z_lo, z_hi), (m_lo, m_hi), (e_lo, _) = map(self._reach, node.operands)
+        return max(-z_lo, z_hi) * max(-m_lo, m_hi) < 1 << 62 and e_lo >= 0
+
+    def _reach(self, operand: int | Constant) -> tuple[int, int]:
+        """The least and the greatest value of an operand."""
+        if isinstance(operand, Constant):
+            return int(np.min(operand.value)), int(np.max(operand.value))
+        return self.graph.nodes[operand].interval or (-(1 << 63), (1 << 63) - 1)
 
     def _used(self, index: int) -> tuple[str, str]:
         node = self.graph.nodes[index]

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-LANGUAGES = ("c",)
-
 
 def emit(
     context: typer.Context,
     op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
     dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    language: Annotated[str, typer.Option(help="c: C99 without dependencies.")] = "c",
+    language: Annotated[str, typer.Option(help="c: C99 without dependencies; cuda: kernels.")] = "c",
     out: Annotated[Path | None, typer.Option(help="File to write; else it is printed.", show_default=False)] = None,
     name: Annotated[str, typer.Option(help="Of the function; op and dialect by default.", show_default=False)] = "",
     without: Annotated[list[str] | None, typer.Option(help="Optional operand that the function shall not take: mask, bias.")] = None,
@@ -23,7 +21,6 @@ def emit(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from ..errors import UsageError
     from ..outputs import Outputs
     from ..plans import as_typed
     from ..terminal import plan_parameters
@@ -31,10 +28,8 @@ def emit(
 
     outputs = Outputs()
     outputs.file("--out", out)
-    if language not in LANGUAGES:
-        raise UsageError(f"there is no language {language!r:.80}; there are {', '.join(LANGUAGES)}")
     plan = as_typed(op, dialect, plan_parameters(context.args))
-    text = source([function(plan, name, tuple(without or ()))])
+    text = source([function(plan, name, tuple(without or ()), language)])
     if out is None:
         print(text, end="")
         return
