@@ -26,8 +26,9 @@ from inprocess import typed as run
 
 from refsim import cli, explain, figures, files, registry
 from refsim.analysis import report
+from refsim.conformance import facts as known
 from refsim.conformance import fingerprint as fingerprints
-from refsim.conformance import header, kill_matrix, matrix, runner, score
+from refsim.conformance import header, kill_matrix, matrix, runner, score, verdict
 from refsim.conformance.record import Record
 from refsim.conformance.verdict import OpVerdict, Result
 from refsim.errors import MissingExtraError, RefsimError
@@ -38,6 +39,7 @@ from refsim.vectors import corpus, formats, generator, make, render
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden"
+ENVIRONMENT = known.environment()  # looked up once
 
 
 # ------------------------------------------------------------------------------------------------------------- the commands
@@ -199,6 +201,12 @@ FILES, FOLDERS = [w for w in WRITERS if not w.folder], [w for w in WRITERS if w.
 BESIDE = ("mine.py", "report.json")
 
 
+@cache
+def a_report() -> str:
+    """What `refsim check --json` writes."""
+    return json.dumps(judged().as_json())
+
+
 def drawn(result: score.Score, out: Path) -> Iterator[Path]:
     files.write(out / "kill_matrix.svg", result.title)
     yield out / "kill_matrix.svg"
@@ -211,8 +219,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(corpus, "load", lambda folder=None: vectors() if folder is None else _load(folder))
     monkeypatch.setattr(registry, "ours", lambda: [registry.definition("i_sqrt", "paper")])
     monkeypatch.setattr(kill_matrix, "_draw", drawn)
+    monkeypatch.setattr(verdict, "environment", ENVIRONMENT.copy)
     Path("mine.py").write_text("")
-    Path("report.json").write_text(json.dumps(judged().as_json()))
+    Path("report.json").write_text(a_report())
     return tmp_path
 
 
