@@ -402,8 +402,12 @@ class _Writer:
         if node.operation == "matmul":
             yield from self._product(node, pad)
             return
+        text = self._expression(node, kind)
+        if not node.names and any((text, kind) == self._used(o) for o in self.uses[node.index]):  # a bound that never acts
+            self.variable[node.index] = text
+            return
         why = f" /* lemma {node.lemma.name} */" if node.operation == "known" else ""
-        yield f"{pad}const {kind} {name} = {self._expression(node, kind)};{why}"
+        yield f"{pad}const {kind} {name} = {text};{why}"
 
     def _element(self, node: Node, operand: str) -> str:
         own, batched = self._own(node), parse(self.operands[operand].shape).batched
