@@ -75,9 +75,11 @@ $(HEAVY)/.installed: pyproject.toml Makefile
 
 conformance: $(LIGHT)/.installed
 	$(LIGHT)/bin/refsim check $(LIGHT_TARGETS)
+	mkdir -p out
 	$(LIGHT)/bin/refsim report --out out/report
 
 conformance-all: $(HEAVY)/.installed
+	mkdir -p out
 	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS) --skip-missing --json out/conformance.json
 	$(HEAVY)/bin/refsim check $(INTERPRETED_TARGETS) --effort quick --skip-missing --json out/interpreted.json
 	$(HEAVY)/bin/refsim report --out out/report
@@ -105,6 +107,7 @@ gpu:
 nightly: export REFSIM_REQUIRE_ALL := 1
 nightly: export REFSIM_FUZZ_SECONDS := 60
 nightly: $(HEAVY)/.installed $(TEST)/.installed
+	mkdir -p out
 	$(HEAVY)/bin/refsim score --effort default --out out/score
 	$(HEAVY)/bin/python -m pytest -n $(JOBS) --dist worksteal -m nightly tests
 	$(TEST)/bin/python -m pytest tests/fuzz

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from . import __version__
-from .errors import DefinitionError, PlanError, RefsimError, UsageError
+from . import __version__, terminal
+from .errors import RefsimError, UsageError
+from .exits import Exit, worst
 from .terminal import plan_parameters, progress
 
 if TYPE_CHECKING:
@@ -28,19 +30,27 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _without_ops(args))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # typer ends without a word
+            raise _interrupted() from None
+
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="A bit-exact integer reference simulator and verification suite for I-BERT.",
 )
-_CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
-_WORST = (130, 1, 3, 4)
-"""Exit codes by what they mean for several targets at once, the worst first."""
+_CONSOLE = Console(highlight=False, width=terminal.width())
+
+
+def _interrupted() -> typer.Exit:
+    terminal.complain("interrupted")
+    return typer.Exit(Exit.INTERRUPTED)
 
 
 def _version(wanted: bool) -> None:
@@ -71,7 +81,7 @@ def _without_ops(args: list[str]) -> list[str]:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")] = False,
     ops: Annotated[
         list[str] | None,
         typer.Option(help="A Python file or module with ops or dialects of your own, for every command, before or behind its name."),
@@ -136,9 +146,11 @@ def explain(
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --register-bits 32 --length 768 …; `refsim ops OP` lists them.
     """
     from . import certificates, explain
+    from .outputs import Outputs
 
     if svg is not None:
         explain.picture(svg)
+        Outputs().file("--svg", svg)
     plan = _planned(op, dialect, context.args)
     if not graph and svg is None:
         explain.show_plan(plan, _CONSOLE)
@@ -153,14 +165,9 @@ def explain(
 
 def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
     """The plan of `op` from the options that are its parameters."""
-    from . import plans, registry
+    from .plans import as_typed
 
-    given = plan_parameters(arguments)
-    d = registry.definition(op, dialect)
-    for name in given:
-        if name not in registry.parameters(d):
-            raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(registry.parameters(d))}")
-    return plans.plan(op, dialect=dialect, **given)
+    return as_typed(op, dialect, plan_parameters(arguments))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -173,9 +180,8 @@ def gen(
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
 ) -> None:
     """Write operands as lines of text, for `refsim gen OP … | ./mine | refsim ver OP …`. Further options are the op's parameters."""
-    from .conformance.pipe import like_a_filter, write
+    from .conformance.pipe import write
 
-    like_a_filter()
     write(_planned(op, dialect, context.args), sys.stdout, count, seed, mask)
 
 
@@ -189,10 +195,8 @@ def ver(
     mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
 ) -> None:
     """Check lines of operands with a result behind each. Exit codes as for check; further options are the op's parameters."""
-    from .conformance.pipe import like_a_filter
     from .conformance.pipe import report as judged
 
-    like_a_filter()
     raise typer.Exit(judged(_planned(op, dialect, context.args), sys.stdin.buffer, sys.stdout, limit, mask, count))
 
 
@@ -201,9 +205,15 @@ def header(
     out: Annotated[Path | None, typer.Option(help="File to write; standard output where left out.", show_default=False)] = None,
 ) -> None:
     """Print refsim.h, the C interface of a library to be checked as lib:PATH."""
-    from .conformance.header import command
+    from .conformance.header import text
+    from .outputs import Outputs
 
-    command(out)
+    outputs = Outputs()
+    outputs.file("--out", out)
+    if out is None:
+        print(text(), end="")
+    outputs.write("--out", out, text)
+    raise typer.Exit(outputs.code())
 
 
 # -------------------------------------------------------------------------------------------------------------------- check
@@ -239,7 +249,8 @@ def check(
 ) -> None:
     """Check implementations against the simulator: golden vectors, then a search for a difference.
 
-    Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete.
+    Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete,
+    5 an output could not be written, 130 interrupted; docs/exit-codes.md says more.
     """
     from . import registry
     from .conformance import runner
@@ -247,42 +258,59 @@ def check(
     from .conformance.kinds import EFFORTS
     from .conformance.targets import parse
     from .conformance.verdict import Result
+    from .outputs import Outputs
 
     if listing:
         _list()
         return
     if not targets:
         raise UsageError("name at least one implementation to check; --list shows the shipped ones")
+    terminal.seconds(timeout)
     runner.legal("effort", [effort], list(EFFORTS))
     runner.legal("op", op or [], registry.names())
     runner.legal("dialect", dialect or [], registry.dialects())
-    for target in targets:
-        parse(target)
+    outputs = Outputs()
+    for spec in map(parse, targets):
+        outputs.reads(f"the target {spec.text}", Path(spec.path or spec.attribute))
+    if score is not None:
+        outputs.reads("--score", score)
+    named = {"--junit": junit, "--html": html, "--statement": statement}
+    places = [{option: path and _numbered(path, i) for option, path in named.items()} for i in range(len(targets))]
+    for own in places:
+        for option, path in own.items():
+            outputs.file(option, path)
+    outputs.file("--json", json)
     results: list[Result] = []
-    for target in targets:
+    for target, own in zip(targets, places, strict=True):
         with progress(target) as told:
-            result = runner.check(
-                target,
-                ops=op or [],
-                only=dialect or [],
-                effort=cast("Effort", effort),
-                seed=seed,
-                timeout=timeout,
-                jobs=jobs,
-                junit=junit and _numbered(junit, len(results)),
-                score=score,
-                progress=told,
-            )
+            try:
+                result = runner.check(
+                    target,
+                    ops=op or [],
+                    only=dialect or [],
+                    effort=cast("Effort", effort),
+                    seed=seed,
+                    timeout=timeout,
+                    jobs=jobs,
+                    junit=junit is not None,
+                    score=score,
+                    progress=told,
+                )
+            except UsageError as error:
+                if not results:
+                    raise
+                result = Result(target, cast("Effort", effort), seed, [], trouble=str(error))  # the others' verdicts are not lost
+            except KeyboardInterrupt:  # before its suite ran: that has its own way to end
+                result = Result(target, cast("Effort", effort), seed, [], interrupted=True)
         results.append(result)
         show(result, _CONSOLE)
-        runner.write(result, html and _numbered(html, len(results) - 1), statement and _numbered(statement, len(results) - 1))
+        runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
         if result.interrupted:
             break
-    if json is not None:
-        runner.write_json(results[0].as_json() if len(targets) == 1 else [r.as_json() for r in results], json)
+    outputs.write("--json", json, lambda: runner.as_text(results[0].as_json() if len(targets) == 1 else [r.as_json() for r in results]))
     lenient = skip_missing and not os.environ.get("REFSIM_REQUIRE_ALL")
-    codes = {r.exit_code for r in results if not (r.missing and lenient)} or {4}
-    raise typer.Exit(next((code for code in _WORST if code in codes), 0))
+    codes = {r.exit_code for r in results if not (r.missing and lenient)} or {Exit.INCOMPLETE}
+    raise typer.Exit(outputs.code(*codes))
 
 
 @app.command()
@@ -296,21 +324,30 @@ def fingerprint(
 ) -> None:
     """Name the arithmetic of an implementation from few probes: rounding, division, saturation, constants, order of shifts.
 
-    Exit code: 0 all as due, 1 something else or nothing known, 2 wrong usage, 3 the target broke, 4 nothing to ask.
+    Exit code: 0 all as due, 1 something else or nothing known, 3 the target broke, 4 nothing to ask; the others as for check.
     """
     from .conformance import fingerprint as fingerprints
-    from .conformance.runner import write_json
+    from .conformance.runner import as_text
+    from .conformance.targets import parse
+    from .outputs import Outputs
 
+    terminal.seconds(timeout)
+    outputs = Outputs()
+    spec = parse(target)
+    outputs.reads(f"the target {target}", Path(spec.path or spec.attribute))
+    outputs.file("--json", json)
     with progress(target) as told:
         found = fingerprints.fingerprint(target, ops=op or [], only=dialect or [], rules=rule or [], timeout=timeout, progress=told)
     fingerprints.show(found, _CONSOLE)
-    if json is not None:
-        write_json(found.as_json(), json)
-    raise typer.Exit(found.exit_code)
+    outputs.write("--json", json, lambda: as_text(found.as_json()))
+    raise typer.Exit(outputs.code(found.exit_code))
 
 
 def _numbered(path: Path, index: int) -> Path:
-    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+    """The file of a target: with its number, but for the first and for what is no file but a device."""
+    from .files import is_device
+
+    return path if index == 0 or is_device(path) else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
 
 
 def _list() -> None:
@@ -345,10 +382,23 @@ def report(
 ) -> None:
     """Write the figures (PNG, SVG) and their numbers (CSV): the approximations against the float functions."""
     from .analysis.report import write
+    from .outputs import Outputs
 
-    with progress("report") as told:
-        for path in write(out, names or None, told):
-            _CONSOLE.print(str(path), markup=False)
+    Outputs().folder("--out", out)
+    done: list[str] = []
+
+    def noted(count: int, total: int, name: str) -> None:
+        done.append(name)
+        told(count, total, name)
+
+    try:
+        with progress("report") as told:
+            written = write(out, names or None, noted)
+    except KeyboardInterrupt:
+        terminal.complain(f"interrupted: {', '.join(done) or 'nothing'} written to {out}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    for path in written:
+        _CONSOLE.print(str(path), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -359,16 +409,28 @@ def table(
 ) -> None:
     """Make the table of implementations and operations, as Markdown."""
     from .conformance import matrix
+    from .outputs import Outputs
 
+    outputs = Outputs()
+    for file in files:
+        outputs.reads("what is read", file)
+    if into is not None and not compare:
+        outputs.file("--into", into)
     made = matrix.markdown(matrix.reports(files))
     if into is None:
         print(made)
+        return
+    found, due = matrix.text_of(into), matrix.placed(into, made)
+    if found == due:
+        print(f"{into}: unchanged")
     elif compare:
-        if matrix.placed(into, made) != into.read_text(encoding="utf-8"):
-            _ERRORS.print(f"{into} has another table than {' '.join(map(str, files))} make", markup=False)
-            raise typer.Exit(1)
+        terminal.complain(f"{into} has another table than {' '.join(map(str, files))} make")
+        raise typer.Exit(Exit.WRONG)
     else:
-        print(f"{into}: {'changed' if matrix.update(into, made) else 'unchanged'}")
+        outputs.write("--into", into, lambda: due)
+        if not outputs.lost:
+            print(f"{into}: changed")
+        raise typer.Exit(outputs.code())
 
 
 @app.command()
@@ -398,21 +460,39 @@ def _mount() -> None:
 
 
 def main() -> None:
-    """Run the command line; a typed error becomes a message and exit code 2 (usage, plans) or 1."""
+    """Run the command line: a typed error becomes a line and its exit code, and trouble with standard output ends nothing."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(ending, signal.default_int_handler)  # as an interrupt: what finished is reported, nothing is left running
-    _mount()
+    terminal.take_streams()
     try:
+        _mount()
         app()
-    except (UsageError, PlanError, DefinitionError) as error:
-        _ERRORS.print(f"[bold red]error:[/bold red] {escape(str(error))}")
-        sys.exit(2)
+        code: Any = Exit.DONE
+    except SystemExit as end:
+        code = end.code
     except RefsimError as error:
-        _ERRORS.print(f"[bold red]error:[/bold red] {escape(str(error))}")
-        sys.exit(1)
+        terminal.complain(error)
+        code = error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = _interrupted().exit_code
+    except MemoryError as error:
+        terminal.complain(f"not enough memory: {error}")
+        code = Exit.BROKE
+    except Exception:  # noqa: BLE001  a fault of ours: said in full, and taken for no verdict
+        traceback.print_exc()
+        code = Exit.BROKE
+    sys.exit(_flushed(code or Exit.DONE))
+
+
+def _flushed(code: Any) -> int:
+    """The exit code, once standard output has taken what was printed, or has not."""
+    sys.stdout.flush()
+    error = terminal.trouble()
+    if error is None or terminal.unread(error):
+        return int(code)
+    terminal.complain(f"standard output cannot be written: {error.strerror}")
+    return worst([code, Exit.UNWRITTEN])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
-"""The typed errors of refsim: each names what was given, its value and what would have been legal."""
+"""The typed errors of refsim: each names what was given, its value and what would have been legal, and says what a command comes to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
+
+from .exits import Exit
 
 
 class RefsimError(Exception):
-    """Base of every error that refsim raises on purpose."""
+    """Base of every error that refsim raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : Exit
+        What a command that ends by it comes to.
+    """
+
+    exit_code: ClassVar[Exit] = Exit.BROKE
 
 
 class _Illegal(RefsimError, ValueError):
@@ -22,6 +32,8 @@ class _Illegal(RefsimError, ValueError):
     legal : str
         What would have been legal, in words.
     """
+
+    exit_code = Exit.USAGE
 
     def __init__(self, argument: str, value: Any, legal: str, where: str = "") -> None:
         self.argument, self.value, self.legal, self.where = argument, value, legal, where
@@ -89,6 +101,8 @@ class WidthError(PlanError):
 class ContentError(RefsimError):
     """A file of ours or of a user that is missing, damaged, edited or not what it says it is."""
 
+    exit_code = Exit.WRONG
+
 
 class DefinitionError(RefsimError, TypeError):
     """A definition of an op, a dialect or a rule that cannot be taken: it says what is missing, and in which file.
@@ -102,6 +116,8 @@ class DefinitionError(RefsimError, TypeError):
     line : int
         The line of it that raised the error; 0 where none is known.
     """
+
+    exit_code = Exit.USAGE
 
     def __init__(self, problem: str, file: str = "", line: int = 0) -> None:
         self.problem, self.file, self.line = problem, file, line
@@ -117,4 +133,30 @@ class TargetError(RefsimError):
 
 
 class UsageError(RefsimError):
-    """A command line that names something that is not there; nothing was run (exit code 2)."""
+    """A command line that names something that is not there, or an output where none can be; nothing was run."""
+
+    exit_code = Exit.USAGE
+
+
+class OutputError(RefsimError):
+    """A file that could not be written: a full disk, for instance."""
+
+    exit_code = Exit.UNWRITTEN
+
+
+class MissingExtraError(RefsimError):
+    """A library that only an extra of this distribution installs is not there.
+
+    Attributes
+    ----------
+    library, extra : str
+    """
+
+    exit_code = Exit.INCOMPLETE
+
+    def __init__(self, library: str, extra: str) -> None:
+        self.library, self.extra = library, extra
+        super().__init__(library, extra)
+
+    def __str__(self) -> str:
+        return f"{self.library} is not installed; the extra {self.extra!r} brings it: pip install '.[{self.extra}]' in a checkout of refsim"

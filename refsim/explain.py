@@ -14,12 +14,17 @@ from .carriers.recorded import Graph
 from .catalogue.example import example
 from .certificates import certificate
 from .drawing import declared, needed, svg
-from .errors import ContentError, UsageError
-from .files import write_below
+from .errors import UsageError
+from .files import write
+from .ops import axes
 from .ops.base import Plan, intermediate
+from .outputs import unwritten
 from .plans import call
 from .registry import of, parameters
 from .verbs import trace
+
+LARGEST = 1 << 24
+"""Values of an example."""
 
 
 def _text(value: Any) -> str:
@@ -54,6 +59,9 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(table)
     else:
         console.print("no certificate: the result is a real number, the float boundary", style="dim")
+    if axes.volume(d, plan) > LARGEST:
+        console.print(f"no example: it would have {axes.volume(d, plan):,} values", style="dim")
+        return
     operands = example(plan)
     steps = trace(plan, *operands)
     table = Table(title="example", title_justify="left", header_style="bold")
@@ -104,10 +112,10 @@ def draw_graph(recorded: Graph, path: Path) -> None:
 
     Raises
     ------
-    ContentError
+    OutputError
         `path` can't be written.
     """
     try:
-        write_below(path, svg(recorded, call(recorded.plan)))
+        write(path, svg(recorded, call(recorded.plan)))
     except OSError as error:
-        raise ContentError(f"{path} cannot be written: {error.strerror}") from error
+        raise unwritten("--svg", path, error) from error

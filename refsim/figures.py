@@ -10,26 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .errors import RefsimError
+from .errors import MissingExtraError
 
 EXTRA = {"matplotlib": "reports"}
 """Module that a drawing may need, to the extra of this distribution that brings it."""
 
 
-class MissingExtraError(RefsimError):
-    """A library that only an extra of this distribution installs is not there.
-
-    Attributes
-    ----------
-    library, extra : str
-    """
-
-    def __init__(self, library: str) -> None:
-        self.library, self.extra = library, EXTRA[library]
-        super().__init__(library)
-
-    def __str__(self) -> str:
-        return f"{self.library} is not installed; the extra {self.extra!r} brings it: pip install '.[{self.extra}]' in a checkout of refsim"
+def matplotlib() -> Any:
+    """The drawing library; a MissingExtraError where it is not installed."""
+    try:
+        return import_module("matplotlib")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib", EXTRA["matplotlib"]) from error
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .certificates import certificate, require_fit
-from .errors import PlanError, WidthError
+from .errors import PlanError, UsageError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
 from .registry import definition, of, parameters
@@ -50,6 +50,30 @@ def plan(op: str, *, dialect: str = "ibert", **given: Any) -> Plan:
         error.mended_by(lambda: _remedy(definition(op, dialect), given, name))
         raise
     return made
+
+
+def as_typed(op: str, dialect: str, given: dict[str, Any]) -> Plan:
+    """As `plan`, for a command line.
+
+    Raises
+    ------
+    UsageError
+        A parameter that the op does not have; one that it needs, with an example of what to type.
+    PlanError
+        An illegal value.
+    """
+    d = definition(op, dialect)
+    legal = parameters(d)
+    for name in given:
+        if name not in legal:
+            raise UsageError(f"{op} has no parameter {name!r}; it has {', '.join(legal)}")
+    own = d.given.names if d.given is not None else ()
+    left = own if d.given is None or not set(own) & set(given) else d.given.replaces
+    lacking = [p for name, p in legal.items() if p.required and name not in given and name not in left]
+    if lacking:
+        words = " and ".join(f"--{p.name.replace('_', '-')} ({p.text}, e.g. {p.example})" for p in lacking)
+        raise UsageError(f"{op} needs {words}")
+    return plan(op, dialect=dialect, **given)
 
 
 def unproven(op: str, dialect: str, given: dict[str, Any]) -> Plan:

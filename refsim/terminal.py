@@ -1,7 +1,10 @@
-"""What several commands share: a progress bar, and a plan's parameters from words."""
+"""What several commands share: streams that never end a run, a progress bar, and a plan's parameters from words."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +18,91 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 def silent(done: int, total: int, what: str) -> None:
     """A `Progress` that shows nothing."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- streams
+
+
+class _Stream(io.RawIOBase):
+    """A standard stream that is written to as long as that works, and dropped silently from then on: no run ends by it.
+
+    Attributes
+    ----------
+    trouble : OSError or None
+        Why it is written to no more.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream  # kept: it closes its file when it goes
+        self._raw = getattr(stream.buffer, "raw", stream.buffer)
+        self.trouble: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def isatty(self) -> bool:
+        return bool(self._raw.isatty())
+
+    def write(self, data: Any) -> int:
+        if self.trouble is None:
+            try:
+                return int(self._raw.write(data) or 0)
+            except OSError as error:
+                self.trouble = error
+        return len(data)
+
+
+def take_streams() -> None:
+    """Make the standard streams of this process such that whatever becomes of them ends nothing: closed, full, or read by nobody."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed; the next file that is opened, by whichever process, would be taken for it
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False, encoding="utf-8"))
+        elif number and hasattr(stream, "buffer") and not isinstance(getattr(stream.buffer, "raw", None), _Stream):
+            stream.flush()
+            errors = "backslashreplace" if stream.errors == "strict" else stream.errors
+            buffer = io.BufferedWriter(_Stream(stream))
+            wrapped = io.TextIOWrapper(buffer, stream.encoding, errors, line_buffering=stream.line_buffering or stream.isatty())
+            setattr(sys, name, wrapped)
+
+
+def trouble() -> OSError | None:
+    """Why standard output is written to no more; None as long as it is."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.trouble if isinstance(raw, _Stream) else None
+
+
+def unread(error: OSError) -> bool:
+    """Whether a stream is no more written to since its reader has what it wanted, as ``head`` has."""
+    return error.errno == errno.EPIPE
+
+
+def is_terminal() -> bool:
+    """Whether standard output is one."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def width(otherwise: int = 140) -> int | None:
+    """Columns of a table: None, as wide as the terminal, or `otherwise` where standard output is none."""
+    return None if is_terminal() else otherwise
+
+
+def complain(text: object) -> None:
+    """One line on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text("error: ", "bold red") + Text(str(text)))
+
+
+# --------------------------------------------------------------------------------------------------------------- progress
 
 
 @contextmanager
@@ -40,7 +128,7 @@ def progress(title: str = "") -> Iterator[Progress]:
 
 
 def value(text: str) -> Any:
-    """A parameter's value as given on the command line: int, float (also hexadecimal, or 2**-12), list by commas, word."""
+    """A parameter's value as given on the command line: int, float (also 2**-12), either in hexadecimal with 0x, list by commas, word."""
     if "," in text:
         return tuple(value(part) for part in text.split(",") if part)
     if text in ("True", "False"):
@@ -51,7 +139,10 @@ def value(text: str) -> Any:
             return float(base) ** int(exponent)
         except (ValueError, OverflowError):
             return text
-    for kind in (int, float, float.fromhex):
+    kinds: tuple[Callable[[str], Any], ...] = (int, float)
+    if "0x" in text.lower():
+        kinds = (lambda digits: int(digits, 16), float.fromhex)
+    for kind in kinds:
         try:
             return kind(text)
         except (ValueError, OverflowError):
@@ -72,3 +163,13 @@ def plan_parameters(arguments: list[str]) -> dict[str, Any]:
             raise UsageError(f"--{name} lacks its value")
         given[name.replace("-", "_")] = value(text)
     return given
+
+
+MOST_SECONDS = 86_400.0
+
+
+def seconds(value: float | None) -> float | None:
+    """A time limit as it was given; a UsageError where it is none that can be waited for."""
+    if value is not None and not 0 < value <= MOST_SECONDS:
+        raise UsageError(f"the time limit {value} is not legal: seconds, more than 0 and at most {MOST_SECONDS:.0f}")
+    return value

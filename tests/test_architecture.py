@@ -13,8 +13,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "refsim"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("exits",),
     ("errors",),
     ("content", "files", "terminal"),
+    ("outputs",),
     ("figures",),
     ("arithmetic",),
     ("lemmas",),

@@ -50,7 +50,7 @@ def test_right_target_is_conformant(tmp_path: Path) -> None:
 def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str, Path]:
     """What a wrong target with intermediates comes to, checked from outside, and its JUnit XML."""
     folder = tmp_path_factory.mktemp("steps")
-    junit = folder / "deep" / "junit.xml"
+    junit = folder / "junit.xml"
     return *from_outside(folder, f"{MOCKS}:steps", "--junit", str(junit)), junit
 
 

@@ -152,7 +152,7 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert says in refused.stderr
     unwritable = called(*words, "--out", str(path / "x.h"))
-    assert (unwritable.returncode, "cannot be written" in unwritable.stderr) == (1, True)
+    assert (unwritable.returncode, "Not a directory" in unwritable.stderr) == (2, True)
 
 
 def test_an_op_with_a_step_that_c_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

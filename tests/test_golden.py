@@ -22,18 +22,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from inprocess import called
 
 import refsim
 from refsim import registry
 from refsim.arithmetic import primitives
 from refsim.catalogue import bins, family
 from refsim.content import content
-from refsim.errors import ContentError
+from refsim.errors import ContentError, UsageError
 from refsim.ops.rescalings import RESCALINGS
 from refsim.vectors import corpus, form, generate, load, schema, verify
 from refsim.vectors.case import encode
-from refsim.vectors.cli import app
 from refsim.vectors.diff import changes
 from refsim.vectors.generator import drawn
 
@@ -305,13 +304,13 @@ def test_failing_while_generating_leaves_no_trace(small, monkeypatch):
 def test_generating_never_removes_what_is_not_ours(tmp_path, small):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(ContentError, match="other than a corpus"):
+    with pytest.raises(UsageError, match="other than a corpus"):
         generate(tmp_path / "home")
     (small / "notes.txt").write_text("x")
-    with pytest.raises(ContentError, match=r"notes\.txt"):
+    with pytest.raises(UsageError, match=r"notes\.txt"):
         generate(small)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ContentError, match="not a folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         generate(tmp_path / "file")
     assert (tmp_path / "home" / "thesis.tex").exists() and (small / "notes.txt").exists()
 
@@ -707,27 +706,27 @@ def test_coverage_notices_what_is_missing(shipped):
 def test_coverage_of_a_single_file(tmp_path):
     lines = (GOLDEN / "ibert" / "i_exp.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "mine.jsonl").write_bytes(lines[0])
-    result = CliRunner().invoke(app, ["coverage", str(tmp_path / "mine.jsonl")])
-    assert result.exit_code == 1 and "i_exp" in result.output
+    result = called("golden", "coverage", str(tmp_path / "mine.jsonl"))
+    assert result.returncode == 1 and "i_exp" in result.stdout
     (tmp_path / "bad.jsonl").write_text("{}\n")
-    assert CliRunner().invoke(app, ["coverage", str(tmp_path / "bad.jsonl")]).exit_code == 1
+    assert called("golden", "coverage", str(tmp_path / "bad.jsonl")).returncode == 1
 
 
 def test_verify_of_a_single_file(tmp_path):
     lines = (GOLDEN / "paper" / "i_exp.jsonl").read_bytes().splitlines(keepends=True)
-    path, run = tmp_path / "mine.jsonl", CliRunner().invoke
+    path = tmp_path / "mine.jsonl"
     path.write_bytes(b"".join(lines[:3]))
-    result = run(app, ["verify", str(path)])
-    assert result.exit_code == 0 and "3 cases in 1 files" in result.output
+    result = called("golden", "verify", str(path))
+    assert result.returncode == 0 and "3 cases in 1 files" in result.stdout
     record = json.loads(lines[1])
     bump(record, "out", "data", 2)
     path.write_bytes(lines[0] + form.line(record))
-    result = run(app, ["verify", str(path)])
-    assert result.exit_code == 1 and record["id"] in result.output and "out[" in result.output
+    result = called("golden", "verify", str(path))
+    assert result.returncode == 1 and record["id"] in result.stderr and "out[" in result.stderr
     path.write_bytes(lines[0][:-1])
-    assert run(app, ["verify", str(path)]).exit_code == 1  # its end is missing
+    assert called("golden", "verify", str(path)).returncode == 1  # its end is missing
     path.write_bytes(b"")
-    assert run(app, ["verify", str(path)]).exit_code == 1
+    assert called("golden", "verify", str(path)).returncode == 1
 
 
 def test_diff_names_case_and_field(small, pattern):
@@ -757,24 +756,42 @@ def test_diff_names_case_and_field(small, pattern):
 
 
 def test_commands_and_exit_codes(small, tmp_path, monkeypatch):
-    run = CliRunner().invoke
     shutil.copytree(small, tmp_path / "other")
-    assert run(app, ["verify", str(small)]).exit_code == 0
-    assert run(app, ["diff", str(small), str(tmp_path / "other")]).exit_code == 0
+    assert called("golden", "verify", str(small)).returncode == 0
+    assert called("golden", "diff", str(small), str(tmp_path / "other")).returncode == 0
     edit(small, lambda r: bump(r, "out", "data", 5))
-    failed = run(app, ["verify", str(small)])
-    assert failed.exit_code == 1 and "i_sqrt" in failed.output
-    changed = run(app, ["diff", str(small), str(tmp_path / "other")])
-    assert changed.exit_code == 1 and "out[5]" in changed.output
-    assert run(app, ["verify", str(tmp_path / "nowhere")]).exit_code == 2
-    assert run(app, ["diff", str(small), str(tmp_path / "nowhere")]).exit_code == 2
-    assert run(app, ["coverage", str(tmp_path / "nowhere")]).exit_code == 2
-    assert run(app, ["verify", "--nonsense"]).exit_code == 2
+    failed = called("golden", "verify", str(small))
+    assert failed.returncode == 1 and "i_sqrt" in failed.stderr
+    changed = called("golden", "diff", str(small), str(tmp_path / "other"))
+    assert changed.returncode == 1 and "out[5]" in changed.stdout
+    assert called("golden", "verify", str(tmp_path / "nowhere")).returncode == 2
+    assert called("golden", "diff", str(small), str(tmp_path / "nowhere")).returncode == 2
+    assert called("golden", "coverage", str(tmp_path / "nowhere")).returncode == 2
+    assert called("golden", "verify", "--nonsense").returncode == 2
     only(monkeypatch, ("i_sqrt", "ibert"))
-    assert run(app, ["generate", "--out", str(tmp_path / "new")]).exit_code == 0
-    assert run(app, ["verify", str(tmp_path / "new")]).exit_code == 0
+    assert called("golden", "generate", "--out", str(tmp_path / "new")).returncode == 0
+    assert called("golden", "verify", str(tmp_path / "new")).returncode == 0
+    asked = called("golden", "generate", "--out", str(tmp_path / "new"))
+    assert asked.returncode == 2 and "--force replaces it" in asked.stderr
+    assert called("golden", "generate", "--out", str(tmp_path / "new"), "--force").returncode == 0
     (tmp_path / "new" / "mine.txt").write_text("x")
-    assert run(app, ["generate", "--out", str(tmp_path / "new")]).exit_code == 2
+    assert called("golden", "generate", "--out", str(tmp_path / "new"), "--force").returncode == 2
+
+
+def test_diff_compares_what_stands_there(small, tmp_path):
+    """An edited copy has the manifest of the original: what that says of the files is not asked."""
+    other = tmp_path / "other"
+    shutil.copytree(small, other)
+    path = other / "ibert" / "i_sqrt.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    record = json.loads(lines[5])
+    bump(record, "out", "data", 0)
+    path.write_bytes(b"".join([*lines[:5], form.line(record), *lines[6:]]))
+    done = called("golden", "diff", str(small), str(other))
+    assert done.returncode == 1 and f"{record['id']}: out[0, 0]: " in done.stdout and "\n1 change\n" in done.stdout
+    path.write_bytes(b"".join([lines[0].replace(b"{", b"{ ", 1), *lines[1:]]))
+    done = called("golden", "diff", str(small), str(other))
+    assert done.returncode == 1 and "ibert/i_sqrt.jsonl: other bytes for the same cases" in done.stdout
 
 
 def test_readme_example_runs(monkeypatch):

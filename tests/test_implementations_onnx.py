@@ -492,8 +492,8 @@ def test_export_of_a_rule_without_a_graph(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_export_to_no_folder(tmp_path: Path) -> None:
     result = exported("--op", "i_sqrt", "--out", str(tmp_path / "missing" / "x.onnx"))
-    assert isinstance(result.exception, refsim.errors.RefsimError)
-    assert "x.onnx cannot be written" in str(result.exception)
+    assert isinstance(result.exception, refsim.UsageError)
+    assert f"x.onnx: there is no folder {tmp_path / 'missing'}" in str(result.exception)
 
 
 def test_export_is_reachable_from_the_command_line() -> None:

@@ -80,5 +80,5 @@ def test_bad_files_are_named(tmp_path: Path, files: list[Path]) -> None:
     with pytest.raises(UsageError, match=r"absent\.json"):
         matrix.reports([tmp_path / "absent.json"])
     with pytest.raises(UsageError, match="lacks the lines"):
-        matrix.update(page, "table")
+        matrix.placed(page, "table")
     assert page.read_text(encoding="utf-8") == "no marks"

@@ -165,9 +165,9 @@ def test_time_limit(project: pytest.Pytester) -> None:
     ("words", "code", "says"),
     [
         ([], 2, "the properties suite needs an implementation to check: --refsim-target TARGET"),
-        (["--refsim-target", "nowhere.py"], 2, "there is no file nowhere.py"),
-        (["--refsim-target", "no.such.module"], 2, "'no.such.module' is no file"),
-        (["--refsim-target", "broken.py"], 2, "no device"),
+        (["--refsim-target", "nowhere.py"], 4, "there is no file nowhere.py"),
+        (["--refsim-target", "no.such.module"], 4, "'no.such.module' is no file"),
+        (["--refsim-target", "broken.py"], 4, "no device"),
         ([*TARGET, "--refsim-effort", "heroic"], 4, "--refsim-effort: invalid choice: 'heroic'"),
         ([*TARGET, "--refsim-seed", "x"], 4, "--refsim-seed: invalid int value"),
         ([*TARGET, "--refsim-op", "i_glue"], 4, "there is no op 'i_glue'; there are "),
@@ -242,5 +242,47 @@ def test_stale_deviation_is_refused(project: pytest.Pytester) -> None:
     )
     (project.path / "kernels.py").write_text(KERNELS + f"DEVIATIONS = [{{{fields}}}]\n")
     code, text = pytested(project, SQRT, *TARGET)
-    assert code == 2, text
+    assert code == 4, text
     assert "known deviations of what the target does not implement: d" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- nothing is checked
+
+
+@pytest.mark.parametrize("words", [["test_own.py"], ["test_own.py", SQRT, "-k", "mine"], [SQRT, "-k", "no_such_test"]])
+def test_a_run_that_checks_nothing_of_the_target_fails(project: pytest.Pytester, words: list[str]) -> None:
+    """Tests of the project's own may all have passed."""
+    code, text = pytested(project, *words, *TARGET)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert f'refsim: nothing of kernels.py was checked: add "{PROPERTIES}" to what pytest is to run' in text
+
+
+def test_what_is_only_listed_need_not_check(project: pytest.Pytester) -> None:
+    assert pytested(project, "test_own.py", *TARGET, "--collect-only")[0] == 0
+    assert pytested(project, "test_own.py")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nowhere.py", "there is no file nowhere.py"),
+        ("kernels.py:nothing", "kernels.py:nothing: there is no 'nothing'; there are DIALECTS, i_gelu, i_sqrt, refsim"),
+        ("no_such_module", "'no_such_module' is no file"),
+    ],
+)
+@pytest.mark.parametrize("spread", [ONE, LATER])
+def test_a_wrong_target_is_told_once(project: pytest.Pytester, target: str, says: str, spread: list[str]) -> None:
+    code, text = pytested(project, PROPERTIES, "--refsim-target", target, *spread)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert text.count(says) == 1 and "Traceback" not in text and "error" not in text.replace("ERROR: ", "")
+
+
+def test_a_time_limit_that_is_none_is_wrong_usage(project: pytest.Pytester) -> None:
+    code, text = pytested(project, PROPERTIES, *TARGET, "--refsim-timeout", "inf")
+    assert code == pytest.ExitCode.USAGE_ERROR and "the time limit inf is not legal" in text
+
+
+def test_a_check_that_had_nothing_to_run_is_a_skip_with_its_reason(project: pytest.Pytester) -> None:
+    code, text = pytested(project, SQRT, *TARGET, "-k", "exhaustive or golden", "--junitxml", "junit.xml")
+    assert code == 0 and "2 passed, 2 skipped" in text
+    assert (project.path / "junit.xml").read_text().count('<skipped type="pytest.skip" message="not run at this effort">') == 2

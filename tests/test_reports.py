@@ -19,6 +19,7 @@ import refsim
 from refsim import figures
 from refsim.analysis import report
 from refsim.content import content
+from refsim.errors import OutputError
 
 GALLERY = content("reports") / "gallery"
 FIGURES = ("approximations", "i_gelu", "i_exp", "error_over_scale")
@@ -208,7 +209,7 @@ def test_scripts_are_discovered_and_chosen_by_name(monkeypatch, tmp_path):
 
 def test_a_file_in_the_way_is_a_typed_error(tmp_path):
     (tmp_path / "out").write_text("x", encoding="utf-8")
-    with pytest.raises(refsim.ContentError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         report.write(tmp_path / "out")
 
 

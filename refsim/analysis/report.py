@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..content import content, module
-from ..errors import ContentError, UsageError
-from ..figures import EXTRA, MissingExtraError
+from ..errors import MissingExtraError, UsageError
+from ..figures import EXTRA
+from ..files import make_folder
+from ..outputs import unwritten
 from ..terminal import Progress, silent
 
 
@@ -43,8 +45,8 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         A name that is no report's; nothing was written.
     MissingExtraError
         The plotting library is not installed.
-    ContentError
-        `out` can't be written.
+    OutputError
+        `out` can't be written; what had been written by then stays.
     """
     known = available()
     wanted = known if names is None else tuple(dict.fromkeys(names))
@@ -52,16 +54,16 @@ def write(out: Path, names: Sequence[str] | None = None, progress: Progress = si
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
     scripts = [_load(name) for name in wanted]
+    written: list[Path] = []
+    total = sum(len(script.FILES) for script in scripts)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        written: list[Path] = []
-        total = sum(len(script.FILES) for script in scripts)
+        make_folder(out)
         for script in scripts:
             for path in script.build(out):
                 written.append(path)
                 progress(len(written), total, path.name)
     except OSError as error:
-        raise ContentError(f"{out} cannot be written: {error}") from error
+        raise unwritten("--out", out, error) from error
     return written
 
 
@@ -72,5 +74,5 @@ def _load(name: str) -> Any:
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library in EXTRA:
-            raise MissingExtraError(library) from error
+            raise MissingExtraError(library, EXTRA[library]) from error
         raise

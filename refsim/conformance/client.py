@@ -94,6 +94,8 @@ class Worker:
         header, _ = self._exchange(b"", FIRST, "loading")
         if header["status"] != "ready":
             self.close()
+            if header["usage"]:
+                raise UsageError(header["usage"])
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
         return described(header, self._spec.text)
 

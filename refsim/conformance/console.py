@@ -18,6 +18,7 @@ def show(result: Result, console: Console) -> None:
     """The table of verdicts, then every failure with what mends it."""
     if result.ops:
         table = Table(title=f"{escape(result.target)}: {result.effort} effort", title_justify="left", header_style="bold")
+        remarks = [_remark(o) for o in result.ops]
         for name, justify in (
             ("op", "left"),
             ("dialect", "left"),
@@ -25,16 +26,16 @@ def show(result: Result, console: Console) -> None:
             ("vectors", "right"),
             ("launches", "right"),
             ("lanes", "right"),
-            ("", "left"),
+            *([("", "left")] if any(remarks) else []),
         ):
             table.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
-        for o in result.ops:
+        for o, remark in zip(result.ops, remarks, strict=True):
             table.add_row(
                 o.op,
                 o.dialect,
                 Text(o.verdict, style=_COLOURS[o.verdict]),
                 *(f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")),
-                _remark(o),
+                *([remark] if any(remarks) else []),
             )
         console.print(table)
     for op, domain in {o.op: o.domain for o in result.ops}.items():
@@ -90,7 +91,7 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
             _say(console, failure.where, indent="  ")
         others = o.total("differing") - 1
         if others > 0:
-            _say(console, f"{others} more launches differ", "dim", "  ")
+            _say(console, f"{others} more launch{'es differ' if others > 1 else ' differs'}", "dim", "  ")
         if failure.lane is not None:
             _say(console, "to reproduce:", "dim")
             _say(console, reproduction(failure, result.target, printed=True), "cyan")
@@ -100,7 +101,7 @@ def _show_op(o: OpVerdict, result: Result, console: Console) -> None:
         if launch.where:
             _say(console, met(launch), indent="  ")
         if o.total("lost") > 1:
-            _say(console, f"{o.total('lost') - 1} more launches without an answer", "dim", "  ")
+            _say(console, f"{o.total('lost') - 1} more launch{'es' * (o.total('lost') > 2)} without an answer", "dim", "  ")
         if launch.launch is not None:
             _say(console, "to reproduce:", "dim")
             _say(console, reproduction_of_broken(launch, result.target, printed=True), "cyan")

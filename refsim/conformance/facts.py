@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..errors import ContentError
+from ..errors import ContentError, UsageError
 from ..ops.base import DEFINITIONS, OURS
 from ..vectors.corpus import STRENGTH, load
 from .targets import Spec, command
@@ -146,19 +146,30 @@ def strength(path: Path | None = None) -> Strength | None:
 
     Raises
     ------
+    UsageError
+        A file that cannot be read.
     ContentError
-        A file that is no score, or that was measured with another corpus.
+        A file that is no score, or of an interrupted one, or that was measured with another corpus.
     """
     corpus = load().hash
     if path is None:
         shipped = json.loads(STRENGTH.read_text(encoding="utf-8"))
         return Strength("golden vectors", corpus, shipped["mutants"], shipped["survivors"]) if shipped["corpus"] == corpus else None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--score {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ContentError(f"{path}: not what `refsim score --json` writes: {error}") from None
+    try:
+        data = json.loads(text)
         rows = [{"id": m["id"], "verdict": m["verdict"], "checks": dict(m["checks"])} for m in data["mutants"]]
         effort, measured, survivors = str(data["effort"]), str(data["corpus"]), [str(s) for s in data["survivors"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ContentError(f"{path}: not what `refsim score --json` writes: {type(error).__name__}: {error}") from None
+    if data.get("interrupted"):
+        reached = sum(row["verdict"] != "not reached" for row in rows)
+        raise ContentError(f"{path}: interrupted after {reached} of {data.get('planned')} mutants, so it says nothing of the others")
     if measured != corpus:
         raise ContentError(f"{path}: measured with the corpus {measured[:12]}, not with this one, {corpus[:12]}")
     counts: dict[str, list[int]] = {}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import or_
-from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -215,11 +214,3 @@ def _operation(d: Definition) -> str:
     members = tuple(member for field in layout(d) for member in field.members)
     prototype = f"REFSIM_EXPORT int {symbol(d)}(" + ",\n    ".join(arguments) + ");\n"
     return f"/* {d.name}, dialect {d.dialect}: {operands} */\n{_structure(plan, members)}{prototype}"
-
-
-def command(out: Path | None) -> None:
-    """``refsim header``: to the file `out`, or to standard output."""
-    if out is None:
-        print(text(), end="")
-        return
-    out.write_text(text(), encoding="ascii")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
+
+from ..exits import Exit
 
 ENOUGH = 80
 """Per cent of the mistakes found that are to be named."""
@@ -70,7 +71,7 @@ def hints(
     from rich.table import Table
 
     from .. import registry
-    from ..terminal import progress
+    from ..terminal import progress, width
     from .runner import legal
 
     legal("op", op or [], registry.names())
@@ -84,11 +85,11 @@ def hints(
             for name in ("named", "silent", "wrong"):
                 getattr(all_, name).extend(getattr(found, name))
             told(number + 1, len(wanted), "/".join(key))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = Console(highlight=False, width=width())
     console.print(table)
     for text in all_.wrong:
         console.print(f"wrong: {text}", soft_wrap=True, markup=False)
     count = len(all_.named) + len(all_.silent) + len(all_.wrong)
     share = 100 * len(all_.named) / max(count, 1)
     console.print(f"{len(all_.named)} of {count} mistakes named ({share:.1f} %), {len(all_.silent)} left open, {len(all_.wrong)} wrong")
-    raise typer.Exit(int(bool(all_.wrong) or share < at_least))
+    raise typer.Exit(Exit.WRONG if all_.wrong or share < at_least else Exit.DONE)

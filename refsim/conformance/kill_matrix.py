@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .. import files
 from ..catalogue.mutants import LEVELS
-from ..figures import MissingExtraError, write_figure
-from .score import VECTORS, Fate, Score, percent
+from ..figures import matplotlib, write_figure
+from .score import Fate, Score, percent
 
 COMMON = ("golden", "directed", "differential", "sizes", "state", "exhaustive", "batch", "repeat", "layouts")
 """Checks that every op has; the others are its own laws."""
@@ -47,7 +51,7 @@ def _columns(result: Score) -> dict[str, str]:
 def show(result: Score, console: Console) -> None:
     """Percent of mutants that each check notices, per op and dialect; then the survivors."""
     columns = _columns(result)
-    table = Table(title=f"mutants noticed, per cent ({result.effort})", title_justify="left", header_style="bold")
+    table = Table(title=f"mutants noticed, per cent ({result.title})", title_justify="left", header_style="bold")
     table.add_column("op")
     table.add_column("mutants", justify="right")
     for name in (*columns.values(), "by any"):
@@ -64,41 +68,40 @@ def show(result: Score, console: Console) -> None:
         console.print(f"{f.id} {f.verdict}: it {f.mistake} (step {f.step})", markup=False, soft_wrap=True)
     equivalent = sum(bool(f.equivalent) for f in result.fates)
     missing = f", {result.planned - len(result.fates)} not reached" if result.planned > len(result.fates) else ""
-    text = (
-        f"{len(result.fates)} mutants in {result.seconds:.0f} s, {equivalent} proven equivalent, {len(result.survivors)} survive{missing}"
-    )
+    start = "interrupted: " if result.interrupted else ""
+    counts = f"{equivalent} proven equivalent, {len(result.survivors)} survive{missing}"
+    text = f"{start}{len(result.fates)} mutants in {result.seconds:.0f} s, {counts}"
     console.print(text, style="green" if result.exit_code == 0 else "bold red", markup=False)
 
 
 def table(result: Score) -> str:
-    """The kill matrix as CSV: a mutant a line, a check a column (1 noticed, 0 not, empty where it is no check of the op)."""
+    """The kill matrix as CSV: a mutant a line, a check a column (1 noticed, 0 not, empty where it was not run)."""
     names = list(dict.fromkeys(name for f in result.fates for name in f.checks))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "op", "dialect", "level", "step", "verdict", "first", "mistake", *names])
-    for f in result.fates:
+    for f in [*result.fates, *result.unreached]:
         cells = [int(f.checks[n]) if n in f.checks else "" for n in names]
         writer.writerow([f.id, f.op, f.dialect, f.level, f.step, f.verdict, (f.killers or [""])[0], f.mistake, *cells])
     return text.getvalue()
 
 
-def write(result: Score, out: Path) -> list[Path]:
-    """``kill_matrix`` as .csv, .json, .png and .svg in the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"kill_matrix.{ending}" for ending in ("csv", "json")]
-    paths[0].write_text(table(result), encoding="utf-8")
-    paths[1].write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    return [*paths, *_draw(result, out)]
+FILES = tuple(f"kill_matrix.{ending}" for ending in ("csv", "json", "png", "svg"))
 
 
-def _draw(result: Score, out: Path) -> list[Path]:
+def write(result: Score, out: Path) -> Iterator[Path]:
+    """``kill_matrix`` as .csv, .json, .png and .svg in the folder `out`, each whole or not at all."""
+    files.make_folder(out)
+    for name, content in zip(FILES, (table(result), json.dumps(result.as_json(), indent=1) + "\n"), strict=False):
+        files.write(out / name, content)
+        yield out / name
+    yield from _draw(result, out)
+
+
+def _draw(result: Score, out: Path) -> Iterator[Path]:
     """The heat map: op and dialect against check, the share of mutants noticed."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib") from error
-
+    library = matplotlib()
+    figures: Any = import_module("matplotlib.figure")
     names = {**_columns(result), "any": "any check"}
     groups = [(name, fates) for name, fates in _groups(result) if fates]
     shares = np.full((len(groups), len(names)), np.nan)
@@ -108,8 +111,8 @@ def _draw(result: Score, out: Path) -> list[Path]:
             known = [v for v in known if v is not None]
             if known:
                 shares[row, column] = 100 * sum(map(bool, known)) / len(known)
-    with matplotlib.rc_context({"font.size": 13, "svg.hashsalt": "refsim", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(12.8, 1.9 + 0.34 * len(groups)), layout="constrained")
+    with library.rc_context({"font.size": 13, "svg.hashsalt": "refsim", "svg.fonttype": "none"}):
+        figure = figures.Figure(figsize=(12.8, 1.9 + 0.34 * len(groups)), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
@@ -122,6 +125,5 @@ def _draw(result: Score, out: Path) -> list[Path]:
         axes.spines[:].set_visible(False)
         for line in (sum(not n.startswith("level") and n != "all" for n, _ in groups), len(groups) - 1):
             axes.axhline(line - 0.5, color="white", linewidth=3)
-        effort = "the golden vectors alone" if result.effort == VECTORS else f"{result.effort} effort"
-        axes.set_title(f"Share of mutants that each check notices, per cent ({effort})", fontsize=16, pad=12, loc="left")
-        return list(write_figure(out / "kill_matrix", figure))
+        axes.set_title(f"Share of mutants that each check notices, per cent ({result.title})", fontsize=16, pad=12, loc="left")
+        yield from write_figure(out / "kill_matrix", figure)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..content import module
+from ..errors import UsageError
 from ..verbs import run
 from .answers import Answering, as_handed
 from .targets import Spec, parse
 
 
 def load(spec: Spec) -> Any:
-    """The target. The folder of a file is importable, as for a script."""
+    """The target. The folder of a file is importable, as for a script. A UsageError where the object named is not in it."""
     if spec.kind == "mutant":
         from ..catalogue.mutants import mutant
 
@@ -31,7 +32,11 @@ def load(spec: Spec) -> Any:
     else:
         target = module(Path(spec.path), spec.module, importable=True)
     for part in filter(None, spec.attribute.split(".")):
-        target = getattr(target, part)
+        try:
+            target = getattr(target, part)
+        except AttributeError:
+            names = [name for name in dir(target) if not name.startswith("_")]
+            raise UsageError(f"{spec.text}: there is no {part!r}; there are {', '.join(names[:12]) or 'no names at all'}") from None
     return target
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ContentError, UsageError
-from ..files import write
 from ..registry import dialects, names
 from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE
 
@@ -78,23 +77,26 @@ def _mark(result: dict[str, Any], op: str, dialect: str) -> str:
     return f"{mark}<sup>{deviations}</sup>" if deviations else str(mark)
 
 
-def placed(page: Path, table: str) -> str:
-    """The text of `page` with the table between its two marks."""
+def text_of(page: Path) -> str:
+    """The text of a page.
+
+    Raises
+    ------
+    UsageError
+        It can't be read, or is no regular file.
+    """
     try:
-        text = page.read_text(encoding="utf-8")
+        if page.exists() and not page.is_file():
+            raise UsageError(f"{page}: no regular file")
+        return page.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{page}: {error.strerror}") from None
-    before, begin, rest = text.partition(BEGIN)
+
+
+def placed(page: Path, table: str) -> str:
+    """The text of `page` with the table between its two marks."""
+    before, begin, rest = text_of(page).partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UsageError(f"{page}: lacks the lines {BEGIN} and {END} that the table stands between")
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
-def update(page: Path, table: str) -> bool:
-    """Write the table into `page`; whether that changed anything."""
-    text = placed(page, table)
-    if text == page.read_text(encoding="utf-8"):
-        return False
-    write(page, text)
-    return True

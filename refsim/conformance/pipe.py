@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -17,16 +16,20 @@ from typing import IO, Any
 import numpy as np
 
 from ..catalogue.draw import Words, draw_operands
-from ..errors import DomainError
+from ..errors import DomainError, UsageError
+from ..exits import Exit
 from ..ops import axes
 from ..ops.base import Plan
 from ..registry import of
+from ..terminal import trouble
 from ..verbs import run
 
 BATCH = 2048
 """Lanes that are generated, and lines that are judged, at a time."""
 TOKENS = 1 << 18
 """Values that are held while lines are gathered to be judged together."""
+MOST = 1 << 22
+"""Values of a line."""
 LONGEST = 1 << 26
 """Bytes of a line; more is garbage."""
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,400}")
@@ -43,6 +46,10 @@ class _Format:
 
     def __init__(self, plan: Plan, mask: bool) -> None:
         self.plan, self.definition = plan, of(plan)
+        if mask and all(o.kind != "bool" for o in self.definition.operands):
+            raise UsageError(f"{plan.op} has no mask: leave --mask out")
+        if axes.volume(self.definition, plan) > MOST:
+            raise UsageError(f"a line of this {plan.op} would have more than {MOST:,} values: make it smaller")
         self.operands = [o for o in self.definition.operands if o.kind != "bool" or mask]
         self.names = [o.name for o in self.operands]
         self.real = [o.kind if o.kind.startswith("float") else "" for o in self.operands]
@@ -126,19 +133,19 @@ def _words(x: Any) -> Iterable[str]:
     return map(str, map(int, values) if x.dtype.kind == "b" else values)
 
 
-def like_a_filter() -> None:
-    """Let this process end as filters do, without a word, when nobody reads its output any more."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
-
 def write(plan: Plan, stream: IO[str], count: int = 0, seed: int = 0, mask: bool = False) -> None:
-    """Write `count` lines of operands, or lines without end for 0."""
+    """Write `count` lines of operands, or lines without end for 0; no more where nobody reads them."""
     for line in islice(lines(plan, seed, mask), count or None):
         stream.write(line + "\n")
+        if trouble() is not None:
+            return
     stream.flush()
 
 
 # ------------------------------------------------------------------------------------------------------------------- results
+
+
+_VERDICTS = {Exit.DONE: "conformant", Exit.WRONG: "non-conformant", Exit.BROKE: "broke", Exit.INCOMPLETE: "incomplete"}
 
 
 @dataclass
@@ -152,15 +159,15 @@ class Judgement:
     due: int = 0
 
     @property
-    def exit_code(self) -> int:
-        """1: a result differs; 3: a line is none; 4: fewer lines than are due, or none; 0."""
+    def exit_code(self) -> Exit:
+        """Wrong where a result differs, broke where a line is none, incomplete where fewer lines came than are due, or none."""
         if self.differ:
-            return 1
-        return 3 if self.illegible else 4 if self.lines < max(self.due, 1) else 0
+            return Exit.WRONG
+        return Exit.BROKE if self.illegible else Exit.INCOMPLETE if self.lines < max(self.due, 1) else Exit.DONE
 
     @property
     def summary(self) -> str:
-        verdict = {0: "conformant", 1: "non-conformant", 3: "broke", 4: "incomplete"}[self.exit_code]
+        verdict = _VERDICTS[self.exit_code]
         of_due = f" of {self.due:,}" if self.lines < self.due else ""
         return (
             f"{self.plan.op} ({self.plan.dialect}): {self.lines:,}{of_due} lines, {self.differ:,} differ, "
@@ -169,8 +176,12 @@ class Judgement:
 
 
 def report(plan: Plan, source: IO[bytes], stream: IO[str], limit: int, mask: bool, due: int) -> int:
-    """Write the first `limit` failures of the lines of `source` (0: all) and the summary; the exit code."""
-    for shown, item in enumerate(judge(plan, source, mask, due)):
+    """Write the first `limit` failures of the lines of `source` (0: all) and the summary; the exit code.
+
+    It stops reading where nobody reads what it writes, and no further line can change the exit code.
+    """
+    found = Judgement(plan, due=due)
+    for shown, item in enumerate(judge(plan, source, mask, due, found)):
         if isinstance(item, Judgement):
             if shown > limit > 0:
                 stream.write(f"... and {shown - limit:,} more failures\n")
@@ -179,12 +190,20 @@ def report(plan: Plan, source: IO[bytes], stream: IO[str], limit: int, mask: boo
             return item.exit_code
         if shown < limit or not limit:
             stream.write(item + "\n")
+            if found.differ and trouble() is not None:
+                return found.exit_code
     raise AssertionError("a stream ends with its judgement")
 
 
-def judge(plan: Plan, stream: IO[bytes], mask: bool = False, due: int = 0) -> Iterator[str | Judgement]:
-    """Read lines of operands and results from `stream`: yields a line of text for each failure and, at the end, the judgement."""
-    form, found = _Format(plan, mask), Judgement(plan, due=due)
+def judge(plan: Plan, stream: IO[bytes], mask: bool = False, due: int = 0, found: Judgement | None = None) -> Iterator[str | Judgement]:
+    """Read lines of operands and results from `stream`: yields a line of text for each failure and, at the end, the judgement.
+
+    Parameters
+    ----------
+    found : Judgement, optional
+        What becomes the judgement.
+    """
+    form, found = _Format(plan, mask), found or Judgement(plan, due=due)
     batch: list[tuple[int, list[bytes]]] = []
     for number, line in enumerate(iter(lambda: stream.readline(LONGEST), b""), 1):
         words = line.split()

@@ -35,10 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "refsim(op, dialect): a check of one op in one dialect")
     if config.getoption("--refsim-target"):
         from refsim.conformance.runner import legal
+        from refsim.conformance.targets import parse
         from refsim.errors import UsageError
         from refsim.registry import dialects, names
+        from refsim.terminal import seconds
 
         try:
+            parse(config.getoption("--refsim-target"))
+            seconds(config.getoption("--refsim-timeout"))
             legal("op", config.getoption("--refsim-op"), names())
             legal("dialect", config.getoption("--refsim-dialect"), dialects())
         except UsageError as error:
@@ -73,6 +77,17 @@ def suite(config: pytest.Config) -> Any:
                 names = ", ".join(stale(worker.description))
                 raise pytest.UsageError(f"known deviations of what the target does not implement: {names}; remove them from DEVIATIONS")
     return _SUITE["suite"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Load the target before anything is collected: what is wrong with it is said once, instead of for every file."""
+    config = session.config
+    if not config.getoption("--refsim-target") or config.getoption("--refsim-events") or hasattr(config, "workerinput"):
+        return
+    suite(config)
+    if config.getoption("numprocesses", None):  # each process has a worker of its own
+        _SUITE.pop("suite").worker.close()
 
 
 @cache
@@ -165,6 +180,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         lost = [f"{record.lost} launches without an answer"] if record.lost > len(record.broken) else []
         text = "\n".join([*(f"{b.kind}: {b.text}\n{met(b)}" for b in record.broken), *lost])
         outcome.force_exception(pytest.fail.Exception(text, pytrace=False))
+    elif record.note and record.finished and not record.launches:
+        try:
+            pytest.skip(record.note)
+        except pytest.skip.Exception as skipped:  # raised: pytest wants to know where
+            outcome.force_exception(skipped)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -173,7 +193,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
     made = getattr(item, "refsim", None)
     if made is not None and call.when == "call":
         record = made.record
-        if call.excinfo is not None and not record.failures and not record.broken:
+        skipped = call.excinfo is not None and isinstance(call.excinfo.value, pytest.skip.Exception)
+        if call.excinfo is not None and not skipped and not record.failures and not record.broken:
             record.harness = str(call.excinfo.getrepr(style="short"))
         outcome.get_result().refsim = json.dumps(record.to_json())  # as text: between processes pytest-xdist loses integers below -2**31
 
@@ -206,14 +227,29 @@ def _needless(config: pytest.Config) -> list[str]:
     ]
 
 
+def _unasked(config: pytest.Config) -> str:
+    """Why nothing was checked although a target is named; "" where something was, or nothing was to be run."""
+    if not config.getoption("--refsim-target") or config.getoption("--refsim-events") or hasattr(config, "workerinput"):
+        return ""
+    if _SUITE.get("records") or config.option.collectonly:
+        return ""
+    from refsim.content import content
+
+    return f'nothing of {config.getoption("--refsim-target")} was checked: add "{content("properties")}" to what pytest is to run'
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.exitstatus == 0 and _needless(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and _unasked(session.config):
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     for line in _needless(config):
         terminalreporter.write_line(f"refsim: {line}", red=True, bold=True)
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and _unasked(config):
+        terminalreporter.write_line(f"refsim: {_unasked(config)}", red=True, bold=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -96,7 +96,9 @@ class Results:
         if named is None and self._manifest is not None:
             named, where = self._manifest.get("corpus"), MANIFEST
         if named is None:
-            raise ContentError(f"{where}: neither it nor {MANIFEST} names the corpus that the results are of")
+            text = f'if that is the one here, write {{"results": {FORMAT}, "corpus": "{self.vectors.hash}"}} to {self.folder / MANIFEST}'
+            which = "it does not name" if where == MANIFEST else f"neither it nor {MANIFEST} names"
+            raise ContentError(f"{where}: {which} the corpus that the results are of; {text}")
         if named != self.vectors.hash:
             raise ContentError(f"{where}: results of corpus {named!r:.80}, here is {self.vectors.hash}")
 

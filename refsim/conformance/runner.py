@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..content import content
 from ..errors import UsageError
-from ..files import write_below
 from ..registry import definitions, dialects, names
 from ..terminal import Progress, silent
 from ..vectors import load
@@ -29,6 +28,11 @@ from .kinds import Effort
 from .record import Record
 from .targets import Description, found_in, parse
 from .verdict import OpVerdict, Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..outputs import Outputs
 
 
 def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -51,7 +55,7 @@ def check(
     seed: int = 0,
     timeout: float | None = None,
     jobs: int = 0,
-    junit: Path | None = None,
+    junit: bool = False,
     score: Path | None = None,
     progress: Progress = silent,
 ) -> Result:
@@ -70,8 +74,8 @@ def check(
         Seconds a launch may take; by default 10, and 120 for the first of each op.
     jobs : int
         Processes to spread the suite over; 0 stands for one a core, up to 4, and fewer where they would hardly have begun.
-    junit : Path, optional
-        Where pytest's JUnit XML goes.
+    junit : bool
+        Whether to keep pytest's JUnit XML.
     score : Path, optional
         What ``refsim score --json`` wrote: the verdict says how many mutants were noticed. By default what the golden vectors were measured
         to notice.
@@ -81,9 +85,9 @@ def check(
     Raises
     ------
     UsageError
-        No such target, op or dialect; nothing was run.
+        No such target, op, dialect or score; nothing was run.
     ContentError
-        No such score; nothing was run.
+        A file that is no score; nothing was run.
     """
     legal("op", ops, names())
     legal("dialect", only, dialects())
@@ -127,7 +131,7 @@ def _run(
     only: Sequence[str],
     timeout: float | None,
     jobs: int,
-    junit: Path | None,
+    junit: bool,
     progress: Progress,
 ) -> None:
     result.ops = asked
@@ -156,7 +160,7 @@ def _run(
         command += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
         command += ["--refsim-timeout", str(timeout)] if timeout is not None else []
         command += ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
-        command += ["--junitxml", f"{folder}/junit.xml"] if junit is not None else []
+        command += ["--junitxml", f"{folder}/junit.xml"] if junit else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
         places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"), found_in(parse(target))]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
@@ -169,13 +173,13 @@ def _run(
             except KeyboardInterrupt:
                 result.interrupted = True
                 with suppress(KeyboardInterrupt):
-                    _end(child, 20 if junit is not None else 3)
+                    _end(child, 20 if junit else 3)
             except BaseException:
                 _signal(child, signal.SIGKILL)
                 raise
         _read(events, 0, asked, lambda record: None)
-        if junit is not None and Path(folder, "junit.xml").is_file():
-            write_below(junit, Path(folder, "junit.xml").read_bytes())
+        if junit and Path(folder, "junit.xml").is_file():
+            result.junit = Path(folder, "junit.xml").read_bytes()
         lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
         if lost and not result.interrupted:
             result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
@@ -243,18 +247,23 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def write(result: Result, html: Path | None, statement: Path | None) -> None:
-    """The page and the statement, each whole or not at all."""
-    if html is not None:
-        from .page import page
+def write(result: Result, outputs: Outputs, places: Mapping[str, Path | None], console: Console | None = None) -> None:
+    """The JUnit XML, the page and the statement, each whole or not at all; on `console` the names of those that were asked for."""
+    from .page import page
+    from .statement import statement
 
-        write_below(html, page(result))
-    if statement is not None:
-        from .statement import statement as stated
+    contents: dict[str, Callable[[], bytes | str]] = {
+        "--junit": lambda: result.junit,
+        "--html": lambda: page(result),
+        "--statement": lambda: json.dumps(statement(result), indent=1, ensure_ascii=False) + "\n",
+    }
+    asked = {option: path for option, path in places.items() if path is not None and (option != "--junit" or result.junit)}
+    for option, path in asked.items():
+        outputs.write(option, path, contents[option])
+    if asked and console is not None:
+        console.print("  written: " + ", ".join(map(str, asked.values())), style="dim", markup=False, soft_wrap=True)
 
-        write_below(statement, json.dumps(stated(result), indent=1, ensure_ascii=False) + "\n")
 
-
-def write_json(data: Any, path: Path) -> None:
-    """A JSON report, whole or not at all."""
-    write_below(path, json.dumps(data, indent=2) + "\n")
+def as_text(data: Any) -> str:
+    """A JSON report."""
+    return json.dumps(data, indent=2) + "\n"

@@ -8,11 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
 from ..catalogue.mutants import Level, Mutant, mutant, mutants
+from ..exits import Exit
 from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
@@ -35,6 +36,8 @@ class Fate:
         Per check that was run, whether it noticed.
     same : bool
         Whether it gives the simulator's answers within the declared domain, as far as a long search shows: then it counts for nothing.
+    reached : bool
+        Whether it was run at all: an interrupt may come first.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Fate:
     checks: dict[str, bool] = field(default_factory=dict)
     same: bool = False
     seconds: float = 0.0
+    reached: bool = True
 
     @property
     def killers(self) -> list[str]:
@@ -58,6 +62,8 @@ class Fate:
 
     @property
     def verdict(self) -> str:
+        if not self.reached:
+            return "not reached"
         if self.equivalent:
             return "killed although proven equivalent" if self.killed else "equivalent"
         if self.same:
@@ -67,7 +73,13 @@ class Fate:
 
 @dataclass
 class Score:
-    """All mutants' fates, as far as they are known."""
+    """All mutants' fates, as far as they are known.
+
+    Attributes
+    ----------
+    unreached : list of Fate
+        The mutants that were not run, since an interrupt came first.
+    """
 
     effort: ScoreEffort
     seed: int
@@ -78,6 +90,13 @@ class Score:
     domain: str = ""
     seconds: float = 0.0
     interrupted: bool = False
+    unreached: list[Fate] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """What its numbers are of, for a table and a picture."""
+        suite = "the golden vectors alone" if self.effort == VECTORS else f"{self.effort} effort"
+        return f"{suite}; interrupted after {len(self.fates)} of {self.planned} mutants" if self.interrupted else suite
 
     def of(self, **facts: str) -> list[Fate]:
         """The fates of mutants that are not equivalent, in the domain where there is one, by op, dialect or level."""
@@ -96,11 +115,13 @@ class Score:
         return {key: (len(fates), sum(f.killed for f in fates)) for key, fates in own.items()}
 
     @property
-    def exit_code(self) -> int:
-        """0 where as many were noticed as was asked for, and no proof of equivalence is wrong."""
+    def exit_code(self) -> Exit:
+        """Done where as many were noticed as was asked for, and no proof of equivalence is wrong."""
         noticed = percent(self.of())
         wrong = any(f.equivalent and f.killed for f in self.fates)
-        return 130 if self.interrupted else 1 if wrong or noticed is None or noticed < self.at_least else 0
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        return Exit.WRONG if wrong or noticed is None or noticed < self.at_least else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -114,7 +135,7 @@ class Score:
             "planned": self.planned,
             "score": percent(self.of()),
             "survivors": [f.id for f in self.survivors],
-            "mutants": [{**asdict(f), "verdict": f.verdict, "seconds": round(f.seconds, 3)} for f in self.fates],
+            "mutants": [{**asdict(f), "verdict": f.verdict, "seconds": round(f.seconds, 3)} for f in [*self.fates, *self.unreached]],
         }
 
 
@@ -123,9 +144,13 @@ def percent(fates: Sequence[Fate], killed: Callable[[Fate], bool] = lambda f: f.
     return 100 * sum(map(killed, fates)) / len(fates) if fates else None
 
 
+def _unknown(m: Mutant) -> Fate:
+    return Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent)
+
+
 def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "") -> Fate:
     """What becomes of one mutant."""
-    facts, start = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent), time.monotonic()
+    facts, start = _unknown(m), time.monotonic()
     spent: Effort = "quick" if effort == VECTORS else effort
     facts.checks = noticing(m, spent, seed, vectors_only=effort == VECTORS, first=first, narrowing=domain)
     facts.same = bool(domain) and not facts.killed and not m.equivalent and narrow.same(m, domain)
@@ -185,6 +210,7 @@ def score(
     except KeyboardInterrupt:
         result.interrupted = True
     result.fates = [fates[m.id] for m in chosen if m.id in fates]
+    result.unreached = [replace(_unknown(m), reached=False) for m in chosen if m.id not in fates]
     result.seconds = time.monotonic() - start
     return result
 

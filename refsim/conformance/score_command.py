@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -29,17 +28,20 @@ def score(
 ) -> None:
     """Run the suite on every mutant of the catalogue: which check notices which mistake.
 
-    Exit code: 0 as many as --at-least asks for were noticed (mutants proven equivalent apart), 1 too few, 2 wrong usage, 130 interrupted.
+    Exit code: 0 as many as --at-least asks for were noticed (mutants proven equivalent apart), 1 too few; the others are in
+    docs/exit-codes.md.
     """
     from rich.console import Console
 
     from .. import registry
     from ..errors import UsageError
-    from ..terminal import progress
+    from ..figures import matplotlib
+    from ..outputs import Outputs
+    from ..terminal import progress, width
     from . import kill_matrix, narrow
     from . import score as scoring
     from .kinds import EFFORTS
-    from .runner import legal, write_json
+    from .runner import as_text, legal
 
     legal("effort", [effort], list(EFFORTS))
     legal("op", op or [], registry.names())
@@ -48,6 +50,11 @@ def score(
         legal("domain", [domain], narrow.NAMES)
     if write_readme and (not vectors_only or op or dialect or domain):
         raise UsageError("--write-readme goes with --vectors-only, and with all ops")
+    outputs = Outputs()
+    outputs.file("--json", json)
+    outputs.folder("--out", out, kill_matrix.FILES)
+    if out is not None:
+        matplotlib()  # without which a long run would end without its picture
     with progress("score") as told:
         result = scoring.score(
             ops=op or [],
@@ -59,14 +66,14 @@ def score(
             domain=domain,
             progress=told,
         )
-    kill_matrix.show(result, Console(highlight=False, width=None if sys.stdout.isatty() else 140))
-    if json is not None:
-        write_json(result.as_json(), json)
+    kill_matrix.show(result, Console(highlight=False, width=width()))
+    outputs.write("--json", json, lambda: as_text(result.as_json()))
     if out is not None:
-        for path in kill_matrix.write(result, out):
-            print(path)
+        outputs.attempt("--out", out, lambda: [print(path) for path in kill_matrix.write(result, out)])
     if write_readme and not result.interrupted:
+        from ..vectors.corpus import STRENGTH
         from ..vectors.readme import write_strength
 
-        print(write_strength(result.corpus, result.counts, [f.id for f in result.survivors]))
-    raise typer.Exit(result.exit_code)
+        survivors = [f.id for f in result.survivors]
+        outputs.attempt("--write-readme", STRENGTH, lambda: print(write_strength(result.corpus, result.counts, survivors)))
+    raise typer.Exit(outputs.code(result.exit_code))

@@ -13,13 +13,14 @@ from .. import __version__
 from ..catalogue.bins import Histogram, declared
 from ..catalogue.mutants import mutants
 from ..errors import ContentError, RefsimError
+from ..exits import Exit
 from ..ops.base import Definition
 from ..registry import definitions
 from ..vectors import Corpus, load
 from ..vectors.generator import drawn
 from .facts import catalogue, environment, files_of, target_hash
 from .targets import parse
-from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, INTERRUPTED, OpVerdict, Result
+from .verdict import ABSENT, BROKE, CONFORMANT, DIFFERS, INCOMPLETE, OpVerdict, Result
 
 VERSION = 1
 MAX_BYTES = 1 << 24
@@ -273,15 +274,15 @@ def _misjudged(found: dict[str, Any]) -> Iterator[str]:
     code, headline = found["exit_code"], found["verdict"]
     occurred = sum(bool(e["lanes"]) for e in found["deviations"])
     words = CONFORMANT + (f" with {occurred} known deviation{'s' * (occurred != 1)}" if occurred else "")
-    if code == 0 and (verdicts != {CONFORMANT} or headline != words):
+    if code == Exit.DONE and (verdicts != {CONFORMANT} or headline != words):
         yield f"exit code 0 and the verdict {headline!r}, where its operations are {', '.join(sorted(verdicts)) or 'none'}"
-    if DIFFERS in verdicts and code not in (1, INTERRUPTED):
+    if DIFFERS in verdicts and code not in (Exit.WRONG, Exit.INTERRUPTED):
         yield f"exit code {code}, where an operation is {DIFFERS}"
     if code and headline.startswith(CONFORMANT):
         yield f"exit code {code}, yet the verdict {headline!r}"
     if DIFFERS not in verdicts and (
-        (code == 3 and BROKE not in verdicts and found["ops"] and not headline.startswith(BROKE))
-        or (code == 4 and found["ops"] and not verdicts & {INCOMPLETE, ABSENT})
+        (code == Exit.BROKE and BROKE not in verdicts and found["ops"] and not headline.startswith(BROKE))
+        or (code == Exit.INCOMPLETE and found["ops"] and not verdicts & {INCOMPLETE, ABSENT})
     ):
         yield f"exit code {code}, where its operations are {', '.join(sorted(verdicts))}"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -24,6 +26,12 @@ from .record import Deviation
 ADAPTER = "adapter.py"
 KINDS: dict[str, TargetKind] = {"mutant": "mutant", "cmd": "cmd", "lib": "lib", "results": "results"}
 """What may stand before the first colon; anything else there is a file, a module or a shipped name."""
+
+
+_LACKS = {"results": "the folder: type results:DIR", "lib": "the file: type lib:./libmine.so", "mutant": "its name: type mutant:ID"}
+_LIBRARY = re.compile(r"\.(so|dylib|dll)(\.\d+)*$")
+_EXTENSIONS = tuple(suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES if suffix != ".so")
+"""How compiled Python modules end; a file that ends in ``.so`` alone is taken for a library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +79,16 @@ def parse(text: str) -> Spec:
         return Spec(text, None, "", _named(KINDS[base], attribute), False, KINDS[base])
     if base in shipped():
         return Spec(text, str(shipped()[base]), f"refsim_target_{base}", attribute, True)
-    if base.endswith(".py") or "/" in base:
+    if base.endswith(".py") or "/" in base or _LIBRARY.search(base):
         path = Path(base).resolve()
+        if path.is_dir():
+            raise UsageError(f"{base} is a folder: name a Python file in it, or type results:{base} for the results of a simulator")
         if not path.is_file():
             raise UsageError(f"there is no file {base}")
+        if _LIBRARY.search(base) and not base.endswith(_EXTENSIONS):
+            raise UsageError(f"{base} is a shared library: type lib:{base}")
+        if path.suffix != ".py" and not base.endswith(_EXTENSIONS):
+            raise UsageError(f"{base} is no Python file (they end in .py): type cmd:{base} for a program, lib:{base} for a shared library")
         return Spec(text, str(path), f"refsim_target_{path.stem}", attribute, False)
     try:
         found = importlib.util.find_spec(base)
@@ -100,6 +114,8 @@ def found_in(spec: Spec) -> str | None:
 
 def _named(kind: TargetKind, text: str) -> str:
     """What stands behind the colon, paths made absolute; a UsageError where there is no such thing."""
+    if not text and kind in _LACKS:
+        raise UsageError(f"{kind}: lacks {_LACKS[kind]}")
     if kind == "mutant":
         from ..catalogue.mutants import mutant
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import __version__
+from ..exits import Exit
 from .deviations import declared, needless
 from .facts import Strength, environment
 from .kinds import Effort, Verdict
@@ -19,7 +20,6 @@ INCOMPLETE: Verdict = "incomplete"
 ABSENT: Verdict = "not implemented"
 SEARCHES = ("golden", "directed", "differential", "sizes", "state", "exhaustive")
 """Checks that are no laws."""
-USAGE, INTERRUPTED = 2, 130
 NOTHING = "nothing of it was run: the declared domain holds no golden vector and no plan could be drawn"
 
 
@@ -168,6 +168,8 @@ class Result:
         When the run began, in UTC.
     spoken : dict of str to tuple of str
         The dialects in which the target implements each op, asked for or not.
+    junit : bytes
+        pytest's JUnit XML, where it was asked for and the suite came so far.
     """
 
     target: str
@@ -187,20 +189,21 @@ class Result:
     strength: Strength | None = None
     date: str = ""
     spoken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    junit: bytes = b""
 
     @property
-    def exit_code(self) -> int:
-        """As the README's table of exit codes says."""
+    def exit_code(self) -> Exit:
+        """What it comes to, the gravest first."""
         if self.interrupted:
-            return INTERRUPTED
+            return Exit.INTERRUPTED
         verdicts = [o.verdict for o in self.ops]
         if DIFFERS in verdicts or self.stale or self.needless:
-            return 1
+            return Exit.WRONG
         if BROKE in verdicts or (self.trouble and not self.missing):
-            return 3
+            return Exit.BROKE
         if not verdicts or INCOMPLETE in verdicts or ABSENT in verdicts or self.missing:
-            return 4
-        return 0
+            return Exit.INCOMPLETE
+        return Exit.DONE
 
     @property
     def known(self) -> int:
@@ -225,19 +228,19 @@ class Result:
     @property
     def headline(self) -> str:
         code = self.exit_code
-        if code == INTERRUPTED:
+        if code == Exit.INTERRUPTED:
             return "interrupted"
         if self.missing:
             return f"cannot run here: {self.trouble}"
-        if self.trouble and code == 3:
+        if self.trouble and code == Exit.BROKE:
             return f"broke: {self.trouble}"
-        if code == 1 and not any(o.verdict == DIFFERS for o in self.ops):
+        if code == Exit.WRONG and not any(o.verdict == DIFFERS for o in self.ops):
             return "non-conformant: it declares deviations that do not occur"
         if not self.ops:
             return "incomplete: it has none of the ops asked for"
-        if code == 0:
+        if code == Exit.DONE:
             return "conformant" + (f" with {self.known} known deviation{'s' * (self.known != 1)}" if self.known else "")
-        return {1: DIFFERS, 3: BROKE, 4: INCOMPLETE}[code]
+        return {Exit.WRONG: DIFFERS, Exit.BROKE: BROKE, Exit.INCOMPLETE: INCOMPLETE}[code]
 
     @property
     def complaints(self) -> list[str]:

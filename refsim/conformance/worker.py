@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..errors import UsageError
 from ..ops.base import Plan
 from ..plans import freeze, unproven
 from ..verbs import trace
@@ -100,6 +101,7 @@ def main() -> None:
         unloadable = {
             "status": "unloadable",
             "missing": isinstance(error, ImportError),
+            "usage": str(error) if isinstance(error, UsageError) else "",
             "error": f"{type(error).__name__}: {error}",
             "trace": traceback.format_exc(),
         }

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from .. import files
-from ..errors import RefsimError, UsageError
+from ..errors import MissingExtraError, UsageError
+from ..outputs import Outputs, unwritten
 from ..terminal import plan_parameters
 
 app = typer.Typer(no_args_is_help=True)
@@ -32,9 +33,10 @@ def onnx(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from .. import plans
+    from ..plans import as_typed
 
-    plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
+    Outputs().file("--out", out)
+    plan = as_typed(op, dialect, plan_parameters(context.args))
     write_onnx(plan, out, tuple(without or ()), intermediates)
     print(out)
 
@@ -44,9 +46,22 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
 
     Raises
     ------
+    MissingExtraError
+        onnx is not installed.
     UsageError
-        onnx is not installed, the op has no graph in the plan's dialect, its rule has none, or `without` names no optional operand.
+        The op has no graph in the plan's dialect, its rule has none, or `without` names no optional operand.
+    OutputError
+        `path` can't be written.
     """
+    made = serialized(plan, without, intermediates)
+    try:
+        files.write(path, made)
+    except OSError as error:
+        raise unwritten("--out", path, error) from error
+
+
+def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = False) -> bytes:
+    """The bytes that `write_onnx` writes."""
     from .. import registry
 
     try:
@@ -54,7 +69,7 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
 
         from .onnx_graphs import has_graph, model, rules
     except ImportError as error:
-        raise UsageError("refsim export onnx needs the package onnx: pip install 'refsim[onnx]'") from error
+        raise MissingExtraError("onnx", "onnx") from error
     d = registry.of(plan)
     if not has_graph(d):
         raise UsageError(f"there is no graph for {d.name} of dialect {d.dialect}")
@@ -67,7 +82,4 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
             raise UsageError(f"{name!r} cannot be left out of {d.name}: {', '.join(optional) or 'all its operands are required'}")
     made = model(plan, without, intermediates)
     checker.check_model(made, full_check=True)
-    try:
-        files.write(path, made.SerializeToString())
-    except OSError as error:
-        raise RefsimError(f"{path} cannot be written: {error.strerror}") from error
+    return bytes(made.SerializeToString())

@@ -21,13 +21,16 @@ def emit(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
-    from .. import files, plans
-    from ..errors import RefsimError, UsageError
+    from ..errors import UsageError
+    from ..outputs import Outputs
+    from ..plans import as_typed
     from ..terminal import plan_parameters
     from .c_source import LANGUAGES, function, source
     from .verilog_source import module
 
-    plan = plans.plan(op, dialect=dialect, **plan_parameters(context.args))
+    outputs = Outputs()
+    outputs.file("--out", out)
+    plan = as_typed(op, dialect, plan_parameters(context.args))
     if language == "verilog":
         if without:
             raise UsageError(f"--without {without[0]}: no op that is written in Verilog has an optional operand")
@@ -39,8 +42,7 @@ def emit(
     if out is None:
         print(text, end="")
         return
-    try:
-        files.write(out, text)
-    except OSError as error:
-        raise RefsimError(f"{out} cannot be written: {error.strerror}") from error
-    print(out)
+    outputs.write("--out", out, lambda: text)
+    if not outputs.lost:
+        print(out)
+    raise typer.Exit(outputs.code())

@@ -7,6 +7,7 @@ within it. ``C`` is the plan's channels, and is one of the leading axes where th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -122,6 +123,12 @@ def _broadcasts(operand: Operand, shape: Shape, masked: Shape) -> None:
         fits = False
     if not fits:
         raise DomainError(operand.name, f"shape {shape}", f"a shape that broadcasts to {masked}")
+
+
+def volume(d: Definition, plan: Plan) -> int:
+    """Values in the operands and in the result of one row, axes that the launch decides at length 1."""
+    texts = [*(o.shape for o in d.operands), d.out]
+    return sum(math.prod(length(d, plan, name) or 1 for name in inner(plan, text)) for text in texts)
 
 
 def result_shape(d: Definition, plan: Plan, operands: Sequence[Any]) -> Shape:

@@ -128,6 +128,12 @@ class Parameter:
         """The part of [lo, hi] that is legal; None where none of it is, or where the parameter is no number."""
         return None
 
+    @property
+    def example(self) -> str:
+        """A value as somebody would write it."""
+        usual = (v for v in ("1e-3", "64", "8", "1") if self.clipped(float(v), float(v)))
+        return next(usual, str(self.ends[0]))
+
     def checked(self, given: Mapping[str, Any]) -> Any:
         """The value among `given`, or the default."""
         value = given.get(self.name, self.default)
@@ -216,6 +222,10 @@ class Integer(Parameter):
     def ends(self) -> tuple[int, int]:
         return self.lo, self.hi
 
+    @property
+    def example(self) -> str:
+        return str(min(max(64, self.lo), self.hi))
+
     def clipped(self, lo: Any, hi: Any) -> tuple[Any, Any] | None:
         return _clipped(lo, hi, *self.ends)
 
@@ -229,6 +239,10 @@ class OneOf(Parameter):
     @property
     def text(self) -> str:
         return "one of " + ", ".join(map(str, self.values))
+
+    @property
+    def example(self) -> str:
+        return str(self.values[0])
 
     def legal(self, value: Any) -> Any:
         return legal_choice(self.name, value, self.values)
@@ -246,6 +260,10 @@ class Truth(Parameter):
     def text(self) -> str:
         return "True or False"
 
+    @property
+    def example(self) -> str:
+        return "True"
+
     def legal(self, value: Any) -> Any:
         if not isinstance(value, bool):
             raise PlanError(self.name, value, self.text)
@@ -262,6 +280,10 @@ class Pair(Parameter):
     @property
     def text(self) -> str:
         return f"a pair (lo, hi) of integers from {self.lo} to {self.hi}"
+
+    @property
+    def example(self) -> str:
+        return f"{max(self.lo, -100)},{min(self.hi, 100)}"
 
     def legal(self, value: Any) -> Any:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -290,6 +312,10 @@ class InputBits(Parameter):
     @property
     def text(self) -> str:
         return f"an integer from {self.widths[0]} to {self.widths[1]}"
+
+    @property
+    def example(self) -> str:
+        return str(min(max(8, self.widths[0]), self.widths[1]))
 
     def legal(self, value: Any) -> Any:
         return legal_integer(self.name, value, *self.widths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,48 +13,65 @@ from rich.table import Table
 
 from ..content import content
 from ..errors import ContentError, UsageError
-from ..terminal import plan_parameters, progress
+from ..exits import Exit
+from ..outputs import Outputs
+from ..terminal import complain, plan_parameters, progress, width
 
 app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 Folder = Annotated[
     Path | None, typer.Argument(help="A folder with a manifest.json; the shipped corpus where left out.", show_default=False)
 ]
 
 
-def _fail(code: int, text: object) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True).print(f"error: {text}", style="red", markup=False, highlight=False)
-    return typer.Exit(code)
-
-
 def _say(text: str) -> None:
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
-def _existing(path: Path | None) -> Path | None:
-    if path is not None and not path.is_dir():
-        raise _fail(USAGE, f"{path}: no such folder")
+@contextmanager
+def _ends(left: str, out: Path | None = None) -> Iterator[None]:
+    """What ends a command early becomes a line and an exit code: an error, an interrupt with what it leaves, an output that fails."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"interrupted: {left}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except ContentError as error:
+        complain(error)
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if out is None:
+            raise
+        complain(f"--out {out} cannot be written: {error.strerror or error}; {left}")
+        raise typer.Exit(Exit.UNWRITTEN) from None
+
+
+def _existing(path: Path | None, file: bool = False) -> Path | None:
+    if path is not None and not (path.exists() if file else path.is_dir()):
+        raise UsageError(f"{path}: no such {'file or ' * file}folder")
     return path
 
 
 @app.command()
 def generate(
     out: Annotated[Path | None, typer.Option(help="Folder to write; the shipped corpus where left out.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the corpus that is there.")] = False,
 ) -> None:
     """Write the whole corpus: the same bytes every time, into its place as a whole. With --ops FILE, one of the ops that it defines."""
     from ..registry import asked
     from .generator import generate as make
+    from .generator import replaceable
 
     chosen = asked() or None
     if chosen and out is None:
         raise UsageError("the vectors of --ops make a corpus of their own: name a folder for it with --out")
-    try:
-        with progress() as told:
-            corpus = make(out or content("golden"), told, chosen)
-    except (ContentError, OSError) as error:
-        raise _fail(USAGE, error) from None
+    target = out or content("golden")
+    Outputs().folder("--out", target)
+    replaceable(target)
+    if target.is_dir() and any(target.iterdir()) and not force:
+        raise UsageError(f"{target}: there already, and left as it is (--force replaces it)")
+    with _ends(f"nothing was written to {target}", target), progress() as told:
+        corpus = make(target, told, chosen)
     files = corpus.manifest["files"].values()
     _say(f"{len(corpus)} cases in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, corpus {corpus.hash}")
 
@@ -70,13 +86,9 @@ def verify(
     from .verifier import verify as prove
     from .verifier import verify_lines
 
-    if path is not None and not path.exists():
-        raise _fail(USAGE, f"{path}: no such file or folder")
-    try:
-        with progress() as told:
-            proven = verify_lines(path, told) if path is not None and path.is_file() else prove(path, told)
-    except ContentError as error:
-        raise _fail(FAILED, error) from None
+    _existing(path, file=True)
+    with _ends("not all of it was verified"), progress() as told:
+        proven = verify_lines(path, told) if path is not None and path.is_file() else prove(path, told)
     hash = f", corpus {proven.hash}" if proven.hash else ""
     _say(f"verified: {proven.cases} cases in {proven.files} files, {proven.values:,} values on two carriers{hash}")
 
@@ -92,26 +104,24 @@ def coverage(
     from ..catalogue.bins import coverage as count
     from .corpus import lines_of, load
 
-    if path is not None and not path.exists():
-        raise _fail(USAGE, f"{path}: no such file or folder")
-    try:
+    _existing(path, file=True)
+    with _ends("not all of it was counted"):
         found = count(lines_of(path) if path is not None and path.is_file() else load(path))
-    except ContentError as error:
-        raise _fail(FAILED, error) from None
-    if not found:
-        raise _fail(FAILED, f"{path}: no case")
+        if not found:
+            raise ContentError(f"{path}: no case")
     table = Table("op", "dialect", "lanes", "bins hit", "empty", header_style="bold")
     for (op, dialect), histogram in sorted(found.items()):
         hit = len(histogram.bins) - len(histogram.empty)
         table.add_row(op, dialect, f"{histogram.lanes:,}", f"{hit} of {len(histogram.bins)}", ", ".join(histogram.empty))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=width(160)).print(table)
     if bins:
         for (op, dialect), histogram in sorted(found.items()):
             for name, lanes in histogram.bins.items():
                 _say(f"{op} {dialect} {name} {lanes}")
     empty = sum(len(h.empty) for h in found.values())
     if empty:
-        raise _fail(FAILED, f"{empty} empty bins")
+        complain(f"{empty} empty bins")
+        raise typer.Exit(Exit.WRONG)
 
 
 @app.command()
@@ -120,21 +130,22 @@ def diff(
     b: Annotated[Path, typer.Argument(help="The newer corpus.")],
     limit: Annotated[int, typer.Option(min=0, help="Changes shown; 0 shows all.")] = 100,
 ) -> None:
-    """Say what changed between two corpora, by case id and field; exit code 1 where anything did."""
+    """Say what changed between two corpora, by case id and field; exit code 1 where anything did.
+
+    What stands in the files is compared, whatever the manifests say of them.
+    """
     from .corpus import load
     from .diff import changes
 
-    try:
+    with _ends("not all of it was compared"):
         found = list(changes(load(_existing(a)), load(_existing(b))))
-    except ContentError as error:
-        raise _fail(FAILED, error) from None
     for change in found[: limit or None]:
         _say(str(change))
     if len(found) > limit > 0:
         _say(f"... and {len(found) - limit} more (--limit 0 shows all)")
-    _say(f"{len(found)} changes" if found else "no change")
+    _say(f"{len(found)} change{'s' * (len(found) != 1)}" if found else "no change")
     if found:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Exit.WRONG)
 
 
 # ------------------------------------------------------------------------------------------------------------ render, make
@@ -156,17 +167,16 @@ def _parameters(context: typer.Context) -> dict[str, Any]:
     return given
 
 
-@contextmanager
-def _all_or_nothing(out: Path) -> Iterator[None]:
-    """Nothing stands at `out` before all of it does: said where the user, the system or the disk ends it early."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise _fail(INTERRUPTED, f"interrupted: nothing was written to {out}") from None
-    except ContentError as error:
-        raise _fail(USAGE, error) from None
-    except OSError as error:
-        raise _fail(FAILED, f"{error.strerror or error}: nothing was written to {out}") from None
+def _target(out: Path, format: str, force: bool) -> Path:
+    """Where vectors are to go, proven to take them."""
+    from .formats import FOLDERS
+
+    outputs = Outputs()
+    if format not in FOLDERS:
+        outputs.file("--out", out)
+    elif force or not out.exists():
+        outputs.folder("--out", out)
+    return out
 
 
 def _format(format: str) -> str:
@@ -197,9 +207,9 @@ def render(
     from .render import default_out, select
     from .render import render as write
 
-    target = out or default_out(op, dialect, _format(format))
-    with _all_or_nothing(target):
-        vectors = load(corpus)
+    target = _target(out or default_out(op, dialect, _format(format)), format, force)
+    with _ends(f"nothing was written to {target}", target):
+        vectors = load(_existing(corpus))
         cases = select(vectors, op, dialect, _parameters(context), tag or (), case or ())
         with progress() as told:
             write(vectors, cases, format, target, force, told)
@@ -227,15 +237,15 @@ def make(
     """
     from functools import partial
 
-    from .. import plans
+    from ..plans import as_typed
     from .formats import FOLDERS, WRITERS
     from .make import launch
     from .render import default_out, whole
 
-    target = out or default_out(op, dialect, _format(format))
-    plan = plans.plan(op, dialect=dialect, **_parameters(context))
+    target = _target(out or default_out(op, dialect, _format(format)), format, force)
+    plan = as_typed(op, dialect, _parameters(context))
     wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
-    with _all_or_nothing(target), progress() as told:
+    with _ends(f"nothing was written to {target}", target), progress() as told:
         vectors = launch(plan, count, seed, wanted, omit or (), columns, told)
         write = partial(WRITERS[format], lanes=lanes) if format == "jsonl" else WRITERS[format]
         with whole(target, format in FOLDERS, force) as place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from .corpus import Corpus
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A case that only one corpus has (`field` is empty), or a field in which they differ."""
+    """A case or a file that only one corpus has (`field` is empty), or a field in which they differ."""
 
     id: str
     field: str
@@ -25,24 +26,42 @@ class Change:
 
 
 def changes(a: Corpus, b: Corpus) -> Iterator[Change]:
-    """Every change from `a` to `b`, op by op, in the order of `a`, then what only `b` has."""
+    """Every change from `a` to `b`, op by op, in the order of `a`, then what only `b` has.
+
+    The bytes are compared, not what the manifests say of them: a file may have been edited.
+    """
     for op, dialect in sorted({*a.keys, *b.keys}):
-        name = f"{dialect}/{op}.jsonl"
-        files = a.manifest["files"].get(name), b.manifest["files"].get(name)
-        if files[0] == files[1] and not _has_large(a, op, dialect):
+        names = [name for name in _names(a, b) if re.fullmatch(rf"{dialect}/{op}\.(jsonl|.*\.npz)", name)]
+        edited = [name for name in names if _bytes(a, name) != _bytes(b, name)]
+        if not edited:
             continue
-        old, new = ({r["id"]: (r, large) for r, _, large in corpus.records(op, dialect)} for corpus in (a, b))
+        old, new = ({r["id"]: (r, large) for r, _, large in corpus.records(op, dialect, proven=False)} for corpus in (a, b))
+        found = False
         for id in [*old, *(i for i in new if i not in old)]:
-            if id not in new:
-                yield Change(id, "", "removed")
-            elif id not in old:
-                yield Change(id, "", "added")
-            else:
-                yield from (Change(id, field, text) for field, text in _fields(*old[id], *new[id]))
+            for change in _of_case(id, old.get(id), new.get(id)):
+                found = True
+                yield change
+        if not found:
+            yield from (Change(name, "", "other bytes for the same cases") for name in edited)
+    for name in _names(a, b):
+        old_bytes, new_bytes = _bytes(a, name), _bytes(b, name)
+        if not name.endswith((".jsonl", ".npz")) and old_bytes != new_bytes:
+            yield Change(name, "", "added" if old_bytes is None else "removed" if new_bytes is None else "differs")
 
 
-def _has_large(corpus: Corpus, op: str, dialect: str) -> bool:
-    return any(name.startswith(f"{dialect}/{op}.") and name.endswith(".npz") for name in corpus.manifest["files"])
+def _names(a: Corpus, b: Corpus) -> list[str]:
+    return list({**a.manifest["files"], **b.manifest["files"]})
+
+
+def _bytes(corpus: Corpus, name: str) -> bytes | None:
+    return corpus.bytes_of(name, proven=False) if name in corpus.manifest["files"] else None
+
+
+def _of_case(id: str, old: Any, new: Any) -> Iterator[Change]:
+    if old is None or new is None:
+        yield Change(id, "", "added" if old is None else "removed")
+    else:
+        yield from (Change(id, field, text) for field, text in _fields(*old, *new))
 
 
 def _fields(old: Any, old_large: Any, new: Any, new_large: Any) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 from .. import __version__, registry
 from ..catalogue.bins import Histogram
 from ..catalogue.family import TAGS, Draft, Family, Key, families
-from ..errors import ContentError, RefsimError
+from ..errors import ContentError, RefsimError, UsageError
 from ..files import exchange, partial_folder
 from ..ops.base import Definition
 from ..terminal import Progress, silent
@@ -64,11 +64,14 @@ def generate(out: Path | str, progress: Progress = silent, chosen: Sequence[Defi
     Raises
     ------
     ContentError
-        A bin that no case falls into; `out` holds something that is no part of a corpus (which generating would remove), or
-        cannot be written.
+        A bin that no case falls into.
+    UsageError
+        `out` holds something that is no part of a corpus, which generating would remove.
+    OSError
+        `out` cannot be written.
     """
-    target = Path(out).absolute()
-    _replaceable(target)
+    target = Path(os.path.realpath(out))
+    replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     definitions = registry.ours() if chosen is None else list(chosen)
     with partial_folder(target) as partial:
@@ -119,13 +122,13 @@ def generate(out: Path | str, progress: Progress = silent, chosen: Sequence[Defi
     return load(target)
 
 
-def _replaceable(target: Path) -> None:
-    """Nothing but a corpus is ever replaced."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ContentError(f"{target}: not a folder")
+def replaceable(target: Path) -> None:
+    """Nothing but a corpus is ever replaced: a UsageError where `target` is anything else."""
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target}: not a folder")
     if target.exists() and any(target.iterdir()):
         if not (target / "manifest.json").is_file():
-            raise ContentError(f"{target}: a folder with something other than a corpus in it; nothing was written")
+            raise UsageError(f"{target}: a folder with something other than a corpus in it; nothing was written")
         for name in files_below(target):
             if not (name in (*OURS, "schema.json") or re.fullmatch(r"[a-z0-9_]+/[a-z0-9_.-]+\.(jsonl|npz)", name)):
-                raise ContentError(f"{name}: no part of a corpus, and generating would remove it; nothing was written")
+                raise UsageError(f"{target / name}: no part of a corpus, and generating would remove it; nothing was written")

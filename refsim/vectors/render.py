@@ -82,7 +82,7 @@ def render(corpus: Corpus, cases: Sequence[Case], format: str, out: Path, force:
 
     Raises
     ------
-    ContentError
+    UsageError
         `out` is there already, or is nothing to be replaced.
     """
     done = 0

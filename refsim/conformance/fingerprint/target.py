@@ -15,6 +15,7 @@ from ... import __version__
 from ...catalogue.mutants import has_own_book
 from ...declared import WITHOUT, bare
 from ...errors import UsageError
+from ...exits import Exit
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import RESCALINGS
 from ...registry import definition, definitions, dialects, names, of
@@ -45,6 +46,8 @@ class Fingerprints:
         Why it could not be loaded.
     missing : bool
         Whether that is a package that is not installed.
+    interrupted : int or None
+        How many were to be made, where an interrupt came first.
     """
 
     target: str
@@ -53,15 +56,18 @@ class Fingerprints:
     absent: list[tuple[str, str]] = field(default_factory=list)
     trouble: str = ""
     missing: bool = False
+    interrupted: int | None = None
 
     @property
-    def exit_code(self) -> int:
-        """0: all is as due; 1: something else was found, or nothing; 3: the target broke; 4: nothing to ask."""
+    def exit_code(self) -> Exit:
+        """What they come to: wrong where something else was found than is due, or nothing; incomplete where there was nothing to ask."""
+        if self.interrupted is not None:
+            return Exit.INTERRUPTED
         if any(not f.due for f in self.made):
-            return 1
+            return Exit.WRONG
         if self.broken or (self.trouble and not self.missing):
-            return 3
-        return 4 if self.absent or not self.made else 0
+            return Exit.BROKE
+        return Exit.INCOMPLETE if self.absent or not self.made else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         named = ("op", "dialect", "kind", "text")
@@ -69,6 +75,7 @@ class Fingerprints:
             "refsim": __version__,
             "target": self.target,
             "exit_code": self.exit_code,
+            "interrupted": self.interrupted is not None,
             "fingerprints": [f.as_json() for f in self.made],
             "broken": [dict(zip(named, b, strict=True)) for b in self.broken],
             "not_implemented": [dict(zip(named, a, strict=False)) for a in self.absent],
@@ -132,6 +139,9 @@ def fingerprint(
                 result.made.append(identify(_asking(worker), d.name, d.dialect, claims.domain.get(d.name), rule, _knowing(worker, d.name)))
             except Broken as broken:
                 result.broken.append((d.name, d.dialect, broken.kind, broken.text))
+            except KeyboardInterrupt:
+                result.interrupted = len(asked)
+                break
     finally:
         worker.close()
     return result
@@ -199,6 +209,9 @@ def show(result: Fingerprints, console: Console) -> None:
         console.print(Text(f"{op} ({dialect}): not implemented", style="bold yellow"), soft_wrap=True)
     if result.trouble:
         console.print(Text(f"{result.target}: {result.trouble}", style="bold yellow" if result.missing else "bold magenta"), soft_wrap=True)
+    elif result.interrupted is not None:
+        text = f"{result.target}: interrupted after {len(result.made) + len(result.broken)} of {result.interrupted}"
+        console.print(Text(text, style="bold yellow"), soft_wrap=True)
     elif not (result.made or result.broken or result.absent):
         console.print(Text(f"{result.target}: it has none of the ops asked for", style="bold yellow"), soft_wrap=True)
 
