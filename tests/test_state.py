@@ -290,6 +290,18 @@ def test_a_private_intermediate_is_one_of_the_op(tmp_path: Path) -> None:
     assert "no intermediate 'q_erv' (did you mean q_erf?)" in done.stderr
 
 
+def test_a_name_that_is_no_intermediate_is_a_finding(tmp_path: Path) -> None:
+    target = tmp_path / "named.py"
+    target.write_text("import refsim\ndef i_gelu(q, plan):\n    return {'q_erv': q, 'out': refsim.run(plan, q)}\n")
+    code, report, text = checked(str(target), "i_gelu")
+    assert code == 1
+    assert "i_gelu (ibert) is non-conformant in its intermediates: its outputs are conformant" in text
+    names = ", ".join(definition("i_gelu", "ibert").step_names)
+    assert f"returns 'q_erv', which is none of its intermediates (did you mean q_erf?); they are {names}" in text
+    (op,) = report["ops"]
+    assert op["outputs_conform"] and op["failures"][0]["in_steps"]
+
+
 @pytest.mark.slow
 def test_what_a_row_has_one_of_may_lack_its_axis_and_is_compared(tmp_path: Path) -> None:
     assert checked(returning(tmp_path), "i_layernorm")[0] == 0

@@ -215,8 +215,7 @@ class Subject(Following):
         """Launch one of the large sizes, and raise a Mismatch where it differs."""
         operands = launch.operands()
         due = run(launch.plan, *operands)
-        answer, wrong = self.differing(launch.plan, operands, due, "C", count=True)
-        self.record.lanes += int(due.size)
+        answer, wrong = self.differing(launch.plan, operands, due, "C", count=True, lanes=True)
         where = f"size {launch.name}"
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
