@@ -28,9 +28,7 @@ class Mismatch(AssertionError):
         self.failure = failure
 
 
-def of_plan(
-    plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: Lane | None = None, in_steps: bool = False
-) -> Failure:
+def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: Lane | None = None, in_steps: bool = False) -> Failure:
     """A failure with a plan."""
     return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, in_steps=in_steps, lane=lane)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..ops.base import Definition
 from ..ops.parameters import Scales
 from ..registry import definition
 from ..verbs import run
-from .directed import launches
+from .directed import Directed, launches
 from .mistakes import differ
 from .targets import covers
 
@@ -62,21 +63,24 @@ def domain(d: Definition, name: str) -> dict[str, Any]:
 
 def same(m: Mutant, name: str) -> bool:
     """Whether a mutant gives the simulator's answers within a narrowing, as far as the plans that cover it and many others show."""
-    d, own = definition(m.op, m.dialect), domain(definition(m.op, m.dialect), name)
     if m.remembers or m.level == "state":
         return False
 
-    def shown(plan: Any, operands: list[Any], due: Any) -> bool:
-        return bool(differ(np.asarray(m.trace(plan, *operands)["out"]), np.asarray(due)).any())
+    def shown(launch: Directed) -> bool:
+        return bool(differ(np.asarray(m.trace(launch.plan, *launch.operands)["out"]), np.asarray(launch.due)).any())
 
-    chosen = launches(d, own, lambda plan: covers(own, d, plan), "nightly", weigh=False)[1]
-    if any(shown(launch.plan, launch.operands, launch.due) for launch in chosen):
-        return False
+    return not any(map(shown, _looked_at(m.op, m.dialect, name)))
+
+
+@lru_cache(maxsize=1)
+def _looked_at(op: str, dialect: str, name: str) -> tuple[Directed, ...]:
+    """The launches of an op within a narrowing on which a mutant is to differ, made once for all its mutants."""
+    d, own = definition(op, dialect), domain(definition(op, dialect), name)
+    found = list(launches(d, own, lambda plan: covers(own, d, plan), "nightly", weigh=False)[1])
     for number in range(PLANS):
-        words = Words(f"{m.id}/same/{number}")
+        words = Words(f"{op}/{dialect}/same/{number}")
         plan = draw_plan(words, d, own)
         if plan is not None and covers(own, d, plan):
             operands = draw_operands(words, plan, LANES)
-            if shown(plan, operands, run(plan, *operands)):
-                return False
-    return True
+            found.append(Directed("drawn", plan, operands, run(plan, *operands)))
+    return tuple(found)
