@@ -19,7 +19,7 @@ import refsim
 from refsim import registry
 from refsim.catalogue.draw import Words, draw_plan
 from refsim.catalogue.kernels import packed
-from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
+from refsim.catalogue.mutants import BY_CHECK, LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, narrow, score, trial
 from refsim.conformance.answers import as_handed
 from refsim.conformance.subject import corpus
@@ -110,7 +110,7 @@ def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, 
             wrong[m.id] = wrong[m.id] or not all(right[first:])
             assert not m.equivalent or same(steps["out"], case.out), (m.id, case.id)
     for m in book:
-        hidden = m.level == "state" or m.id.endswith(("/wrong-stride", "/in-place", "/accumulates"))
+        hidden = m.level in BY_CHECK or m.id.endswith(("/wrong-stride", "/in-place", "/accumulates"))
         assert wrong[m.id] or hidden or (m.equivalent and m.step != "q_erf"), m.id
 
 
@@ -241,8 +241,8 @@ def test_the_sign_of_zero_is_multiplied_away(dialect: str) -> None:
 
 
 def asked(op: str | None = None) -> list[str]:
-    """The mutants that vectors are held against: all but those of state, which no launch of its own of contiguous operands shows."""
-    return [m.id for m in mutants(op) if m.level != "state"]
+    """The mutants that vectors are held against: all but those of state and of size, which no small launch of its own shows."""
+    return [m.id for m in mutants(op) if m.level not in BY_CHECK]
 
 
 @pytest.mark.slow
@@ -322,7 +322,7 @@ def test_the_score_is_what_check_says(id: str) -> None:
     m = mutant(id)
     verdict, _ = judged(f"mutant:{id}", apart=True)
     (found,) = verdict.ops
-    noticed = {r.check: bool(r.failures) for r in found.records if r.check not in ("exhaustive", *trial.LEFT_OUT)}
+    noticed = {r.check: bool(r.failures) for r in found.records if r.check not in ("exhaustive", trial.SLOW)}
     assert verdict.exit_code == 1
     assert noticed == score.fate(m, "quick").checks
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..catalogue.draw import VALUES, Words, draw_operands, draw_plan
-from ..catalogue.mutants import Mutant
+from ..catalogue.mutants import BY_CHECK, Mutant
 from ..ops.base import Definition
 from ..ops.parameters import Scales
 from ..registry import definition
@@ -63,7 +63,7 @@ def domain(d: Definition, name: str) -> dict[str, Any]:
 
 def same(m: Mutant, name: str) -> bool:
     """Whether a mutant gives the simulator's answers within a narrowing, as far as the plans that cover it and many others show."""
-    if m.remembers or m.level == "state":
+    if m.remembers or m.level in BY_CHECK:
         return False
 
     def shown(launch: Directed) -> bool:

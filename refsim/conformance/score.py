@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
-from ..catalogue.mutants import Level, Mutant, mutant, mutants
+from ..catalogue.mutants import BY_CHECK, Level, Mutant, mutant, mutants
 from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
@@ -152,7 +152,7 @@ def score(
     ops, dialects : sequence of str
         Only these; all where empty.
     effort : {"vectors", "quick", "default", "nightly", "exhaustive"}
-        "vectors" for the golden vectors alone, in this process, against all mutants but those of state.
+        "vectors" for the golden vectors alone, in this process, against all mutants but those of state and of size.
     jobs : int
         Processes; 0 stands for one a core, up to 4.
     at_least : float
@@ -160,8 +160,8 @@ def score(
     first : bool
         Whether a mutant is done with as soon as one check notices it: as many are noticed, sooner, but not by which checks.
     domain : str
-        One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state, which show or not
-        whatever plans there are; "" for whole ops.
+        One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state and of size, which
+        show or not whatever plans there are; "" for whole ops.
     progress : callable
         Called with (mutants done, mutants in all, what was last done).
 
@@ -172,9 +172,9 @@ def score(
     """
     chosen = [m for m in mutants() if (not ops or m.op in ops) and (not dialects or m.dialect in dialects)]
     if domain:
-        chosen = [m for m in chosen if m.level != "state" and not m.remembers and narrow.domain(definition(m.op, m.dialect), domain)]
-    if effort == VECTORS:  # each vector is a launch of its own, of contiguous operands: of state they say nothing
-        chosen = [m for m in chosen if m.level != "state"]
+        chosen = [m for m in chosen if m.level not in BY_CHECK and not m.remembers and narrow.domain(definition(m.op, m.dialect), domain)]
+    if effort == VECTORS:  # each vector is a small launch of its own, of contiguous operands: of state and sizes they say nothing
+        chosen = [m for m in chosen if m.level not in BY_CHECK]
     start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least, domain)
     fates: dict[str, Fate] = {}
     try:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue.mutants import Mutant
+from ..catalogue import sizes
+from ..catalogue.mutants import BY_CHECK, Mutant
 from ..content import content, module
 from ..ops.base import Plan
 from ..plans import freeze
@@ -34,9 +35,8 @@ from .state import Launch, Sequence, sequences
 from .subject import Subject, cases
 from .targets import Description, covers
 
-LEFT_OUT = ("sizes",)
-"""Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
-
+SLOW = "sizes"
+"""The check that only mutants of size are tried on: such launches take long, and show of others what smaller ones do."""
 LIKELY = ("golden", "state")
 """Checks that nearly every mutant is noticed by, and soon."""
 
@@ -91,6 +91,10 @@ class Tried(Subject):
             self.fail(Failure(plan.op, plan.dialect, where=where))
             raise Abandoned  # no exception that Hypothesis would look into
 
+    def sizes(self) -> None:
+        for launch in _large(*self.definition.key, self.suite.effort != "quick", json.dumps(self.domain)):
+            self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+
     def sequences(self) -> list[Sequence]:
         return _sequences(*self.definition.key, self.suite.effort != "quick", json.dumps(self.domain))
 
@@ -132,6 +136,14 @@ def _sequences(op: str, dialect: str, every: bool, domain: str) -> list[Sequence
     return sequences(d, own, lambda plan: covers(own, d, plan), every)
 
 
+@lru_cache(maxsize=1)
+def _large(op: str, dialect: str, every: bool, domain: str) -> tuple[Directed, ...]:
+    """The launches of large sizes of an op within a domain, made once for all its mutants."""
+    d, own = definition(op, dialect), _read(domain)
+    made = ((x, x.operands()) for x in sizes.launches(d, own, lambda plan: covers(own, d, plan), every))
+    return tuple(Directed(x.name, x.plan, operands, run(x.plan, *operands)) for x, operands in made)
+
+
 def _read(domain: str) -> dict[str, Any]:
     """A domain from its text, which a cache needs: pairs are tuples again."""
     return {name: freeze(allowed) for name, allowed in json.loads(domain).items()}
@@ -159,12 +171,13 @@ def noticing(
     """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does."""
     found: dict[str, bool] = {}
     own = domain(definition(m.op, m.dialect), narrowing) if narrowing else {}
-    for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and one[0] not in LIKELY):
+    meant = BY_CHECK.get(m.level)
+    for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and (one[0] != meant, one[0] not in LIKELY)):
         if first and any(found.values()):
             break
         if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
             continue
-        if name in LEFT_OUT or (name == "exhaustive" and effort != "exhaustive"):
+        if (name == SLOW and meant != SLOW) or (name == "exhaustive" and effort != "exhaustive"):
             continue
         m.forget()
         suite = Suite(Here(m, own), effort, seed)
