@@ -27,7 +27,10 @@ ALL = 256
 ATTEMPTS, POWERS = 12, "a power of two"
 """Plans that are drawn for a kind before it counts as having none; in the latter half all scales are powers of two, as some rules want."""
 EXTREME = 4
-"""The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output."""
+"""The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output. In every
+other round it is the first: two ends at once show what neither does alone."""
+SLACK = 0.2
+"""A part of a round that is not worth another one."""
 FAR, STEP = 48, 4
 """Octaves by which kinds of a scale reach beyond the space that is worth drawing at random, and octaves between them."""
 
@@ -82,6 +85,12 @@ def kinds(d: Definition, domain: Mapping[str, Any]) -> list[Kind]:
     if domain.get("per_channel", True) and any(getattr(s, "channels", False) for s in space.values()):
         found += [Kind("per_channel", "no", False), Kind("per_channel", "yes", True)]
     return found
+
+
+def share(d: Definition, domain: Mapping[str, Any]) -> int:
+    """Rounds over the kinds of a domain that make about as many plans as one over those of the whole op."""
+    own = len(kinds(d, domain))
+    return max(math.ceil(len(kinds(d, {})) / own - SLACK), 1) if own else 1
 
 
 def _kinds(space: Any) -> Iterator[tuple[str, Any]]:
@@ -195,6 +204,8 @@ def _covering(
                 beside = powers if attempt >= ATTEMPTS // 2 else {}
                 if attempt >= ATTEMPTS - EXTREME:
                     beside = {**beside, **_greatest(d, bool(attempt % 2))}
+                elif turn % 2 and attempt < EXTREME:
+                    beside = {**_widest(d), **_greatest(d, bool((turn // 2 + attempt) % 2))}
                 plan = draw_plan(words, d, {**beside, **domain, **own})
                 if plan is None or (kind.parameter == "per_channel" and kind.allowed and plan.channels is None) or not covered(plan):
                     continue
@@ -213,7 +224,13 @@ def _greatest(d: Definition, truth: bool) -> dict[str, Any]:
     free = {name: space for name, space in d.space.items() if not getattr(d.legal[name], "narrowed", False)}
     choices = {name: space.values for name, space in free.items() if isinstance(space, Choice)}
     whole = {name: v for name, v in choices.items() if all(isinstance(x, int) and not isinstance(x, bool) for x in v)}
-    return {name: {VALUES: [max(v)]} for name, v in whole.items()} | {name: {VALUES: [truth]} for name, v in choices.items() if True in v}
+    truths = [name for name, v in choices.items() if any(x is True for x in v)]  # a length of 1 equals True and is none
+    return {name: {VALUES: [max(v)]} for name, v in whole.items()} | {name: {VALUES: [truth]} for name in truths}
+
+
+def _widest(d: Definition) -> dict[str, Any]:
+    """The ends of the ranges of integers that the space has: the widest inputs."""
+    return {name: {VALUES: [space.hi]} for name, space in d.space.items() if isinstance(space, Whole)}
 
 
 def _thinned(found: list[Any], most: int | None) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue.covering import Cover, covering
+from ..catalogue.covering import Cover, covering, share
 from ..catalogue.draw import Words, bare, draw_operands
 from ..catalogue.mutants import Mutant, mutants
 from ..catalogue.remade import remade
@@ -117,6 +117,8 @@ def launches(
             if covered(case.plan):
                 _weigh(choice, Directed(case.id, case.plan, case.operands, case.out))
     rounds = max(ROUNDS[effort] // (2 if d.parts else 1), 1)  # the plans of a composite take as long as those of all its parts
+    if effort != "quick":
+        rounds = max(rounds, share(d, domain))
     choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if effort == "quick" else None)
     return choice, _launches(d, domain, covered, effort, outside, choice, plans)
 
