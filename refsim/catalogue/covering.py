@@ -29,6 +29,8 @@ ATTEMPTS, POWERS = 12, "a power of two"
 EXTREME = 4
 """The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output. In every
 other round it is the first: two ends at once show what neither does alone."""
+PART = 60
+"""Kinds of a part of a round."""
 SLACK = 0.2
 """A part of a round that is not worth another one."""
 FAR, STEP = 48, 4
@@ -156,7 +158,7 @@ def _beyond(parameter: Any, space: Any) -> Iterator[tuple[str, Any]]:
 
 
 def covering(
-    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], rounds: int, most: int | None = None
+    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], rounds: int, most: int | None = None, ends: bool = False
 ) -> tuple[Cover, Iterator[Plan]]:
     """Plans of `d` within `domain` that have every kind of plan, no plan twice.
 
@@ -168,6 +170,8 @@ def covering(
         Plans for each kind.
     most : int or None
         So many kinds in a round at most, all over the space; None for all of them.
+    ends : bool
+        Whether a single round is followed by a part of another, with the greatest integers beside each kind.
 
     Returns
     -------
@@ -177,14 +181,15 @@ def covering(
     """
     every = kinds(d, domain)
     cover = Cover({(k.parameter, k.name): 0 for k in every if not k.beyond})
-    return cover, _covering(d, domain, covered, rounds, most, every, cover)
+    turns = [(turn, most) for turn in range(rounds)] + ([(1, PART)] if ends and rounds == 1 else [])
+    return cover, _covering(d, domain, covered, turns, most, every, cover)
 
 
 def _covering(
     d: Definition,
     domain: Mapping[str, Any],
     covered: Callable[[Plan], bool],
-    rounds: int,
+    turns: list[tuple[int, int | None]],
     most: int | None,
     every: list[Kind],
     cover: Cover,
@@ -196,8 +201,8 @@ def _covering(
         yield plan
     every = every or [Kind("", "", None)]  # an op without parameters has one plan
     powers = {kind.parameter: kind.allowed for kind in every if kind.name == POWERS}
-    for turn in range(rounds):
-        for kind in _thinned(every, most):
+    for turn, part in turns:
+        for kind in _thinned(every, part):
             for attempt in range(ATTEMPTS):
                 words = Words(f"{d.name}/{d.dialect}/covering/{turn}/{kind.parameter}/{kind.name}/{attempt}")
                 own = {kind.parameter: kind.allowed} if kind.parameter else {}

@@ -119,7 +119,8 @@ def launches(
     rounds = max(ROUNDS[effort] // (2 if d.parts else 1), 1)  # the plans of a composite take as long as those of all its parts
     if effort != "quick":
         rounds = max(rounds, share(d, domain))
-    choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if effort == "quick" else None)
+    quick = effort == "quick"
+    choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if quick else None, ends=bool(outside) and not quick)
     return choice, _launches(d, domain, covered, effort, outside, choice, plans)
 
 

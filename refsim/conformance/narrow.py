@@ -24,6 +24,10 @@ PLANS, LANES = 48, 4096
 """Plans, beside those that cover the domain, and lanes of each, on which a mutant is the simulator before it counts as the same there."""
 
 
+SCALES, VARIED = 40, 512
+"""Plans that are looked at for one with varied results, and lanes of each."""
+
+
 def _int8(d: Definition) -> dict[str, Any]:
     return {"input_bits": 8} if d.input is not None and d.input.widths[0] <= 8 <= d.input.widths[1] else {}
 
@@ -34,11 +38,18 @@ def _one_rule(d: Definition) -> dict[str, Any]:
 
 
 def _one_scale(d: Definition) -> dict[str, Any]:
-    """The scale, or the scales, of the first plan that is drawn."""
+    """The scale, or the scales, of the first plan drawn whose results are varied: nobody declares one at which all of them are 0."""
     scales = [name for name, space in d.space.items() if isinstance(space, Scales)]
-    drawn = (draw_plan(Words(f"narrow/{d.name}/{i}"), d, {"per_channel": False, **_int8(d), **_one_rule(d)}) for i in range(100))
-    plan = next((p for p in drawn if p is not None), None) if scales else None
-    given = {} if plan is None else dict(plan.parameters)
+    best, most = None, 0
+    for i in range(SCALES if scales else 0):
+        words = Words(f"narrow/{d.name}/{i}")
+        plan = draw_plan(words, d, {"per_channel": False, **_int8(d), **_one_rule(d)})
+        values = 0 if plan is None else len(np.unique(run(plan, *draw_operands(words, plan, VARIED))))
+        if values > most:
+            best, most = plan, values
+        if most >= VARIED // 8:
+            break
+    given = {} if best is None else dict(best.parameters)
     return {name: {VALUES: [given[name]]} for name in scales if name in given} | ({"per_channel": False} if scales else {})
 
 
@@ -55,10 +66,15 @@ NARROWINGS: dict[str, Callable[[Definition], dict[str, Any]]] = {
 NAMES = (ALL, *NARROWINGS)
 
 
+@lru_cache(maxsize=256)
+def _once(name: str, op: str, dialect: str) -> dict[str, Any]:
+    return NARROWINGS[name](definition(op, dialect))
+
+
 def domain(d: Definition, name: str) -> dict[str, Any]:
     """What a narrowing leaves of an op, as a target declares it; nothing where it has nothing to say of the op."""
-    chosen = NARROWINGS.values() if name == ALL else [NARROWINGS[name]]
-    return {parameter: allowed for narrowing in chosen for parameter, allowed in narrowing(d).items()}
+    chosen = NARROWINGS if name == ALL else [name]
+    return {parameter: allowed for narrowing in chosen for parameter, allowed in _once(narrowing, *d.key).items()}
 
 
 def same(m: Mutant, name: str) -> bool:
