@@ -17,7 +17,7 @@ from inprocess import called, judged
 
 import refsim
 from refsim import registry
-from refsim.catalogue.draw import Words, draw_plan
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import BY_CHECK, LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, narrow, score, trial
@@ -365,6 +365,14 @@ def test_what_a_narrowing_leaves_has_plans() -> None:
         for key, domain in own.items():
             d = definition(*key)
             assert not domain or any(draw_plan(Words(f"{name}/{i}"), d, domain) is not None for i in range(20)), (name, key)
+
+
+def test_the_results_of_a_single_scale_are_varied() -> None:
+    for op in ("i_gelu", "gelu_requantize", "layernorm_requantize"):
+        d = definition(op, "ibert")
+        own = narrow.domain(d, "one-scale")
+        plans = (draw_plan(Words(f"varied/{i}"), d, own) for i in range(12))
+        assert max(len(np.unique(refsim.run(p, *draw_operands(Words(op), p, 512)))) for p in plans if p is not None) > 40, op
 
 
 def test_a_mutant_is_the_same_where_a_domain_hides_it() -> None:

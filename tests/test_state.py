@@ -168,6 +168,13 @@ def test_plans_of_one_shape_differ_in_one_constant_each() -> None:
     assert not np.array_equal(launches[0].due, launches[1].due)
 
 
+def test_one_constant_changes_by_as_much_as_leaves_the_others() -> None:
+    """A change of q_c by one is lost in the shift behind it, and one that shows changes q_b, but for the largest that does not."""
+    d = definition("i_gelu", "ibert")
+    made = sequences(d, {"input_bits": 8}, lambda plan: covers({"input_bits": 8}, d, plan), True)
+    assert frozenset({"q_c"}) in differing(next(s for s in made if s.name == "plans of one shape").launches)
+
+
 def test_every_axis_of_every_operand_has_a_stride_of_0_once() -> None:
     for d in registry.definitions():
         found = set()
