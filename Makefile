@@ -31,9 +31,11 @@ JOBS := 2
 TESTS := tests
 MARKS := not slow and not heavy and not nightly
 GPU_OUT := out/gpu
-REPORTS := out/conformance.json out/triton.json
+REPORTS := out/conformance.json out/interpreted.json
 LIGHT_TARGETS := c cuda apytypes onnxruntime
-HEAVY_TARGETS := huggingface huggingface:float32 opencl onnx onnx:reference onnxruntime:qlinearmatmul litert litert:int8 tflm vela
+HEAVY_TARGETS := huggingface huggingface:float32 opencl onnx onnxruntime:qlinearmatmul litert litert:int8 tflm vela
+# A launch of these takes ten times as long.
+INTERPRETED_TARGETS := triton onnx:reference
 
 LIGHT := .venvs/light
 HEAVY := .venvs/heavy
@@ -49,12 +51,13 @@ MUTATION_WANTS := -e '.[mutation]'
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
 
+# Modules are compiled when they are first imported: most of the heavy packages never are.
 # A stamp is written last, so an installation that failed or was interrupted is begun afresh.
 define environment
 @test -n "$(1)" || { echo "No Python >= 3.11 with venv was found. Install one (Debian: python3 python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
 @echo "Setting up $(@D) with $(1)"
 @$(1) -m venv --clear $(@D)
-@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2)
 @touch $@
 endef
 
@@ -76,7 +79,7 @@ conformance: $(LIGHT)/.installed
 
 conformance-all: $(HEAVY)/.installed
 	$(HEAVY)/bin/refsim check $(LIGHT_TARGETS) $(HEAVY_TARGETS) --skip-missing --json out/conformance.json
-	$(HEAVY)/bin/refsim check triton --effort quick --skip-missing --json out/triton.json # Triton's interpreter takes 10 ms and more a launch
+	$(HEAVY)/bin/refsim check $(INTERPRETED_TARGETS) --effort quick --skip-missing --json out/interpreted.json
 	$(HEAVY)/bin/refsim report --out out/report
 
 verdicts: $(firstword $(REPORTS))
@@ -106,7 +109,7 @@ nightly: $(HEAVY)/.installed $(TEST)/.installed
 	$(HEAVY)/bin/python -m pytest -n $(JOBS) --dist worksteal -m nightly tests
 	$(TEST)/bin/python -m pytest tests/fuzz
 	$(HEAVY)/bin/refsim check c cuda opencl --effort nightly
-	$(HEAVY)/bin/refsim check triton
+	$(HEAVY)/bin/refsim check $(INTERPRETED_TARGETS)
 	REFSIM_TRITON_CHECKED=1 $(HEAVY)/bin/refsim check triton --effort quick
 	$(HEAVY)/bin/python implementations/opencl/races.py
 	$(MAKE) mutmut

@@ -51,8 +51,6 @@ def _version(wanted: bool) -> None:
 
 def _without_ops(args: list[str]) -> list[str]:
     """The arguments without ``--ops FILE`` and ``--ops=FILE``, each of which is noted for this process and those that it starts."""
-    from . import extensions
-
     rest: list[str] = []
     words = iter(args)
     for word in words:
@@ -65,6 +63,8 @@ def _without_ops(args: list[str]) -> list[str]:
         text = value if equals else next(words, "")
         if not text:
             raise UsageError("--ops lacks its value, a Python file or module that defines ops")
+        from . import extensions  # brings NumPy along
+
         extensions.ask(text)
     return rest
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
@@ -34,3 +35,8 @@ def package(name: str, extra: str) -> Any:
 def program(name: str, debian: str) -> str:
     """The path of a program."""
     return shutil.which(name) or lacking(f"{name} is not installed (Debian: {debian})")
+
+
+def sampled(cases: Sequence[tuple[Any, ...]], every: int) -> list[Any]:
+    """The cases of a test of which each costs seconds and takes the same way: every so many-th runs in CI, the others at night."""
+    return [pytest.param(*case, marks=pytest.mark.nightly if i % every else ()) for i, case in enumerate(cases)]

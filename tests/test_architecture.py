@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("carriers",),
     ("registry",),
     ("certificates",),
-    ("plans", "domain"),
+    ("plans", "domain", "declared"),
     ("verbs",),
     ("catalogue",),
     ("vectors",),
@@ -153,3 +155,16 @@ def test_a_circle_is_named_and_what_type_checkers_alone_see_is_none(tmp_path: Pa
     (tmp_path / "b.py").write_text("def f():\n    from . import c\n")
     (tmp_path / "c.py").write_text("from .a import y\n")
     assert circles(imports(tmp_path)) == ["a -> b -> c -> a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import refsim, refsim.cli; refsim.cli._mount()", "numpy"),  # `refsim --help`
+        ("import refsim.conformance.worker", "refsim.catalogue"),  # in every process of a target
+        ("import refsim.conformance.runner", "refsim.catalogue"),
+    ],
+)
+def test_what_starts_often_does_not_load_what_it_does_not_need(code: str, absent: str) -> None:
+    command = [sys.executable, "-c", f"import sys; {code}; print({absent!r} in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -378,7 +378,7 @@ def i_layernorm(q, plan):
 """
 
 
-@pytest.mark.parametrize("spoilt", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spoilt", [0, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(("op", "step"), [pytest.param("i_softmax", "total", marks=pytest.mark.slow), ("i_layernorm", "V")])
 def test_a_step_of_a_row_is_compared_whatever_lane_is_wrong(op: str, step: str, spoilt: int, tmp_path: Path) -> None:
     """A step with one value a row has none at the lane's own index."""

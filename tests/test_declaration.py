@@ -14,7 +14,7 @@ import pytest
 from inprocess import called, checked
 
 import refsim
-from refsim.catalogue.draw import Words, admits, draw_plan, draw_within, restricted
+from refsim.catalogue.draw import Words, draw_plan, draw_within, restricted
 from refsim.conformance.answers import Unloadable
 from refsim.conformance.connect import connect
 from refsim.conformance.declaration import prove
@@ -22,6 +22,7 @@ from refsim.conformance.loading import load
 from refsim.conformance.record import Failure, Lane
 from refsim.conformance.targets import covers, describe, parse, shipped
 from refsim.conformance.words import described, reproduction
+from refsim.declared import admits
 from refsim.errors import PlanError, UsageError
 from refsim.registry import definition, dialects, names, parameters
 

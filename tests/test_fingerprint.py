@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inprocess import called, started
-from needs import lacking
+from needs import lacking, sampled
 from typer.testing import CliRunner
 
 from refsim.catalogue.mutants import mutant
@@ -168,7 +168,9 @@ def test_command_confirms_a_right_target() -> None:
     assert "i_exp (ibert): the simulator" in text
 
 
-@pytest.mark.parametrize(("mock", "kind"), [("raises", "raised"), ("dies", "crashed"), ("nan", "not integers"), ("shapes", "wrong shape")])
+@pytest.mark.parametrize(
+    ("mock", "kind"), sampled([("dies", "crashed"), ("raises", "raised"), ("nan", "not integers"), ("shapes", "wrong shape")], 3)
+)
 def test_broken_target_exits_3_and_the_rest_is_asked(mock: str, kind: str) -> None:
     result = fingerprint(f"{TARGETS / 'mocks.py'}:{mock}")
     assert result.exit_code == 3

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from needs import program
+from needs import program, sampled
 
 import refsim
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
@@ -264,7 +264,7 @@ MUTANTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), MUTANTS)
+@pytest.mark.parametrize(("name", "file", "old", "new", "op", "dialect"), sampled(MUTANTS, 3))
 def test_wrong_source_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str, old: str, new: str, op: str, dialect: str
 ) -> None:
@@ -286,7 +286,7 @@ def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
-    [
+    sampled([
         ("rows.cuh", "if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;\n    __syncthreads();",
          "if (threadIdx.x % 32 == 0) {\n partial[threadIdx.x / 32] = value;\n __syncthreads();\n }", "not all threads of the block"),
         ("rows.cuh", "value = combine(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));",
@@ -294,7 +294,7 @@ def test_missing_barrier_is_noticed(tmp_path: Path) -> None:
         ("rows.cuh", "__shfl_xor_sync(0xFFFFFFFFu,", "__shfl_xor_sync(0xFFFFu,", "partial warp"),
         ("elementwise.cuh", "store(e.i, e.channel, function(in[e.i], e.channel));",
          "{\n store(e.i, e.channel, function(in[e.i], e.channel));\n __syncthreads();\n }", "independent threads"),
-    ],
+    ], 2),
 )  # fmt: skip
 def test_divergent_barrier_is_an_error(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
     target = load(mutated("cuda", tmp_path, file, old, new))
@@ -368,7 +368,7 @@ def as_script(adapter: Path, **environment: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["c", "cuda"])
+@pytest.mark.parametrize("name", [pytest.param("c", marks=pytest.mark.nightly), "cuda"])  # CI checks c so at quick effort
 def test_no_undefined_behaviour(name: str) -> None:
     done = as_script(FOLDERS[name] / "adapter.py", **{f"REFSIM_{name.upper()}_FLAGS": SANITIZE})
     assert done.returncode == 0, done.stdout + done.stderr

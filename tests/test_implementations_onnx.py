@@ -22,6 +22,9 @@ from refsim.conformance.answers import Broken, as_handed
 from refsim.conformance.client import Worker
 from refsim.conformance.loading import target
 from refsim.conformance.targets import parse
+from refsim.content import content, module
+from refsim.errors import UsageError
+from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definition, definitions, of
 from refsim.vectors.form import unscalar
 
@@ -471,6 +474,20 @@ def test_export_of_an_op_without_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
     result = exported("--op", "i_sqrt", "--dialect", "paper", "--out", str(tmp_path / "x.onnx"))
     assert isinstance(result.exception, refsim.errors.UsageError)
     assert "no graph for i_sqrt of dialect paper" in str(result.exception)
+
+
+def test_export_of_a_rule_without_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new kind of arithmetic needs no graph to be a rule: what lacks one is refused by name, and the adapter declares the others."""
+    adapter = content("implementations") / "onnx/adapter.py"
+    assert module(adapter, "refsim_target_onnx").DOMAIN == {}
+    monkeypatch.delitem(onnx_graphs.ARITHMETICS, RESCALINGS["half_even_shift"].arithmetic)
+    plan = refsim.plan("requantize", rule="half_even_shift", scale_in=0.5, scale_out=1.0)
+    with pytest.raises(UsageError, match="no graph for the rule half_even_shift; there are graphs for dyadic_half_even,"):
+        cli.write_onnx(plan, tmp_path / "r.onnx")
+    assert list(tmp_path.iterdir()) == []
+    again = module(adapter, "refsim_target_onnx")
+    assert set(again.DOMAIN) == {"requantize", "residual_add"}
+    assert {rule for entry in again.DOMAIN.values() for rule in set(RESCALINGS) - set(entry["rule"])} == {"half_even_shift"}
 
 
 def test_export_to_no_folder(tmp_path: Path) -> None:

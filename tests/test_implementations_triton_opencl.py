@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from needs import lacking, program
+from needs import lacking, program, sampled
 
 import refsim
 from refsim.arithmetic import raw_integers
@@ -448,7 +448,7 @@ UNDEFINED = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "op", "message"), UNDEFINED)
+@pytest.mark.parametrize(("old", "new", "op", "message"), sampled(UNDEFINED, 2))
 def test_undefined_behaviour_is_noticed(tmp_path: Path, old: str, new: str, op: str, message: str) -> None:
     loaded(FOLDERS["triton"] / "adapter.py")
     done = as_script(mutated("triton", tmp_path, T, old, new), op, REFSIM_TRITON_CHECKED="1")
@@ -491,7 +491,7 @@ def test_no_race() -> None:
 
 
 @pytest.mark.usefixtures("oclgrind")
-@pytest.mark.parametrize(("file", "old", "new", "op"), BARRIERS)
+@pytest.mark.parametrize(("file", "old", "new", "op"), sampled(BARRIERS, 3))
 def test_missing_barrier_is_noticed(tmp_path: Path, file: str, old: str, new: str, op: str) -> None:
     done = races(str(mutated("opencl", tmp_path, file, old, new)), op)
     assert done.returncode == 1

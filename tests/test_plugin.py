@@ -27,6 +27,7 @@ SQRT = str(content("properties") / "test_sqrt.py")
 TARGET = ("--refsim-target", "kernels.py")
 ONE, XDIST = pytest.param([], id="one"), pytest.param(["-n", "2"], id="xdist")
 LATER = pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.slow)
+AT_NIGHT = pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.nightly)
 
 KERNELS = """
 import refsim
@@ -228,10 +229,10 @@ WITNESS = '"op": "i_sqrt", "witness": {"parameters": {}, "operands": [[8]]}'
     [
         pytest.param(entry, extra, code, words, spread.values[0], marks=spread.marks, id=f"{name}-{spread.id}")
         for name, entry, extra, code, words, spreads in (
-            ("quick", NOWHERE, [], 0, "passed", (ONE, LATER)),
+            ("quick", NOWHERE, [], 0, "passed", (ONE, AT_NIGHT)),
             ("default", NOWHERE, ["--refsim-effort", "default"], 1, "remove it from DEVIATIONS, or give it a witness", (ONE, LATER)),
-            ("unsearched", NOWHERE, ["--refsim-effort", "default", "-k", "golden"], 0, "passed", (ONE, LATER)),
-            ("witness", WITNESS, [], 1, "remove it from DEVIATIONS\n", (ONE, LATER)),
+            ("unsearched", NOWHERE, ["--refsim-effort", "default", "-k", "golden"], 0, "passed", (ONE, AT_NIGHT)),
+            ("witness", WITNESS, [], 1, "remove it from DEVIATIONS\n", (ONE, AT_NIGHT)),
         )
         for spread in spreads
     ],

@@ -14,7 +14,8 @@ except ImportError as error:
     raise ImportError("the target `onnx` needs the packages onnx and onnxruntime: pip install 'refsim[onnx]'") from error
 import numpy as np
 
-from refsim.export.onnx_graphs import has_graph, inner_axes, model
+from refsim.export.onnx_graphs import has_graph, inner_axes, model, rules
+from refsim.ops.rescalings import RESCALINGS
 from refsim.registry import definitions, of
 
 Run = Callable[[dict[str, Any]], dict[str, Any]]
@@ -42,12 +43,15 @@ def _reference(plan: Any, without: tuple[str, ...]) -> Run:
 
 OPS = tuple(dict.fromkeys(d.name for d in definitions() if has_graph(d)))
 """What there is a graph for."""
+DOMAIN = {d.name: {"rule": rules()} for d in definitions() if has_graph(d) and "rule" in d.legal and len(rules()) < len(RESCALINGS)}
+"""Nothing, as long as every rule has a graph."""
 
 
 class Target:
     """The ops, run by one of the two engines."""
 
     DIALECTS = ("ibert", "paper")
+    DOMAIN = DOMAIN
 
     def __init__(self, prepare: Callable[[Any, tuple[str, ...]], Run]) -> None:
         self._prepare = prepare

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..declared import RANGE, VALUES
 from ..errors import PlanError
 from ..ops.base import Definition, Plan
 from ..ops.parameters import Choice, Integer, Reals, RealScale, Scales, Whole
 from ..plans import plan as make_plan
 from ..registry import parameters
-from .draw import RANGE, VALUES, Within, Words, draw_plan, restricted
+from .draw import Within, Words, draw_plan, restricted
 from .sizes import sized
 
 FEW = 33

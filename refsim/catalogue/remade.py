@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..declared import admits, choices, is_range, limits
 from ..domain import check_operands
 from ..errors import RefsimError, WidthError
 from ..ops.base import Definition, Plan
 from ..plans import freeze
 from ..plans import plan as make_plan
 from ..registry import parameters
-from .draw import admits, choices, is_range, limits
 from .family import Key, families
 
 LEAST = 3

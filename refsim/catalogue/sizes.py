@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import raw_integers, raw_words
+from ..declared import LARGEST, WITHOUT, choices, is_range, limits
 from ..errors import RefsimError
 from ..ops import axes
 from ..ops.base import Definition, Operand, Plan
@@ -24,7 +25,7 @@ from ..ops.parameters import Integer, Reals
 from ..plans import plan as make_plan
 from ..registry import of, parameters
 from ..verbs import run
-from .draw import WITHOUT, Words, choices, draw_plan, is_range, legal_rows, limits, magnitudes, open_axes, restricted
+from .draw import Words, draw_plan, legal_rows, magnitudes, open_axes, restricted
 
 ATTEMPTS = 24
 """Plans that are drawn for a launch before its size is left out."""
@@ -34,8 +35,6 @@ OCTAVES = 5
 """Powers of two that the scales of the channels of one plan span, at most: more would leave inputs of few bits only."""
 CUTS = (1, 2, 9, 33, *(1 + (1 << k) for k in range(6, 21)))
 """Lengths tried, the least first, for an axis that is to be as short as still differs."""
-LARGEST = "largest"
-"""The entry of a target's domain that says how many elements an operand or the result of a launch may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import TargetError
 from ..ops.base import Plan
 from ..registry import of
-from ..vectors.case import Case
 from ..vectors.form import operand_dtype
 from .kinds import Harm, Layouts
 from .targets import Description
+
+if TYPE_CHECKING:
+    from ..vectors.case import Case
 
 
 class Broken(Exception):

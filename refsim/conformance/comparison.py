@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue.draw import bare, choices
+from ..declared import bare, choices
 from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import definition, dialects, of

@@ -7,8 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..catalogue.draw import RANGE, VALUES, WITHOUT, choices, is_range, limits
-from ..catalogue.sizes import LARGEST
+from ..declared import LARGEST, RANGE, VALUES, WITHOUT, choices, is_range, limits
 from ..errors import PlanError, UsageError
 from ..ops.base import Definition
 from ..ops.parameters import Integer, Parameter, Real, RealScale

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..catalogue.covering import Cover, covering, share
-from ..catalogue.draw import Words, bare, draw_operands
+from ..catalogue.draw import Words, draw_operands
 from ..catalogue.mutants import Mutant, mutants
 from ..catalogue.remade import remade
 from ..catalogue.solved import rare
+from ..declared import bare
 from ..ops.base import Definition, Plan
 from ..vectors import Case
 from ..verbs import run

@@ -11,17 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import __version__
-from ..catalogue.mutants import Mutant, mutants
 from ..errors import ContentError
 from ..ops.base import DEFINITIONS, OURS
-from ..vectors import load
-from ..vectors.readme import STRENGTH
+from ..vectors.corpus import STRENGTH, load
 from .targets import Spec, command
+
+if TYPE_CHECKING:
+    from ..catalogue.mutants import Mutant
 
 PACKAGES = (
     "hypothesis",
@@ -171,5 +172,7 @@ def strength(path: Path | None = None) -> Strength | None:
 
 def catalogue(chosen: Sequence[Mutant] | None = None) -> str:
     """SHA-256 that names the catalogue of mutants: ids, levels, steps, mistakes and proofs, a line each."""
+    from ..catalogue.mutants import mutants  # reads all of the catalogue, which a check does without
+
     lines = [f"{m.id}\t{m.level}\t{m.step}\t{m.mistake}\t{m.equivalent}\n" for m in (mutants() if chosen is None else chosen)]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..catalogue.draw import VALUES, Words, draw_operands, draw_plan
+from ..catalogue.draw import Words, draw_operands, draw_plan
 from ..catalogue.mutants import BY_CHECK, Mutant
+from ..declared import VALUES
 from ..ops.base import Definition
 from ..ops.parameters import Scales
 from ..registry import definition

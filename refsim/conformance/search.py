@@ -14,7 +14,8 @@ from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.internal.conjecture import providers
 
-from ..catalogue.draw import bare, draw_operands, draw_plan
+from ..catalogue.draw import draw_operands, draw_plan
+from ..declared import bare
 from ..ops.base import Definition, Plan
 from .failures import Mismatch
 from .kinds import LAYOUTS, Effort, Layout

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import sizes
-from ..catalogue.draw import WITHOUT, Words, draw_plan, open_axes
+from ..catalogue.draw import Words, draw_plan, open_axes
 from ..catalogue.sizes import nearest, sized
+from ..declared import WITHOUT
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops import axes

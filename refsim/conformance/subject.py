@@ -12,9 +12,10 @@ import numpy as np
 
 from ..catalogue.bins import Histogram
 from ..catalogue.bins import declared as declared_bins
-from ..catalogue.draw import Words, choices, draw_operands, draw_plan, is_range
-from ..catalogue.draw import limits as ends
+from ..catalogue.draw import Words, draw_operands, draw_plan
 from ..catalogue.sizes import Launch, launches
+from ..declared import choices, is_range
+from ..declared import limits as ends
 from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Definition, Plan

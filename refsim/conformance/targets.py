@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue.draw import admits
 from ..content import content
+from ..declared import admits
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
 from ..registry import names, parameters

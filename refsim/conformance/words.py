@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalogue.draw import choices, is_range, limits
+from ..declared import choices, is_range, limits
 from ..extensions import VARIABLE, source
 from .declaration import WITHIN
 from .kinds import Layouts

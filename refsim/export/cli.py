@@ -45,19 +45,22 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
     Raises
     ------
     UsageError
-        onnx is not installed, the op has no graph in the plan's dialect, or `without` names no optional operand.
+        onnx is not installed, the op has no graph in the plan's dialect, its rule has none, or `without` names no optional operand.
     """
     from .. import registry
 
     try:
         from onnx import checker
 
-        from .onnx_graphs import has_graph, model
+        from .onnx_graphs import has_graph, model, rules
     except ImportError as error:
         raise UsageError("refsim export onnx needs the package onnx: pip install 'refsim[onnx]'") from error
     d = registry.of(plan)
     if not has_graph(d):
         raise UsageError(f"there is no graph for {d.name} of dialect {d.dialect}")
+    rule = getattr(plan, "rule", None)
+    if rule is not None and rule not in rules():
+        raise UsageError(f"there is no graph for the rule {rule}; there are graphs for {', '.join(rules())}")
     optional = [o.name for o in d.operands if o.optional]
     for name in without:
         if name not in optional:

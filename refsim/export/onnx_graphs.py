@@ -330,9 +330,11 @@ ARITHMETICS: dict[Arithmetic, Rescale] = {
     rescalings.WRAPPED_SUM_AND_HALF: _wrapped_sum_and_half,
 }
 """By what a rule computes, the graph of it."""
-for _rule in RESCALINGS.values():
-    if _rule.arithmetic not in ARITHMETICS:
-        raise NotImplementedError(f"no graph for what the rule {_rule.name} computes: ARITHMETICS in {__name__} lacks it")
+
+
+def rules() -> tuple[str, ...]:
+    """The rescaling rules that there is a graph of."""
+    return tuple(name for name, rule in RESCALINGS.items() if rule.arithmetic in ARITHMETICS)
 
 
 def _narrowed(rule: Rule, total: Tensor, bits: int, signed: bool) -> Tensor:
@@ -472,4 +474,4 @@ def value_types(made: Any) -> Iterator[tuple[str, int]]:
         yield constant_.name, constant_.data_type
 
 
-__all__ = ["BUILDERS", "IR", "OPSET", "has_graph", "inner_axes", "model", "value_types"]
+__all__ = ["BUILDERS", "IR", "OPSET", "has_graph", "inner_axes", "model", "rules", "value_types"]

@@ -27,6 +27,8 @@ MAX_FILE = 1 << 26
 MAX_MANIFEST = 1 << 22
 OURS = ("README.md", "manifest.json")
 """Files of a corpus that no hash covers."""
+STRENGTH = Path(__file__).parent / "strength.json"
+"""Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
 
 
 def load(folder: Path | str | None = None) -> Corpus:

@@ -12,9 +12,7 @@ from ..catalogue.family import TAGS, families
 from ..content import content
 from ..files import write
 from ..ops.base import Definition
-
-STRENGTH = Path(__file__).parent / "strength.json"
-"""Mutants and those noticed by op and dialect, with the hash of the corpus that was measured."""
+from .corpus import STRENGTH
 
 
 def readme(manifest: dict[str, Any]) -> bytes:

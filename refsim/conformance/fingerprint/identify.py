@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...arithmetic.widths import Signed, Unsigned
-from ...catalogue.draw import choices
+from ...declared import choices
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import FIXED_POINT_MUL, RESCALINGS

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
-from ...catalogue.draw import Words, choices, draw_plan, is_range, limits, restricted, width_patterns, within
+from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
 from ...catalogue.mutants import mutant
+from ...declared import choices, is_range, limits
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
 from ...ops.constants import dyadic

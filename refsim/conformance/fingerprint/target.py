@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ... import __version__
-from ...catalogue.draw import WITHOUT, bare
 from ...catalogue.mutants import has_own_book
+from ...declared import WITHOUT, bare
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
 from ...ops.rescalings import RESCALINGS
