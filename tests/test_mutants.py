@@ -391,6 +391,20 @@ def test_the_score_within_a_domain() -> None:
     assert result.as_json()["domain"] == "narrow"
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("domain", ["", "int8", "narrow"])
+def test_every_mutant_is_noticed_whatever_the_seed(domain: str) -> None:
+    """At default effort, by the checks that have none; within a domain of the ops that are not made of others, which take long."""
+    ops = list(dict.fromkeys(d.name for d in registry.definitions() if not domain or not d.parts))
+    result = score.score(ops=ops, effort="default", jobs=2, first=True, domain=domain, fixed=True)
+    assert len(result.of()) > (300 if domain else 2000)
+    assert [f.id for f in result.survivors] == []
+
+
+def test_the_checks_without_a_seed_are_asked_alone() -> None:
+    assert set(score.fate(mutant("i_sqrt/ibert/first-lane"), "quick", fixed=True).checks) == {"golden", "directed", "state"}
+
+
 def test_a_domain_that_is_none_is_wrong_usage() -> None:
     assert called("score", "--domain", "wide").returncode == 2
     assert called("score", "--vectors-only", "--write-readme", "--domain", "int8").returncode == 2

@@ -18,7 +18,7 @@ from ..terminal import Progress, silent
 from . import narrow
 from .kinds import Effort
 from .subject import corpus
-from .trial import noticing
+from .trial import FIXED, noticing
 
 VECTORS: Final = "vectors"
 """The effort that consists of the golden vectors alone."""
@@ -123,11 +123,12 @@ def percent(fates: Sequence[Fate], killed: Callable[[Fate], bool] = lambda f: f.
     return 100 * sum(map(killed, fates)) / len(fates) if fates else None
 
 
-def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "") -> Fate:
+def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "", fixed: bool = False) -> Fate:
     """What becomes of one mutant."""
     facts, start = Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent), time.monotonic()
     spent: Effort = "quick" if effort == VECTORS else effort
-    facts.checks = noticing(m, spent, seed, vectors_only=effort == VECTORS, first=first, narrowing=domain)
+    only = ("golden",) if effort == VECTORS else FIXED if fixed else ()
+    facts.checks = noticing(m, spent, seed, only, first, domain)
     facts.same = bool(domain) and not facts.killed and not m.equivalent and narrow.same(m, domain)
     facts.seconds = time.monotonic() - start
     return facts
@@ -143,6 +144,7 @@ def score(
     at_least: float = 100.0,
     first: bool = False,
     domain: str = "",
+    fixed: bool = False,
     progress: Progress = silent,
 ) -> Score:
     """Run the suite on every mutant.
@@ -162,6 +164,8 @@ def score(
     domain : str
         One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state and of size, which
         show or not whatever plans there are; "" for whole ops.
+    fixed : bool
+        Whether only the checks without a seed are run: what they notice is noticed whatever the seed.
     progress : callable
         Called with (mutants done, mutants in all, what was last done).
 
@@ -179,7 +183,7 @@ def score(
     fates: dict[str, Fate] = {}
     try:
         processes = 1 if effort == VECTORS else jobs or min(os.cpu_count() or 1, 4)
-        for found in _fates([m.id for m in chosen], effort, seed, processes, first, domain):
+        for found in _fates([m.id for m in chosen], effort, seed, processes, (first, domain, fixed)):
             fates[found.id] = found
             progress(len(fates), len(chosen), found.id)
     except KeyboardInterrupt:
@@ -189,14 +193,14 @@ def score(
     return result
 
 
-def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, first: bool, domain: str) -> Iterator[Fate]:
+def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, rest: tuple[bool, str, bool]) -> Iterator[Fate]:
     if jobs == 1:
         for id in ids:
-            yield fate(mutant(id), effort, seed, first, domain)
+            yield fate(mutant(id), effort, seed, *rest)
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _quiet)
     try:
-        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, first, domain) for id in ids]))
+        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, *rest) for id in ids]))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -207,5 +211,5 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that collects
 
 
-def _fate(id: str, effort: ScoreEffort, seed: int, first: bool, domain: str) -> Fate:
-    return fate(mutant(id), effort, seed, first, domain)
+def _fate(id: str, effort: ScoreEffort, seed: int, *rest: Any) -> Fate:
+    return fate(mutant(id), effort, seed, *rest)

@@ -7,7 +7,7 @@ which launches are tried, and with which operands, is what `check` tries.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
@@ -37,6 +37,8 @@ from .targets import Description, covers
 
 SLOW = "sizes"
 """The check that only mutants of size are tried on: such launches take long, and show of others what smaller ones do."""
+FIXED = ("golden", "directed", "state", "sizes")
+"""The checks without a seed: what these notice is noticed whatever the seed."""
 LIKELY = ("golden", "state")
 """Checks that nearly every mutant is noticed by, and soon."""
 
@@ -166,16 +168,22 @@ _DRAWN: dict[tuple[int, str, tuple[str, str]], Any] = {}
 
 
 def noticing(
-    m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False, first: bool = False, narrowing: str = ""
+    m: Mutant, effort: Effort, seed: int = 0, only: Collection[str] = (), first: bool = False, narrowing: str = ""
 ) -> dict[str, bool]:
-    """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does."""
+    """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does.
+
+    Parameters
+    ----------
+    only : collection of str
+        Only these checks; all where empty.
+    """
     found: dict[str, bool] = {}
     own = domain(definition(m.op, m.dialect), narrowing) if narrowing else {}
     meant = BY_CHECK.get(m.level)
     for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and (one[0] != meant, one[0] not in LIKELY)):
         if first and any(found.values()):
             break
-        if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
+        if not suitable(test, definition(m.op, m.dialect)) or (only and name not in only):
             continue
         if (name == SLOW and meant != SLOW) or (name == "exhaustive" and effort != "exhaustive"):
             continue
