@@ -401,6 +401,13 @@ def test_every_mutant_is_noticed_whatever_the_seed(domain: str) -> None:
     assert [f.id for f in result.survivors] == []
 
 
+@pytest.mark.parametrize("slug", ["wrong-stride", "accumulates"])
+def test_directed_launches_show_strides_and_what_is_left_in_the_output(slug: str) -> None:
+    for op in ("requantize", "embedding", "i_layernorm"):
+        for m in (m for m in mutants(op, "ibert") if m.id.endswith(slug)):
+            assert trial.noticing(m, "quick", only=("directed",)) == {"directed": True}, m.id
+
+
 def test_the_checks_without_a_seed_are_asked_alone() -> None:
     assert set(score.fate(mutant("i_sqrt/ibert/first-lane"), "quick", fixed=True).checks) == {"golden", "directed", "state"}
 

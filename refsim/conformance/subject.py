@@ -90,7 +90,7 @@ class Subject(Following):
             if self.given_up:
                 break
             try:
-                self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+                self.compare(launch.plan, launch.operands, launch.due, launch.layout, launch.name)
             except (Mismatch, Unsteady) as found:
                 self.fail(found.failure)
                 break

@@ -85,7 +85,7 @@ class Tried(Subject):
 
     def directed(self) -> None:
         for launch in chosen(*self.definition.key, self.suite.effort, json.dumps(self.domain)):
-            self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+            self.compare(launch.plan, launch.operands, launch.due, launch.layout, launch.name)
 
     def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         answer, wrong = self.differing(plan, operands, due, layout)
