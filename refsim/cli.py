@@ -386,9 +386,11 @@ def _mount() -> None:
     from .conformance.score_command import score
     from .conformance.statement_command import app as statements
     from .export.cli import app as export
+    from .export.emit_command import emit
     from .vectors.cli import app as golden
 
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(emit)
     app.command()(score)
     app.command()(hints)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")

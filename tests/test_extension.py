@@ -352,6 +352,12 @@ def test_there_is_no_graph_for_other_tools(taken: None, tmp_path: Path) -> None:
     assert refused.returncode == 2 and "there is no graph for i_silu of dialect paper" in refused.stderr
 
 
+def test_it_is_written_in_c(taken: None) -> None:
+    written = called("emit", "i_silu", "--dialect", "paper", "--scale", "2**-6")
+    assert written.returncode == 0, written.stderr
+    assert "void i_silu_paper(size_t rows, const " in written.stdout
+
+
 # -------------------------------------------------------------------------------------------------------- how they are named
 
 

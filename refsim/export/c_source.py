@@ -1,0 +1,505 @@
+"""The reference in C99: an operation's recorded graph written as a function, with the constants of its plan inside.
+
+A function walks over rows: the leading axes of the result. Within a row its nodes are computed in as many loops as there are reductions
+to wait for. What a later loop needs and is costly to compute again stays in a buffer that the caller provides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..carriers.recorded import Constant, Graph, Node
+from ..certificates import graph as recorded
+from ..errors import UsageError
+from ..ops.axes import inner, length, parse
+from ..ops.base import Definition, Operand, Plan
+from ..registry import of
+from ..vectors.form import operand_dtype, step_dtypes
+
+TYPES = {
+    **{f"{u}int{b}": f"{u}int{b}_t" for u in ("", "u") for b in (8, 16, 32, 64)},
+    "bool": "uint8_t",
+    "float32": "float",
+    "float64": "double",
+}
+"""By the dtype of an operand or a result, its type in C."""
+_RANK = {"int": 0, "int32_t": 1, "int64_t": 2, "double": 3}
+_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
+_HELPERS = {"remainder": "remainder_of"}
+_CALLS = ("floor_divide", "remainder", "left_shift", "right_shift", "divide", "shift_right", "multiply_shift_round", "i_sqrt")
+_FLOATS = ("scaled_quotient", "float32_integer", "float32_multiply", "float32_divide")
+_MOVED = ("transpose", "swapaxes")
+_REDUCING = ("row_max", "row_sum")
+_INDEX = "j"
+LANGUAGES = {
+    "c": "C99, no dependencies",
+    "cuda": "CUDA kernels: a thread a row, any grid",
+}
+_HEAD = {"c": "", "cuda": 'extern "C" __global__ '}
+_INLINE = {"c": "static inline", "cuda": "static __device__ inline"}
+CHEAP = 3
+"""Steps that are sooner computed again than kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a function that was written.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"size", "operand", "out", "buffer"}
+    dtype : str
+        Of an operand, a result or a buffer.
+    shape : str
+        Of an operand or a result: its axes, as in the definition.
+    length : tuple of str
+        Of a buffer: the axes whose lengths it has to have, one after another.
+    """
+
+    name: str
+    kind: str
+    dtype: str = ""
+    shape: str = ""
+    length: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.kind == "size":
+            return f"size_t {self.name}"
+        return f"{'const ' if self.kind == 'operand' else ''}{TYPES[self.dtype]} *{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function in C, and what it is called with.
+
+    Attributes
+    ----------
+    name : str
+    arguments : tuple of Argument
+    text : str
+        Its definition.
+    language : str
+    """
+
+    name: str
+    arguments: tuple[Argument, ...]
+    text: str
+    language: str
+
+
+def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c") -> Function:
+    """Write `plan`'s operation as a function in C99, or as a CUDA kernel.
+
+    Parameters
+    ----------
+    name : str
+        Of the function; op and dialect by default.
+    without : sequence of str
+        Optional operands that the function shall not take (``mask``, ``bias``).
+    language : str
+        One of `LANGUAGES`.
+
+    Raises
+    ------
+    UsageError
+        There is no such language, `name` is no name in C, `without` names no optional operand, or the operation has a step that no C is
+        known for.
+    """
+    if language not in LANGUAGES:
+        raise UsageError(f"there is no language {language!r:.80}; there are {', '.join(LANGUAGES)}")
+    name = name or f"{plan.op}_{plan.dialect}"
+    if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name):
+        raise UsageError(f"the name {name!r:.80} is none in C: legal are up to 63 letters, digits and underscores, a letter first")
+    optional = [o.name for o in of(plan).operands if o.optional]
+    for operand in without:
+        if operand not in optional:
+            raise UsageError(f"{operand!r} cannot be left out of {plan.op}: {', '.join(optional) or 'all its operands are required'}")
+    return _Writer(plan, name, without, language).function()
+
+
+def source(functions: Sequence[Function]) -> str:
+    """A self-contained file with these functions, which are of one language, and the helpers that they use."""
+    (language,) = {f.language for f in functions}
+    texts = "\n".join(f.text for f in functions)
+    included = "".join(f"#include <{name}.h>\n" for name in ("stddef", "stdint", "string"))
+    head = f"/* Written by refsim {__version__}. {LANGUAGES[language]}. */\n{included}\n"
+    return head + helpers(texts).replace("static inline", _INLINE[language]) + "\n" + texts
+
+
+def helpers(text: str) -> str:
+    """Of the helpers those that `text` calls, with those that these call."""
+    start, parts = _parts()
+    wanted: set[str] = set()
+
+    def want(name: str) -> None:
+        if name not in wanted:
+            wanted.add(name)
+            for used in parts[name][0]:
+                want(used)
+
+    for name in parts:
+        if re.search(rf"\b{name}\(", text):
+            want(name)
+    return start + "\n".join(body for name, (_, body) in parts.items() if name in wanted)
+
+
+@cache
+def _parts() -> tuple[str, dict[str, tuple[tuple[str, ...], str]]]:
+    """What every file begins with, and each helper with the names of those that it calls."""
+    text = (Path(__file__).parent / "c_helpers.h").read_text(encoding="utf-8")
+    found = re.findall(r"/\* begin (\w+)(?:: ([\w ]+))? \*/\n(.*?)/\* end \*/\n", text, re.DOTALL)
+    start = text[text.index("enum rounding") : text.index("/* begin ")]
+    return start, {name: (tuple(used.split()), body) for name, used, body in found}
+
+
+@dataclass
+class _Writer:
+    """One function under construction."""
+
+    plan: Plan
+    name: str
+    without: Sequence[str]
+    language: str
+    taken: set[str] = field(default_factory=lambda: {_INDEX, "i", "row", "batch", "out", "buffer", "rows", "thread", "threads"})
+
+    def function(self) -> Function:
+        self.d: Definition = of(self.plan)
+        self.graph: Graph = recorded(self.plan, self.without)
+        self.operands: dict[str, Operand] = {o.name: o for o in self.d.operands if o.name not in self.without}
+        self.constants: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self.axis: dict[int, str | None] = {}
+        self.matrix: set[int] = set()
+        self.rows = inner(self.plan, self.d.out)[:-1]
+        self.names = [self._fresh(o) for o in self.operands]
+        for node in self.graph.nodes:
+            self._place(node)
+        self.uses = {node.index: {o for o in node.operands if isinstance(o, int)} for node in self.graph.nodes}
+        self.last = self.graph.outputs[-1][1]
+        self.ready: set[int] = set()
+        self.loops = self._loops()
+        self.stored = self._stored()
+        body = "\n".join(self._body())
+        counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
+        sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
+        operands = [Argument(o.name, "operand", operand_dtype(self.plan, o), o.shape) for o in self.operands.values()]
+        out = Argument("out", "out", step_dtypes(self.d, self.plan)["out"], self.d.out)
+        lengths = tuple(str(self.axis[n]) for n in self.stored)
+        buffer = [Argument("buffer", "buffer", "int64", length=lengths)] if self.stored else []
+        arguments = (*sizes, *operands, out, *buffer)
+        given = ", ".join(f"{name}={value!r}" for name, value in self.plan.parameters)
+        text = f"/* {self.plan.op}, dialect {self.plan.dialect}: {given:.2000}.\n"
+        text += "".join(f"   {a.name}: ({a.shape})\n" for a in arguments if a.shape)
+        text += f"   buffer: {' + '.join(lengths)} elements{' for each thread' if self.language == 'cuda' else ''}\n" * bool(buffer)
+        text += f"*/\n{_HEAD[self.language]}void {self.name}({', '.join(map(str, arguments))}) {{\n"
+        text += "".join(f"    static const {declared};\n" for name, declared in self.constants.values() if re.search(rf"\b{name}\b", body))
+        return Function(self.name, arguments, f"{text}{body}\n}}\n", self.language)
+
+    # ---------------------------------------------------------------------------------------------------------- names and sizes
+
+    def _fresh(self, wanted: str) -> str:
+        name = re.sub(r"\W", "_", wanted)
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def _axes(self) -> list[str]:
+        return [a for o in self.operands.values() for a in inner(self.plan, o.shape)] + list(inner(self.plan, self.d.out))
+
+    def _size(self, axis: str) -> str:
+        """How long an axis is: a number where the plan fixes it, else the argument."""
+        fixed = length(self.d, self.plan, axis)
+        return f"length_{axis}".replace(".", "_") if fixed is None else str(fixed)
+
+    def _own(self, node: Node) -> tuple[str, ...]:
+        """The axes of an input behind the leading ones."""
+        return inner(self.plan, self.operands[node.rest[0].split(".")[0]].shape)
+
+    def _place(self, node: Node) -> None:
+        """Which axis a node runs along within a row of the result; None for one value a row."""
+        of_nodes = [o for o in node.operands if isinstance(o, int)]
+        if node.operation == "input":
+            own = self._own(node)
+            batched = parse(self.operands[node.rest[0].split(".")[0]].shape).batched
+            if own[:-1] != (self.rows if batched else ()):
+                self.matrix.add(node.index)
+            self.axis[node.index] = own[-1] if own else None
+        elif node.operation in _MOVED:
+            (used,) = of_nodes
+            self.matrix.add(node.index)
+            self.axis[node.index] = self._own(self.graph.nodes[used])[-2]
+        elif node.operation in ("row_max", "row_sum"):
+            self.axis[node.index] = None
+        elif node.operation == "matmul":
+            self.axis[node.index] = self.axis[of_nodes[1]]
+        elif node.operation == "take":
+            self.axis[node.index] = self.axis[of_nodes[0]]
+        else:
+            channels = any(isinstance(o, Constant) and np.ndim(o.value) for o in node.operands)
+            along = [a for a in (self.axis[o] for o in of_nodes) if a is not None]
+            self.axis[node.index] = along[0] if along else "C" if channels else None
+
+    # -------------------------------------------------------------------------------------------------------------------- loops
+
+    def _loops(self) -> list[int]:
+        """What each loop over the elements of a row is for: a node that reduces, one that a product reads, at last the result."""
+        nodes = self.graph.nodes
+        left = {next(o for o in n.operands if isinstance(o, int)) for n in nodes if n.operation == "matmul"}
+        self.read = {index for index in left if nodes[index].operation != "input"}
+        return [*(n.index for n in nodes if n.operation in _REDUCING or n.index in self.read), self.last]
+
+    def _needed(self, end: int, there: set[int]) -> list[int]:
+        """The nodes along the elements that a loop computes for `end`, in order; not those that are there."""
+        found: set[int] = set()
+        waiting = list(self.uses[end]) if self.graph.nodes[end].operation in _REDUCING else [end]
+        while waiting:
+            index = waiting.pop()
+            if index not in found | there | self.matrix and self.axis[index] is not None:
+                found.add(index)
+                waiting += [o for o in self.uses[index] if self.graph.nodes[index].operation != "matmul" or o in self.read]
+        return sorted(found)
+
+    def _stored(self) -> list[int]:
+        """Nodes kept in the buffer: what a product reads, and products and what is summed where a later loop needs them again."""
+        nodes, kept = self.graph.nodes, set(self.read)
+        for end in self.loops[:-1]:
+            summed = self.uses[end] if nodes[end].operation == "row_sum" else set()
+            later = {i for after in self.loops if after > end for i in self._needed(after, kept - {after})}
+            for index in self._needed(end, kept):
+                if index in later and (nodes[index].operation == "matmul" or (index in summed and len(self._needed(index, kept)) > CHEAP)):
+                    kept.add(index)
+        return sorted(kept)
+
+    # --------------------------------------------------------------------------------------------------------------------- text
+
+    def _body(self) -> Iterator[str]:
+        self.variable: dict[int, str] = {}
+        for node in self.graph.nodes:
+            label = node.names[0] if node.names else str(node.rest[0]) if node.operation == "input" else f"t{node.index}"
+            self.variable[node.index] = self._fresh("result" if label == "out" else label if node.operation != "input" else f"{label}_j")
+        pad = "    "
+        rows = f"batches * {self._size(self.rows[0])}" if self.rows else "rows"
+        if self.language == "cuda":
+            yield f"{pad}const size_t thread = blockIdx.x * (size_t)blockDim.x + threadIdx.x, threads = gridDim.x * (size_t)blockDim.x;"
+            if self.stored:
+                yield f"{pad}buffer += thread * ({' + '.join(self._size(str(self.axis[i])) for i in self.stored)});"
+            yield f"{pad}for (size_t row = thread; row < {rows}; row += threads) {{"
+        else:
+            yield f"{pad}for (size_t row = 0; row < {rows}; ++row) {{"
+        if any(parse(o.shape).batched and len(inner(self.plan, o.shape)) > 1 for o in self._matrices()):
+            yield f"{pad}    const size_t batch = row / {self._size(self.rows[0])};"
+        done: set[int] = set()
+        for end in self.loops:
+            needed = self._needed(end, self.ready)
+            yield from self._scalars(needed, end, done, pad + "    ")
+            yield from self._loop(self.graph.nodes[end], needed, pad + "    ")
+            self.ready |= set(self.stored) & set(needed)
+            done.add(end)
+        yield f"{pad}}}"
+
+    def _scalars(self, needed: Sequence[int], end: int, done: set[int], pad: str) -> Iterator[str]:
+        """The nodes with one value a row for which a loop waits."""
+        waiting, found = [*needed, end], {end} if self.axis[end] is None and end == self.last else set()
+        while waiting:
+            for used in self.uses[waiting.pop()] - found - done - self.matrix:
+                if self.axis[used] is None:
+                    found.add(used)
+                    waiting.append(used)
+        for index in sorted(found):
+            yield from self._statement(self.graph.nodes[index], pad)
+        done |= found
+
+    def _loop(self, node: Node, needed: Sequence[int], pad: str) -> Iterator[str]:
+        reduces = node.operation in _REDUCING
+        along = self.graph.nodes[next(iter(self.uses[node.index]))] if reduces else node
+        axis = self.axis[along.index]
+        if axis is None:  # the result of an op without rows
+            yield f"{pad}out[row] = {self._cast(node)};"
+            return
+        size, name = self._size(axis), self.variable[node.index]
+        if reduces:
+            least = along.interval[0] if node.operation == "row_max" and along.interval is not None else 0
+            yield f"{pad}{self._type(node)} {name} = {_literal(least)};"
+        yield f"{pad}for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX}) {{"
+        for index in needed:
+            yield from self._statement(self.graph.nodes[index], pad + "    ")
+            if index in self.stored:
+                yield f"{pad}    {self._buffered(index)} = {self.variable[index]};"
+        taken, _ = self._used(along.index)
+        if node.operation == "row_max":
+            yield f"{pad}    if ({taken} > {name}) {name} = {taken};"
+        elif node.operation == "row_sum":
+            yield f"{pad}    {name} += {taken};"
+        elif node.index == self.last:
+            yield f"{pad}    out[row * {size} + {_INDEX}] = {self._cast(node)};"
+        yield f"{pad}}}"
+
+    def _cast(self, node: Node) -> str:
+        return f"({TYPES[step_dtypes(self.d, self.plan)['out']]})({self.variable[node.index]})"
+
+    def _matrices(self) -> list[Operand]:
+        return [self.operands[n.rest[0]] for n in self.graph.inputs if n.index in self.matrix]
+
+    def _buffered(self, index: int, at: str = _INDEX) -> str:
+        before = [self._size(str(self.axis[i])) for i in self.stored[: self.stored.index(index)]]
+        return f"buffer[{' + '.join([*before, at])}]"
+
+    def _type(self, node: Node) -> str:
+        if node.operation in ("greater_equal", "greater", "less_equal", "less") or self._is_mask(node):
+            return "int"
+        if self.d.real and node.names and node.names[-1] == "out" and node.operation == "multiply":
+            return "double"
+        lo, hi = node.interval if node.interval is not None else (-(1 << 63), (1 << 63) - 1)
+        return "int32_t" if lo > -(1 << 31) and hi < 1 << 31 else "int64_t"
+
+    def _is_mask(self, node: Node) -> bool:
+        return node.operation == "input" and self.operands[node.rest[0].split(".")[0]].kind == "bool"
+
+    def _constant(self, constant: Constant) -> tuple[str, str]:
+        """The text of a constant, and its type."""
+        value = constant.value
+        if np.ndim(value):
+            kind = "double" if np.asarray(value).dtype.kind == "f" else _narrowest([int(v) for v in value])
+            key = (constant.field, tuple(np.asarray(value).tolist()))
+            if key not in self.constants:
+                name = self._fresh(constant.field or "per_channel")
+                listed = ", ".join(float(v).hex() if kind == "double" else _literal(int(v)) for v in np.asarray(value).tolist())
+                self.constants[key] = (name, f"{kind} {name}[{len(value)}] = {{{listed}}}")
+            return f"{self.constants[key][0]}[{_INDEX}]", kind
+        if isinstance(value, float):
+            return value.hex(), "double"
+        value = int(value)
+        kind = _narrowest([value])
+        if not constant.field:
+            return _literal(value), kind
+        if (constant.field, value) not in self.constants:
+            name = self._fresh(constant.field)
+            self.constants[constant.field, value] = (name, f"{kind} {name} = {_literal(value)}")
+        return self.constants[constant.field, value][0], kind
+
+    def _statement(self, node: Node, pad: str) -> Iterator[str]:
+        name, kind = self.variable[node.index], self._type(node)
+        if node.operation == "input":
+            if "." in node.rest[0]:  # a float operand arrives as mantissa and exponent
+                if node.rest[0].endswith(".m"):
+                    stem = node.rest[0].removesuffix(".m")
+                    parts = {n.rest[0]: self.variable[n.index] for n in self.graph.inputs}
+                    split = "float_parts" if self.operands[stem].kind == "float32" else "double_parts"
+                    yield f"{pad}int64_t {parts[stem + '.m']}, {parts[stem + '.e']};"
+                    yield f"{pad}{split}({self._element(node, stem)}, &{parts[stem + '.m']}, &{parts[stem + '.e']});"
+                return
+            yield f"{pad}const {kind} {name} = {self._element(node, node.rest[0])};"
+            return
+        if node.operation == "matmul":
+            yield from self._product(node, pad)
+            return
+        text = self._expression(node, kind)
+        if not node.names and any((text, kind) == self._used(o) for o in self.uses[node.index]):  # a bound that never acts
+            self.variable[node.index] = text
+            return
+        why = f" /* lemma {node.lemma.name} */" if node.operation == "known" else ""
+        yield f"{pad}const {kind} {name} = {text};{why}"
+
+    def _element(self, node: Node, operand: str) -> str:
+        own, batched = self._own(node), parse(self.operands[operand].shape).batched
+        if not own:
+            return f"{operand}[row]"
+        return f"{operand}[row * {self._size(own[-1])} + {_INDEX}]" if batched else f"{operand}[{_INDEX}]"
+
+    def _product(self, node: Node, pad: str) -> Iterator[str]:
+        a, b = (self.graph.nodes[o] for o in node.operands if isinstance(o, int))
+        moved = b.operation in _MOVED
+        matrix = self.graph.nodes[next(iter(self.uses[b.index]))] if moved else b
+        operand = self.operands[matrix.rest[0]]
+        own = inner(self.plan, operand.shape)
+        depth, columns = (self._size(own[-1]), self._size(own[-2])) if moved else (self._size(own[-2]), self._size(own[-1]))
+        left = self._buffered(a.index, "i") if a.operation != "input" else f"{a.rest[0]}[row * {depth} + i]"
+        start = f"batch * {depth} * {columns} + " if parse(operand.shape).batched else ""
+        right = f"{operand.name}[{start}{_INDEX} * {depth} + i]" if moved else f"{operand.name}[{start}i * {columns} + {_INDEX}]"
+        name, kind = self.variable[node.index], self._type(node)
+        wide = "int64_t" if kind == "int64_t" or a.operation != "input" else "int32_t"
+        yield f"{pad}{kind} {name} = 0;"
+        yield f"{pad}for (size_t i = 0; i < {depth}; ++i) {name} += ({kind})(({wide}){left} * ({wide}){right});"
+
+    def _expression(self, node: Node, kind: str) -> str:
+        given = [self._constant(o) if isinstance(o, Constant) else self._used(o) for o in node.operands]
+        words = [text for text, _ in given]
+        wide = max((kind, *(k for _, k in given)), key=lambda k: _RANK[k])
+        op = node.operation
+        if op == "known":
+            return words[0]
+        if op == "take":
+            table = self.graph.nodes[int(node.operands[0])]  # type: ignore[arg-type]
+            return f"{table.rest[0]}[(size_t){words[1]} * {self._size(str(self.axis[table.index]))} + {_INDEX}]"
+        cast = [f"({wide}){w}" if k != wide else w for w, k in given]
+        if op in _INFIX:
+            text = f"{cast[0]} {_INFIX[op]} {cast[1]}"
+            return text if kind in (wide, "int") else f"({kind})({text})"
+        if op == "where":
+            return f"{words[0]} ? {words[1]} : {words[2]}"
+        if op in ("minimum", "maximum"):
+            if self._idle(node, 1, op == "minimum"):
+                return words[0]
+            return f"{cast[0]} {'<' if op == 'minimum' else '>'} {cast[1]} ? {words[0]} : {words[1]}"
+        if op == "clip":
+            x, lo, hi = words
+            below = "" if self._idle(node, 1, False) else f"{x} < {lo} ? {lo} : "
+            return below + (x if self._idle(node, 2, True) else f"{x} > {hi} ? {hi} : {x}")
+        if op == "negative":
+            return f"-({kind}){words[0]}"
+        if op == "absolute":
+            return f"{words[0]} < 0 ? -({kind}){words[0]} : {words[0]}"
+        if op == "square":
+            return f"({kind}){words[0]} * ({kind}){words[0]}"
+        if op == "sign":
+            return f"({words[0]} > 0) - ({words[0]} < 0)"
+        if op == "multiply_shift_round" and self._fits_a_word(node):
+            return f"({kind})shift_right((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
+        if op in (*_CALLS, *_FLOATS):
+            rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
+            return f"({kind}){_HELPERS.get(op, op)}({', '.join([*words, *rules])})"
+        raise UsageError(f"{self.plan.op} ({self.plan.dialect}) has a step that no C is known for: {op}")
+
+    def _idle(self, node: Node, bound: int, above: bool) -> bool:
+        """Whether a bound never acts: the first operand is proven to lie on its side."""
+        first, limit = node.operands[0], node.operands[bound]
+        if not isinstance(first, int) or not isinstance(limit, Constant) or np.ndim(limit.value):
+            return False
+        interval = self.graph.nodes[first].interval
+        return interval is not None and (interval[1] <= limit.value if above else limit.value <= interval[0])
+
+    def _fits_a_word(self, node: Node) -> bool:
+        """Whether a dyadic rescaling needs one word: its product is proven to fit, and it shifts to the right."""
+        (z_lo, z_hi), (m_lo, m_hi), (e_lo, _) = map(self._reach, node.operands)
+        return max(-z_lo, z_hi) * max(-m_lo, m_hi) < 1 << 62 and e_lo >= 0
+
+    def _reach(self, operand: int | Constant) -> tuple[int, int]:
+        """The least and the greatest value of an operand."""
+        if isinstance(operand, Constant):
+            return int(np.min(operand.value)), int(np.max(operand.value))
+        return self.graph.nodes[operand].interval or (-(1 << 63), (1 << 63) - 1)
+
+    def _used(self, index: int) -> tuple[str, str]:
+        node = self.graph.nodes[index]
+        if index in self.ready:
+            return self._buffered(index), "int64_t"
+        return self.variable[index], self._type(node)
+
+
+def _narrowest(values: Sequence[int]) -> str:
+    return "int32_t" if all(-(1 << 31) < v < 1 << 31 for v in values) else "int64_t"
+
+
+def _literal(value: int) -> str:
+    if -(1 << 31) < value < 1 << 31:
+        return str(value)
+    return "INT64_MIN" if value == -(1 << 63) else f"INT64_C({value})"
