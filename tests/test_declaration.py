@@ -283,6 +283,13 @@ def test_what_a_target_is_not_for_is_not_asked(tmp_path: Path) -> None:
     assert softmax["vectors"] > 50 and requantize["vectors"] > 20
     assert softmax["outside"] > 10 and requantize["outside"] > 100
     assert requantize["domain"]["where"] == "One shift for all channels."
+    left = f"{requantize['unpromised']:,} of {requantize['lanes']:,} lanes, on which an intermediate lies beyond what the domain says"
+    left += " is within"
+    assert 0 < requantize["unpromised"] < requantize["lanes"] // 2
+    assert softmax["unpromised"] == 0
+    assert left in requantize["not_run"]
+    assert f"requantize (ibert): {left}" in text
+    assert f" lanes ({requantize['unpromised']:,} of them not compared)" in text
     assert "declared domain of i_softmax: without mask" in text
     assert "where One shift for all channels., rounded within" not in text
     assert "rounded within -2147483648 to 2147483647, where One shift for all channels." in text

@@ -12,7 +12,8 @@ from inprocess import checked, here
 
 import refsim
 from refsim.arithmetic import raw_word, raw_words
-from refsim.catalogue.covering import covering, kinds
+from refsim.catalogue.covering import _greatest, covering, kinds, share
+from refsim.catalogue.mutants import mutant
 from refsim.catalogue.remade import remade
 from refsim.catalogue.solved import SOLVED, beside_halves, first_within, rare
 from refsim.conformance import connect
@@ -82,6 +83,29 @@ def test_all_plans_of_a_finite_domain_are_made() -> None:
     assert cover.plans == 9
 
 
+def test_a_narrow_domain_has_as_many_plans_as_the_whole() -> None:
+    d = definition("i_gelu", "ibert")
+    domain = {"scale": {"range": [0.01, 0.02]}, "input_bits": 8}
+    count = len(kinds(d, domain))
+    assert 3 * count < len(kinds(d, {})) <= (share(d, domain) + 0.2) * count
+    assert share(d, {}) == 1
+
+
+def test_every_other_round_has_the_greatest_integers_beside_each_kind() -> None:
+    d = definition("requantize", "ibert")
+    domain = {"scale_in": {"values": [0.25]}, "scale_out": {"values": [0.1]}, "per_channel": False}
+    few = {**domain, "rule": ("dyadic_half_even", "dyadic_half_up"), "factor": "float64", "input_bits": 8, "addend": 0}
+    found = [dict(p.parameters) for p in covering(d, few, lambda plan: covers(few, d, plan), 2)[1]]
+    assert any(p.get("zero_point") == (1 << 31) - 1 and p["output_bits"] == 32 and p["output_signed"] is False for p in found)
+    ended = [list(covering(d, few, lambda plan: covers(few, d, plan), 1, ends=ends)[1]) for ends in (False, True)]
+    assert ended[1][: len(ended[0])] == ended[0] and len(ended[1]) > len(ended[0])
+
+
+def test_a_length_of_one_is_no_truth() -> None:
+    assert _greatest(definition("i_layernorm", "ibert"), False)["length"] == {"values": [768]}
+    assert _greatest(definition("requantize", "ibert"), False)["output_signed"] == {"values": [False]}
+
+
 @pytest.mark.slow
 def test_every_kind_of_plan_has_one() -> None:
     for d in definitions():
@@ -136,9 +160,21 @@ def test_a_single_word_is_the_first_of_many() -> None:
 
 def test_sums_have_another_reciprocal_in_binary32() -> None:
     plan: Any = refsim.plan("i_softmax", scale=0.25, input_bits=8, length=16)
-    ((rows, _),) = rare(plan)
+    (rows, _), *_ = rare(plan)
     steps: Any = refsim.trace(plan, rows, None)
     total = steps.total[:, 0].astype(np.int64)
     single = np.floor((np.float32(2.0**32) / total.astype(np.float32)).astype(np.float64))
     assert (single != (1 << 32) // total).any()
     assert math.isfinite(float(single.max()))
+
+
+@pytest.mark.parametrize("given", [{"scale": 0.25, "length": 16}, {"scale": 0.0038, "length": 128, "output_bits": 15}])
+def test_sums_that_are_powers_of_two_show_a_reciprocal_that_saturates(given: dict[str, Any]) -> None:
+    plan: Any = refsim.plan("i_softmax", input_bits=8, **given)
+    _, *powers = rare(plan)
+    assert powers
+    for rows, mask in powers:
+        steps: Any = refsim.trace(plan, rows, mask)
+        assert (np.bitwise_count(steps.total) == 1).all()
+        wrong = mutant("i_softmax/ibert/reciprocal-saturates").trace(plan, rows, mask)["out"]
+        assert (wrong < steps.out).any()

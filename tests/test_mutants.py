@@ -17,9 +17,9 @@ from inprocess import called, judged
 
 import refsim
 from refsim import registry
-from refsim.catalogue.draw import Words, draw_plan
+from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.catalogue.kernels import packed
-from refsim.catalogue.mutants import LEVELS, book_of, has_own_book, mutant, mutants
+from refsim.catalogue.mutants import BY_CHECK, LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, narrow, score, trial
 from refsim.conformance.answers import as_handed
 from refsim.conformance.subject import corpus
@@ -111,7 +111,7 @@ def test_a_mutant_is_right_before_its_step_and_wrong_from_it_on(key: tuple[str, 
             wrong[m.id] = wrong[m.id] or not all(right[first:])
             assert not m.equivalent or same(steps["out"], case.out), (m.id, case.id)
     for m in book:
-        hidden = m.level == "state" or m.id.endswith(("/wrong-stride", "/in-place", "/accumulates"))
+        hidden = m.level in BY_CHECK or m.id.endswith(("/wrong-stride", "/in-place", "/accumulates"))
         assert wrong[m.id] or hidden or (m.equivalent and m.step != "q_erf"), m.id
 
 
@@ -242,8 +242,8 @@ def test_the_sign_of_zero_is_multiplied_away(dialect: str) -> None:
 
 
 def asked(op: str | None = None) -> list[str]:
-    """The mutants that vectors are held against: all but those of state, which no launch of its own of contiguous operands shows."""
-    return [m.id for m in mutants(op) if m.level != "state"]
+    """The mutants that vectors are held against: all but those of state and of size, which no small launch of its own shows."""
+    return [m.id for m in mutants(op) if m.level not in BY_CHECK]
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_the_score_is_what_check_says(id: str) -> None:
     m = mutant(id)
     verdict, _ = judged(f"mutant:{id}", apart=True)
     (found,) = verdict.ops
-    noticed = {r.check: bool(r.failures) for r in found.records if r.check not in ("exhaustive", *trial.LEFT_OUT)}
+    noticed = {r.check: bool(r.failures) for r in found.records if r.check not in ("exhaustive", trial.SLOW)}
     assert verdict.exit_code == 1
     assert noticed == score.fate(m, "quick").checks
 
@@ -368,6 +368,14 @@ def test_what_a_narrowing_leaves_has_plans() -> None:
             assert not domain or any(draw_plan(Words(f"{name}/{i}"), d, domain) is not None for i in range(20)), (name, key)
 
 
+def test_the_results_of_a_single_scale_are_varied() -> None:
+    for op in ("i_gelu", "gelu_requantize", "layernorm_requantize"):
+        d = definition(op, "ibert")
+        own = narrow.domain(d, "one-scale")
+        plans = (draw_plan(Words(f"varied/{i}"), d, own) for i in range(12))
+        assert max(len(np.unique(refsim.run(p, *draw_operands(Words(op), p, 512)))) for p in plans if p is not None) > 40, op
+
+
 def test_a_mutant_is_the_same_where_a_domain_hides_it() -> None:
     assert narrow.same(mutant("requantize/ibert/rounds-half-up"), "narrow")  # one rule, which is another
     assert not narrow.same(mutant("i_exp/ibert/x0-nearest"), "int8")
@@ -381,6 +389,27 @@ def test_the_score_within_a_domain() -> None:
     assert result.of() and any(f.same for f in result.fates)
     assert all(f.verdict == "the same in the domain" for f in result.fates if f.same)
     assert result.as_json()["domain"] == "narrow"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("domain", ["", "int8", "narrow"])
+def test_every_mutant_is_noticed_whatever_the_seed(domain: str) -> None:
+    """At default effort, by the checks that have none; within a domain of the ops that are not made of others, which take long."""
+    ops = list(dict.fromkeys(d.name for d in registry.definitions() if not domain or not d.parts))
+    result = score.score(ops=ops, effort="default", jobs=2, first=True, domain=domain, fixed=True)
+    assert len(result.of()) > (300 if domain else 2000)
+    assert [f.id for f in result.survivors] == []
+
+
+@pytest.mark.parametrize("slug", ["wrong-stride", "accumulates"])
+def test_directed_launches_show_strides_and_what_is_left_in_the_output(slug: str) -> None:
+    for op in ("requantize", "embedding", "i_layernorm"):
+        for m in (m for m in mutants(op, "ibert") if m.id.endswith(slug)):
+            assert trial.noticing(m, "quick", only=("directed",)) == {"directed": True}, m.id
+
+
+def test_the_checks_without_a_seed_are_asked_alone() -> None:
+    assert set(score.fate(mutant("i_sqrt/ibert/first-lane"), "quick", fixed=True).checks) == {"golden", "directed", "state"}
 
 
 def test_a_domain_that_is_none_is_wrong_usage() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from inprocess import here
@@ -86,6 +87,17 @@ def test_markers_select_op_and_dialect(project: pytest.Pytester, spread: list[st
     assert code == 0, text
     assert {"test_golden[i_gelu-ibert]", "test_differential[i_gelu-ibert]", "test_batch[i_gelu-ibert]"} <= passed(text)
     assert all(name.endswith("[i_gelu-ibert]") for name in passed(text))
+
+
+@pytest.mark.parametrize("spread", [ONE, LATER])
+def test_the_declared_domain_is_printed_and_stands_in_junit_xml(project: pytest.Pytester, spread: list[str]) -> None:
+    (project.path / "kernels.py").write_text(KERNELS + "DOMAIN = {'i_sqrt': {'input_bits': (4, 9)}}\n")
+    code, text = pytested(project, SQRT, *TARGET, "-k", "golden", "--junitxml=suite.xml", *spread)
+    assert code == 0, text
+    assert text.count("refsim: declared domain of i_sqrt: input_bits 4 to 9") == 1
+    cases = ElementTree.fromstring((project.path / "suite.xml").read_text()).iter("testcase")
+    told = [(p.get("name"), p.get("value")) for case in cases for p in case.iter("property")]
+    assert told == [("declared_domain", "i_sqrt: input_bits 4 to 9")] * 2
 
 
 @pytest.mark.parametrize("spread", [ONE, XDIST])

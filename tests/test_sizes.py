@@ -13,7 +13,8 @@ from inprocess import checked, here
 import refsim
 from refsim import registry
 from refsim.catalogue import sizes
-from refsim.conformance import connect
+from refsim.catalogue.mutants import mutants
+from refsim.conformance import connect, score, trial
 from refsim.conformance.comparison import Suite
 from refsim.conformance.record import Failure, Record
 from refsim.conformance.subject import Subject
@@ -148,3 +149,25 @@ def test_a_target_says_how_large_a_launch_may_be() -> None:
 
 def test_a_target_that_leaves_nothing_is_told() -> None:
     assert not list(sizes.launches(definition("i_gelu", "ibert"), {}, lambda plan: False))
+
+
+# ---------------------------------------------------------------------------------------------------------------- mutants
+
+LARGE = mutants(level="size")
+
+
+def test_there_are_mistakes_of_size_of_every_definition() -> None:
+    assert len(LARGE) + len(mutants(level="state")) >= 40
+    assert {(m.op, m.dialect) for m in LARGE} == {d.key for d in registry.definitions()}
+
+
+def test_a_mistake_of_size_is_none_of_a_small_launch() -> None:
+    """On golden vectors: but for a few that are larger than its size."""
+    for m in LARGE:
+        for case in trial.cases(m.op, m.dialect)[:1]:
+            assert case.out.size > 512 or np.array_equal(m.trace(case.plan, *case.operands)["out"], case.out), (m.id, case.id)
+
+
+@pytest.mark.slow
+def test_every_mistake_of_size_is_noticed_by_its_check() -> None:
+    assert {m.id: score.fate(m, "default", first=True).killers for m in LARGE} == {m.id: ["sizes"] for m in LARGE}

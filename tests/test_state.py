@@ -168,6 +168,13 @@ def test_plans_of_one_shape_differ_in_one_constant_each() -> None:
     assert not np.array_equal(launches[0].due, launches[1].due)
 
 
+def test_one_constant_changes_by_as_much_as_leaves_the_others() -> None:
+    """A change of q_c by one is lost in the shift behind it, and one that shows changes q_b, but for the largest that does not."""
+    d = definition("i_gelu", "ibert")
+    made = sequences(d, {"input_bits": 8}, lambda plan: covers({"input_bits": 8}, d, plan), True)
+    assert frozenset({"q_c"}) in differing(next(s for s in made if s.name == "plans of one shape").launches)
+
+
 def test_every_axis_of_every_operand_has_a_stride_of_0_once() -> None:
     for d in registry.definitions():
         found = set()
@@ -288,6 +295,18 @@ def test_a_private_intermediate_is_one_of_the_op(tmp_path: Path) -> None:
     done = called("check", returning(tmp_path, {"private": ["q_erv"]}))
     assert done.returncode == 2
     assert "no intermediate 'q_erv' (did you mean q_erf?)" in done.stderr
+
+
+def test_a_name_that_is_no_intermediate_is_a_finding(tmp_path: Path) -> None:
+    target = tmp_path / "named.py"
+    target.write_text("import refsim\ndef i_gelu(q, plan):\n    return {'q_erv': q, 'out': refsim.run(plan, q)}\n")
+    code, report, text = checked(str(target), "i_gelu")
+    assert code == 1
+    assert "i_gelu (ibert) is non-conformant in its intermediates: its outputs are conformant" in text
+    names = ", ".join(definition("i_gelu", "ibert").step_names)
+    assert f"returns 'q_erv', which is none of its intermediates (did you mean q_erf?); they are {names}" in text
+    (op,) = report["ops"]
+    assert op["outputs_conform"] and op["failures"][0]["in_steps"]
 
 
 @pytest.mark.slow

@@ -28,7 +28,12 @@ ALL = 256
 ATTEMPTS, POWERS = 12, "a power of two"
 """Plans that are drawn for a kind before it counts as having none; in the latter half all scales are powers of two, as some rules want."""
 EXTREME = 4
-"""The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output."""
+"""The last of them have the greatest integers beside: the greatest zero point, say, has a plan only with the widest output. In every
+other round it is the first: two ends at once show what neither does alone."""
+PART = 60
+"""Kinds of a part of a round."""
+SLACK = 0.2
+"""A part of a round that is not worth another one."""
 FAR, STEP = 48, 4
 """Octaves by which kinds of a scale reach beyond the space that is worth drawing at random, and octaves between them."""
 
@@ -83,6 +88,12 @@ def kinds(d: Definition, domain: Mapping[str, Any]) -> list[Kind]:
     if domain.get("per_channel", True) and any(getattr(s, "channels", False) for s in space.values()):
         found += [Kind("per_channel", "no", False), Kind("per_channel", "yes", True)]
     return found
+
+
+def share(d: Definition, domain: Mapping[str, Any]) -> int:
+    """Rounds over the kinds of a domain that make about as many plans as one over those of the whole op."""
+    own = len(kinds(d, domain))
+    return max(math.ceil(len(kinds(d, {})) / own - SLACK), 1) if own else 1
 
 
 def _kinds(space: Any) -> Iterator[tuple[str, Any]]:
@@ -148,7 +159,7 @@ def _beyond(parameter: Any, space: Any) -> Iterator[tuple[str, Any]]:
 
 
 def covering(
-    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], rounds: int, most: int | None = None
+    d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool], rounds: int, most: int | None = None, ends: bool = False
 ) -> tuple[Cover, Iterator[Plan]]:
     """Plans of `d` within `domain` that have every kind of plan, no plan twice.
 
@@ -160,6 +171,8 @@ def covering(
         Plans for each kind.
     most : int or None
         So many kinds in a round at most, all over the space; None for all of them.
+    ends : bool
+        Whether a single round is followed by a part of another, with the greatest integers beside each kind.
 
     Returns
     -------
@@ -169,14 +182,15 @@ def covering(
     """
     every = kinds(d, domain)
     cover = Cover({(k.parameter, k.name): 0 for k in every if not k.beyond})
-    return cover, _covering(d, domain, covered, rounds, most, every, cover)
+    turns = [(turn, most) for turn in range(rounds)] + ([(1, PART)] if ends and rounds == 1 else [])
+    return cover, _covering(d, domain, covered, turns, most, every, cover)
 
 
 def _covering(
     d: Definition,
     domain: Mapping[str, Any],
     covered: Callable[[Plan], bool],
-    rounds: int,
+    turns: list[tuple[int, int | None]],
     most: int | None,
     every: list[Kind],
     cover: Cover,
@@ -188,14 +202,16 @@ def _covering(
         yield plan
     every = every or [Kind("", "", None)]  # an op without parameters has one plan
     powers = {kind.parameter: kind.allowed for kind in every if kind.name == POWERS}
-    for turn in range(rounds):
-        for kind in _thinned(every, most):
+    for turn, part in turns:
+        for kind in _thinned(every, part):
             for attempt in range(ATTEMPTS):
                 words = Words(f"{d.name}/{d.dialect}/covering/{turn}/{kind.parameter}/{kind.name}/{attempt}")
                 own = {kind.parameter: kind.allowed} if kind.parameter else {}
                 beside = powers if attempt >= ATTEMPTS // 2 else {}
                 if attempt >= ATTEMPTS - EXTREME:
                     beside = {**beside, **_greatest(d, bool(attempt % 2))}
+                elif turn % 2 and attempt < EXTREME:
+                    beside = {**_widest(d), **_greatest(d, bool((turn // 2 + attempt) % 2))}
                 plan = draw_plan(words, d, {**beside, **domain, **own})
                 if plan is None or (kind.parameter == "per_channel" and kind.allowed and plan.channels is None) or not covered(plan):
                     continue
@@ -214,7 +230,13 @@ def _greatest(d: Definition, truth: bool) -> dict[str, Any]:
     free = {name: space for name, space in d.space.items() if not getattr(d.legal[name], "narrowed", False)}
     choices = {name: space.values for name, space in free.items() if isinstance(space, Choice)}
     whole = {name: v for name, v in choices.items() if all(isinstance(x, int) and not isinstance(x, bool) for x in v)}
-    return {name: {VALUES: [max(v)]} for name, v in whole.items()} | {name: {VALUES: [truth]} for name, v in choices.items() if True in v}
+    truths = [name for name, v in choices.items() if any(x is True for x in v)]  # a length of 1 equals True and is none
+    return {name: {VALUES: [max(v)]} for name, v in whole.items()} | {name: {VALUES: [truth]} for name in truths}
+
+
+def _widest(d: Definition) -> dict[str, Any]:
+    """The ends of the ranges of integers that the space has: the widest inputs."""
+    return {name: {VALUES: [space.hi]} for name, space in d.space.items() if isinstance(space, Whole)}
 
 
 def _thinned(found: list[Any], most: int | None) -> list[Any]:

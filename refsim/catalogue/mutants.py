@@ -24,8 +24,10 @@ from ..ops.base import Definition, Plan, arrays
 from ..plans import unproven
 from ..registry import definition, definitions
 
-Level: TypeAlias = Literal["data", "arithmetic", "kernel", "state"]
+Level: TypeAlias = Literal["data", "arithmetic", "kernel", "state", "size"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+BY_CHECK: dict[Level, str] = {"state": "state", "size": "sizes"}
+"""Levels of mistakes that a check of their own is for: no small launch of contiguous operands is to show them."""
 
 ROUNDINGS = dict(sorted(rounding.ROUNDINGS.items(), key=lambda rule: not rule[0].startswith("half")))
 """The rounding rules; those to nearest first, as the likelier ones where a launch does not tell them apart."""
@@ -49,7 +51,7 @@ class Mutant:
         ``op/dialect/slug``.
     op, dialect : str
     level : Level
-        Whether a constant, a formula, the launch, or what is kept and taken for granted of a launch, is wrong.
+        Whether a constant, a formula, the launch, what is kept and taken for granted of a launch, or only a large launch is wrong.
     step : str
         The first intermediate that comes out wrong.
     mistake : str
@@ -207,6 +209,10 @@ class Book:
     def assuming(self, slug: str, mistake: str, launch: Launch, step: str = "out") -> None:
         """A mutant that takes something of its operands' memory for granted."""
         self._add("state", step, slug, mistake, "", lambda plan, *operands: launch(self.run, plan, *operands))
+
+    def sized(self, slug: str, mistake: str, launch: Launch, step: str = "out") -> None:
+        """A mutant that is right up to a size."""
+        self._add("size", step, slug, mistake, "", lambda plan, *operands: launch(self.run, plan, *operands))
 
 
 def _equal(x: Any, y: Any) -> bool:

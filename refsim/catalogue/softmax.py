@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
@@ -240,6 +241,8 @@ def rows(d: Definition) -> Bins:
 
 _TRIED, _KEPT = 4096, 12
 """Rows of a few elements that are looked at, and that are kept of a kind."""
+_LONGEST = 64
+"""Elements of a row that is made for its sum, at most."""
 
 
 @solved("i_softmax")
@@ -259,6 +262,47 @@ def sums(plan: Any) -> Iterator[list[Any]]:
         kept += np.argsort(np.min(np.where(e > 0, rest, total[:, None]) / total[:, None], axis=1), kind="stable")[:_KEPT].tolist()
     chosen = rows[list(dict.fromkeys(kept))]
     yield [chosen, *[None] * (len(d.operands) - 1)]
+    for powers in _powers(plan):
+        yield [powers, *[None] * (len(d.operands) - 1)]
+
+
+def _powers(plan: Any) -> list[NDArray[np.int64]]:
+    """Rows, by length, whose sum is a power of two, with an element whose quotient is an integer: a smaller reciprocal gives one less."""
+    d, (lo, hi) = of(plan), plan.input_range
+    reach = min(hi - lo, 40 * max(d.facts.segment(plan), 1))
+    distances = np.unique(np.linspace(0, reach, min(reach + 1, _TRIED)).astype(np.int64))
+    pairs = np.stack([np.full(len(distances), hi), hi - distances], axis=1)
+    place = dict(zip(getattr(d.run(arrays(plan), pairs), d.facts.exponential)[:, 1].tolist(), distances.tolist(), strict=True))
+    coins, length = sorted(place), min(plan.length, _LONGEST)
+    greatest, made = coins[-1], dict[int, list[list[int]]]()
+    for k in range(greatest.bit_length(), (greatest * length).bit_length()):
+        whole = max((1 << k) >> plan.output_bits, 1)
+        exact = [c for c in coins if 0 < c <= (1 << k) - greatest and c % whole == 0] or [0]
+        for coin in dict.fromkeys((exact[-1], exact[0])):
+            row = [greatest, *([coin] if coin else [])]
+            row += _change((1 << k) - sum(row), coins, length - len(row))
+            if sum(row) == 1 << k:
+                row += [0] * (length - len(row)) if coins[0] == 0 else []
+                made.setdefault(len(row), []).append([hi - place[c] for c in row])
+    return [np.array(rows, dtype=np.int64) for rows in made.values()]
+
+
+def _change(amount: int, coins: list[int], most: int) -> list[int]:
+    """Up to `most` coins for an amount: the largest first, and the last two together; fewer than it takes where it cannot be had so."""
+    found: list[int] = []
+    own = set(coins)
+    while amount > 0 and len(found) < most:
+        if amount in own:
+            return [*found, amount]
+        second = next((c for c in reversed(coins) if amount - c > 0 and amount - c in own), 0) if len(found) + 2 <= most else 0
+        if second:
+            return [*found, second, amount - second]
+        coin = coins[bisect_right(coins, amount) - 1]
+        if not 0 < coin <= amount:
+            break
+        found.append(coin)
+        amount -= coin
+    return found
 
 
 def _apart(total: NDArray[np.int64], bits: int) -> list[int]:

@@ -147,6 +147,7 @@ def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...]) ->
         or len(names) != len(arrays)
         or any(a is None for a in arrays)
         or not all(isinstance(n, str) for n in names)
+        or len(set(names)) < len(names)
     ):
         raise Broken("malformed", f"{len(arrays)} arrays, named {names!r:.200}")
     named = dict(zip(names, arrays, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import chain
 from typing import Any
 
@@ -141,8 +142,7 @@ class Comparison:
 
     def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         """Launch the target and raise a Mismatch, reduced to as few lanes as still differ, where it is not the simulator's answer."""
-        answer, wrong = self.differing(plan, operands, due, layout, count=True)
-        self.record.lanes += int(due.size)
+        answer, wrong = self.differing(plan, operands, due, layout, count=True, lanes=True)
         if answer.modified:
             raise Mismatch(of_plan(plan, where, "modifies its operands in place"))
         if not wrong.any():
@@ -201,13 +201,26 @@ class Comparison:
             broken.launch = (plan, given, layout)
             raise
 
-    def differing(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, count: bool = False) -> tuple[Answer, Any]:
-        """The answer, and on which lanes it differs beyond the known deviations; with `count` these are noted where they occur."""
+    def differing(
+        self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, count: bool = False, lanes: bool = False
+    ) -> tuple[Answer, Any]:
+        """The answer, and on which lanes it differs beyond the known deviations.
+
+        Parameters
+        ----------
+        count : bool
+            Whether known deviations are noted where they occur.
+        lanes : bool
+            Whether the lanes are counted, and those of which the target promises nothing.
+        """
         answer = self.evaluate(plan, operands, layout, due.shape)
         out = answer.out
         wrong = out != due if out.dtype.kind != "f" else out.view(np.int64) != np.asarray(due, dtype=out.dtype).view(np.int64)
-        if wrong.any() and WITHIN in self.domain:
-            wrong &= held(self.domain, plan, operands, wrong.shape)
+        self.record.lanes += due.size * lanes
+        if WITHIN in self.domain and (lanes or wrong.any()):
+            promised = held(self.domain, plan, operands, wrong.shape)
+            self.record.unpromised += int(np.count_nonzero(~promised)) * lanes
+            wrong &= promised
         if wrong.any():
             for name, mask in self.suite.worker.deviating(plan, as_handed(plan, operands)).items():
                 known = wrong & mask
@@ -217,7 +230,15 @@ class Comparison:
         return answer, wrong
 
     def steps(self, plan: Plan, operands: list[Any], layout: Layouts, answer: Answer, where: str) -> None:
-        """Raise a `Mismatch` where an intermediate that the target returns differs although its result does not, unless it is private."""
+        """Raise a `Mismatch` where an intermediate that the target returns differs although its result does not, unless it is private,
+        or is none of the op's: nobody would compare it."""
+        unknown = next((n for n in answer.arrays if n not in self.definition.step_names), None)
+        if unknown is not None:
+            near = get_close_matches(unknown, self.definition.step_names, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            there = ", ".join(self.definition.step_names)
+            text = f"is conformant in its outputs, and returns {unknown!r:.80}, which is none of its intermediates{meant}; they are {there}"
+            raise Mismatch(of_plan(plan, where, text, in_steps=True))
         found = self._step(plan, operands, layout, answer)
         if found is None:
             return
@@ -225,7 +246,7 @@ class Comparison:
         if differs is None:
             shapes = answer.arrays[name].shape, np.shape(intermediate(trace(plan, *operands), name))
             text = f"is conformant in its outputs, and returns {name} of shape {shapes[0]} where {shapes[1]} is due"
-            raise Mismatch(of_plan(plan, where, text))
+            raise Mismatch(of_plan(plan, where, text, in_steps=True))
 
         def again(plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
             due = run(plan, *operands)

@@ -1,18 +1,19 @@
 """Launches that are chosen for what a target declares, and the mistakes of the catalogue that they are known to show.
 
 They come in order: golden cases that lie outside the declared domain, remade inside it; plans that cover the space of plans, each with
-the points of its op and its rare inputs; and, for a mistake that none of these shows, an input on which it differs, where one is found.
+the points of its op and its rare inputs; for a mistake that none of these shows, an input on which it differs, where one is found; and
+a few of them twice more, first with operands that lie in memory with gaps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..catalogue.covering import Cover, covering
+from ..catalogue.covering import Cover, covering, share
 from ..catalogue.draw import Words, draw_operands
 from ..catalogue.mutants import Mutant, mutants
 from ..catalogue.remade import remade
@@ -21,7 +22,7 @@ from ..declared import bare
 from ..ops.base import Definition, Plan
 from ..vectors import Case
 from ..verbs import run
-from .kinds import Effort
+from .kinds import Effort, Layouts
 from .laws import flattened, part
 from .mistakes import differ
 
@@ -35,6 +36,8 @@ WEIGHED = 80
 """Launches that mistakes are tried on: what these do not show, later ones hardly do."""
 DEEP, DEEPER = 16, 1 << 12
 """Plans that are searched for an input on which a mistake differs that no launch has shown, and lanes for each."""
+AGAIN, VARIED = 3, 8
+"""Launches that are made twice more, and values that the results of each have at least: else a wrong operand might not show."""
 SHOWN = 200
 """Lanes of a launch made of such inputs, at most."""
 
@@ -51,12 +54,14 @@ class Directed:
     operands : list of numpy.ndarray or None
     due : numpy.ndarray
         The simulator's answer.
+    layout : str or tuple of str
     """
 
     name: str
     plan: Plan
     operands: list[Any]
     due: Any
+    layout: Layouts = "C"
 
 
 @dataclass(slots=True)
@@ -118,7 +123,10 @@ def launches(
             if covered(case.plan):
                 _weigh(choice, Directed(case.id, case.plan, case.operands, case.out))
     rounds = max(ROUNDS[effort] // (2 if d.parts else 1), 1)  # the plans of a composite take as long as those of all its parts
-    choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if effort == "quick" else None)
+    if effort != "quick":
+        rounds = max(rounds, share(d, domain))
+    quick = effort == "quick"
+    choice.cover, plans = covering(d, domain, covered, rounds, SPARSE if quick else None, ends=bool(outside) and not quick)
     return choice, _launches(d, domain, covered, effort, outside, choice, plans)
 
 
@@ -135,16 +143,23 @@ def _launches(
         choice.remade += 1
         yield _weighed(choice, f"remade {id}", plan, bare(d, operands, domain))
     kept: list[Plan] = []
+    again: list[Directed] = []
     for number, plan in enumerate(plans):
         kept.append(plan)
         choice.open = number < WEIGHED
         drawn = draw_operands(Words(f"{d.name}/{d.dialect}/directed/{number}"), plan, LANES)
-        yield _weighed(choice, "plan", plan, bare(d, drawn, domain))
+        launch = _weighed(choice, "plan", plan, bare(d, drawn, domain))
+        if len(again) < AGAIN and len(np.unique(launch.due)) >= VARIED:
+            again.append(launch)
+        yield launch
         for operands in rare(plan):
             yield _weighed(choice, "rare inputs", plan, bare(d, operands, domain))
     choice.open = True
     if effort != "quick":
         yield from _deep(d, domain, choice, kept)
+    for launch in again:
+        yield replace(launch, name="plan, in memory with gaps", layout="strided")
+        yield replace(launch, name="plan, once more")
 
 
 def _weighed(choice: Choice, name: str, plan: Plan, operands: list[Any]) -> Directed:

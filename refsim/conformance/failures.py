@@ -28,9 +28,9 @@ class Mismatch(AssertionError):
         self.failure = failure
 
 
-def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: Lane | None = None) -> Failure:
+def of_plan(plan: Plan, where: str, diagnosis: str = "", law: str = "", lane: Lane | None = None, in_steps: bool = False) -> Failure:
     """A failure with a plan."""
-    return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, lane=lane)
+    return Failure(plan.op, plan.dialect, dict(plan.parameters), call(plan), where, diagnosis, law, in_steps=in_steps, lane=lane)
 
 
 def handed(plan: Plan, operands: list[Any], layout: Layouts = "C", made: str = "") -> Handed:

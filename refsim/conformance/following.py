@@ -57,8 +57,7 @@ class Following(Comparison):
 
     def following(self, launch: Launch, past: list[Launch], where: str) -> None:
         """Launch, and raise a `Mismatch` or an `Unsteady` where it differs; `past` has been launched before it."""
-        answer, wrong = self.differing(launch.plan, launch.operands, launch.due, launch.layout, count=True)
-        self.record.lanes += int(launch.due.size)
+        answer, wrong = self.differing(launch.plan, launch.operands, launch.due, launch.layout, count=True, lanes=True)
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))
         if not wrong.any():

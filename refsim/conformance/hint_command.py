@@ -30,14 +30,14 @@ class Hints:
 
 def given(op: str, dialect: str) -> Hints:
     """The hints on all mutants of an op in a dialect, but for those of state, which a check of their own tells."""
-    from ..catalogue.mutants import mutants
+    from ..catalogue.mutants import BY_CHECK, mutants
     from .comparison import Suite
     from .subject import Subject, cases
     from .trial import Here
 
     found = Hints()
     for m in mutants(op, dialect):
-        if m.equivalent or m.remembers or m.level == "state":
+        if m.equivalent or m.remembers or m.level in BY_CHECK:
             continue
         subject = Subject(Suite(Here(m), "default", 0), op, dialect, "golden")
         for case in cases(op, dialect):

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..catalogue.draw import Words, draw_operands
 from ..catalogue.kernels import POISON
-from ..catalogue.mutants import Mutant, combined, mutants
+from ..catalogue.mutants import BY_CHECK, Mutant, combined, mutants
 from ..catalogue.solved import rare
 from ..errors import RefsimError
 from ..ops.base import Plan
@@ -138,7 +138,7 @@ def _single(plan: Plan) -> list[Suspect]:
     """The mistakes of the catalogue, and every other value of a parameter that is one of a few."""
     d, found = of(plan), []
     for m in mutants(plan.op, plan.dialect):
-        if not m.remembers and not m.equivalent and m.level != "state":
+        if not m.remembers and not m.equivalent and m.level not in BY_CHECK:
             found.append(Suspect(_worded(m), _traced(m), m.level == "kernel"))
     given = dict(plan.parameters)
     for name, parameter in parameters(d).items():

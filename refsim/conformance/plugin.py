@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from refsim.conformance.kinds import EFFORTS
 
 _SUITE: dict[str, Any] = {}
+DOMAIN = "declared_domain"
+"""The property of a test, in JUnit XML too, that says what the target declares of its op."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -158,8 +161,12 @@ def subject(request: pytest.FixtureRequest) -> Any:
     from refsim.conformance.subject import Subject
 
     op, dialect = request.param
+    from refsim.conformance.words import domain_in_words
+
     made = Subject(suite(request.config), op, dialect, request.node.originalname.removeprefix("test_"))
     request.node.refsim = made
+    if domain_in_words(made.domain):
+        request.node.user_properties.append((DOMAIN, f"{op}: {domain_in_words(made.domain)}"))
     return made
 
 
@@ -246,6 +253,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    reports = [r for r in chain.from_iterable(terminalreporter.stats.values()) if isinstance(r, pytest.TestReport)]
+    for text in dict.fromkeys(text for r in reports for name, text in r.user_properties if name == DOMAIN):
+        from refsim.conformance.words import bounded
+
+        terminalreporter.write_line(f"refsim: declared domain of {bounded(str(text))}")
     for line in _needless(config):
         terminalreporter.write_line(f"refsim: {line}", red=True, bold=True)
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and _unasked(config):

@@ -109,6 +109,8 @@ class Failure:
         What the fingerprint says where it names no arithmetic.
     flaky : str
         How often it is wrong, where launching it again gives another answer.
+    in_steps : bool
+        Whether the result is right, and of the intermediates that come with it the shape or the name is wrong.
     lane : Lane or None
         None where there is nothing to show but the diagnosis or the law.
     """
@@ -122,12 +124,13 @@ class Failure:
     law: str = ""
     fingerprint: str = ""
     flaky: str = ""
+    in_steps: bool = False
     lane: Lane | None = None
 
     def to_json(self) -> Json:
         lane: Json = asdict(self.lane) if self.lane is not None else {"operands": []}
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lane"}
-        return {k: v for k, v in own.items() if v or k not in ("where", "law", "fingerprint", "flaky")} | lane
+        return {k: v for k, v in own.items() if v or k not in ("where", "law", "fingerprint", "flaky", "in_steps")} | lane
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
@@ -246,6 +249,8 @@ class Record:
     made : int
         Of the vectors, those that were made for the run, since the golden vectors have none of the op.
     launches, lanes : int
+    unpromised : int
+        Lanes that were not compared, since an intermediate lies beyond the integers that the domain says for it.
     remade : int
         Golden vectors outside the declared domain that were remade within it; as what follows, only of the directed launches.
     plans, kinds, planned : int
@@ -283,6 +288,7 @@ class Record:
     made: int = 0
     launches: int = 0
     lanes: int = 0
+    unpromised: int = 0
     outside: int = 0
     missing: int = 0
     remade: int = 0

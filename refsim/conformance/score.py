@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from .. import __version__
-from ..catalogue.mutants import Level, Mutant, mutant, mutants
+from ..catalogue.mutants import BY_CHECK, Level, Mutant, mutant, mutants
 from ..exits import Exit
 from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
 from .kinds import Effort
 from .subject import corpus
-from .trial import noticing
+from .trial import FIXED, noticing
 
 VECTORS: Final = "vectors"
 """The effort that consists of the golden vectors alone."""
@@ -148,11 +148,12 @@ def _unknown(m: Mutant) -> Fate:
     return Fate(m.id, m.op, m.dialect, m.level, m.step, m.mistake, m.equivalent)
 
 
-def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "") -> Fate:
+def fate(m: Mutant, effort: ScoreEffort, seed: int = 0, first: bool = False, domain: str = "", fixed: bool = False) -> Fate:
     """What becomes of one mutant."""
     facts, start = _unknown(m), time.monotonic()
     spent: Effort = "quick" if effort == VECTORS else effort
-    facts.checks = noticing(m, spent, seed, vectors_only=effort == VECTORS, first=first, narrowing=domain)
+    only = ("golden",) if effort == VECTORS else FIXED if fixed else ()
+    facts.checks = noticing(m, spent, seed, only, first, domain)
     facts.same = bool(domain) and not facts.killed and not m.equivalent and narrow.same(m, domain)
     facts.seconds = time.monotonic() - start
     return facts
@@ -168,6 +169,7 @@ def score(
     at_least: float = 100.0,
     first: bool = False,
     domain: str = "",
+    fixed: bool = False,
     progress: Progress = silent,
 ) -> Score:
     """Run the suite on every mutant.
@@ -177,7 +179,7 @@ def score(
     ops, dialects : sequence of str
         Only these; all where empty.
     effort : {"vectors", "quick", "default", "nightly", "exhaustive"}
-        "vectors" for the golden vectors alone, in this process, against all mutants but those of state.
+        "vectors" for the golden vectors alone, in this process, against all mutants but those of state and of size.
     jobs : int
         Processes; 0 stands for one a core, up to 4.
     at_least : float
@@ -185,8 +187,10 @@ def score(
     first : bool
         Whether a mutant is done with as soon as one check notices it: as many are noticed, sooner, but not by which checks.
     domain : str
-        One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state, which show or not
-        whatever plans there are; "" for whole ops.
+        One of `narrow.NAMES`: the mutants declare it. Left out are ops of which it says nothing, and mutants of state and of size, which
+        show or not whatever plans there are; "" for whole ops.
+    fixed : bool
+        Whether only the checks without a seed are run: what they notice is noticed whatever the seed.
     progress : callable
         Called with (mutants done, mutants in all, what was last done).
 
@@ -197,14 +201,14 @@ def score(
     """
     chosen = [m for m in mutants() if (not ops or m.op in ops) and (not dialects or m.dialect in dialects)]
     if domain:
-        chosen = [m for m in chosen if m.level != "state" and not m.remembers and narrow.domain(definition(m.op, m.dialect), domain)]
-    if effort == VECTORS:  # each vector is a launch of its own, of contiguous operands: of state they say nothing
-        chosen = [m for m in chosen if m.level != "state"]
+        chosen = [m for m in chosen if m.level not in BY_CHECK and not m.remembers and narrow.domain(definition(m.op, m.dialect), domain)]
+    if effort == VECTORS:  # each vector is a small launch of its own, of contiguous operands: of state and sizes they say nothing
+        chosen = [m for m in chosen if m.level not in BY_CHECK]
     start, result = time.monotonic(), Score(effort, seed, corpus().hash, [], len(chosen), at_least, domain)
     fates: dict[str, Fate] = {}
     try:
         processes = 1 if effort == VECTORS else jobs or min(os.cpu_count() or 1, 4)
-        for found in _fates([m.id for m in chosen], effort, seed, processes, first, domain):
+        for found in _fates([m.id for m in chosen], effort, seed, processes, (first, domain, fixed)):
             fates[found.id] = found
             progress(len(fates), len(chosen), found.id)
     except KeyboardInterrupt:
@@ -215,14 +219,14 @@ def score(
     return result
 
 
-def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, first: bool, domain: str) -> Iterator[Fate]:
+def _fates(ids: list[str], effort: ScoreEffort, seed: int, jobs: int, rest: tuple[bool, str, bool]) -> Iterator[Fate]:
     if jobs == 1:
         for id in ids:
-            yield fate(mutant(id), effort, seed, first, domain)
+            yield fate(mutant(id), effort, seed, *rest)
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _quiet)
     try:
-        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, first, domain) for id in ids]))
+        yield from (future.result() for future in as_completed([pool.submit(_fate, id, effort, seed, *rest) for id in ids]))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -233,5 +237,5 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that collects
 
 
-def _fate(id: str, effort: ScoreEffort, seed: int, first: bool, domain: str) -> Fate:
-    return fate(mutant(id), effort, seed, first, domain)
+def _fate(id: str, effort: ScoreEffort, seed: int, *rest: Any) -> Fate:
+    return fate(mutant(id), effort, seed, *rest)

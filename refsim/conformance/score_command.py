@@ -19,6 +19,7 @@ def score(
     domain: Annotated[
         str, typer.Option(help="Of mutants that declare one: narrow (all these), int8, one-rule, one-scale, short.", show_default=False)
     ] = "",
+    fixed: Annotated[bool, typer.Option("--fixed", help="The checks without a seed alone: what they notice, every seed does.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0: one a core, up to 4.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write all mutants and what noticed them to this file.")] = None,
@@ -64,6 +65,7 @@ def score(
             jobs=jobs,
             at_least=at_least,
             domain=domain,
+            fixed=fixed,
             progress=told,
         )
     kill_matrix.show(result, Console(highlight=False, width=width()))

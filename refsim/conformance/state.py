@@ -6,6 +6,7 @@ each integer that a plan can be given; shapes, optional operands and strides fro
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ VARIED = 6
 """Values of a result that are enough."""
 NUDGES = tuple(2.0**-k for k in (40, 30, 24, 18, 13, 9, 6, 4, 2))
 """Parts by which a real parameter is made larger, the least first: of several constants that it makes, the least change only one."""
+HALVINGS = 10
+"""Steps towards the change at which another constant changes too."""
 PARTS = (2.0**-4, 2.0**-2, 0.5)
 """The same of one channel, where it has to show only."""
 STEPS = tuple(1 << k for k in (0, 2, 5, 9, 14, 20, 26))
@@ -121,6 +124,7 @@ class _Made:
     def __init__(self, d: Definition, domain: Mapping[str, Any], covered: Covered) -> None:
         self.d, self.domain, self.covered = d, domain, covered
         self.named = sized(d)
+        self._binary32 = bool(domain.get("float32_scales"))
         self.seed = f"{d.name}/{d.dialect}/state"
 
     # ------------------------------------------------------------------------------------------------------------- plans
@@ -218,7 +222,7 @@ class _Made:
 
     def _changes(self, plan: Plan) -> Iterator[tuple[dict[str, Any], str, list[Any]]]:
         """What a plan is made from, the name of what is changed in it, and its other values: given integers first."""
-        real, integers = dict(plan.parameters), self._integers(plan)
+        real, integers, again = dict(plan.parameters), self._integers(plan), list[tuple[str, Any]]()
         for name in integers:
             yield integers, name, [v for step in STEPS for v in _changed(integers[name], step)]
         fixed = {*self.named.values(), *({self.d.input.name, self.d.input.range.name} if self.d.input else ())}
@@ -233,7 +237,32 @@ class _Made:
             elif isinstance(parameter, Integer):
                 yield real, name, [v for step in STEPS[:3] for v in _changed(value, step)]
             else:
-                yield real, name, [v for part in NUDGES for v in _changed(value, part, bool(self.domain.get("float32_scales")))]
+                yield real, name, [v for part in NUDGES for v in _changed(value, part, self._binary32)]
+                again += [(name, value)] if _real(value) else []
+        for name, value in again:
+            for way in (0, 1):
+                yield real, name, list(self._farthest(plan, {**real, name: value}, name, way))
+
+    def _farthest(self, plan: Plan, real: Mapping[str, Any], name: str, way: int) -> Iterator[Any]:
+        """The real parameter changed, upwards or downwards, by as much as changes the same constants as less does: one alone may not show
+        before."""
+
+        def changed(part: float) -> Any:
+            made = _changed(real[name], part, self._binary32)
+            return made[way] if len(made) > way else None
+
+        def differing(part: float) -> frozenset[str]:
+            other = changed(part)
+            return frozenset() if other is None else self._differing(plan, {**real, name: other})
+
+        keys = [(part, differing(part)) for part in NUDGES]
+        for (small, key), (large, other) in itertools.pairwise(keys):
+            if not key or key == other:
+                continue
+            for _ in range(HALVINGS):
+                middle = (small + large) / 2
+                small, large = (middle, large) if differing(middle) == key else (small, middle)
+            yield changed(small)
 
     def _integers(self, plan: Plan) -> dict[str, Any]:
         """The integers that the plan may be given in place of reals, where the target declares such plans; a kernel may need scales."""
@@ -282,7 +311,7 @@ class _Made:
         given = dict(first.plan.parameters)
         value = given[name]
         for part in PARTS:
-            for other in _changed(value[channel], part, bool(self.domain.get("float32_scales"))):
+            for other in _changed(value[channel], part, self._binary32):
                 changed = (*value[:channel], other, *value[channel + 1 :])
                 launch = self._under(first, {**given, name: changed}, f"a plan that differs in {name} of channel {channel}")
                 if launch is not None:

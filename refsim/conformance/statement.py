@@ -90,7 +90,7 @@ def _op(o: OpVerdict, effort: str) -> dict[str, Any]:
         "verdict": o.verdict,
         **({"domain": dict(o.domain)} if o.domain else {}),
         **{name: o.total(name) for name in ("vectors", "outside", "launches", "lanes")},
-        **({"made": o.total("made")} if o.total("made") else {}),
+        **{name: o.total(name) for name in ("made", "unpromised") if o.total(name)},
         "laws": o.laws,
         "bins": len(o.bins),
         "bins_met": len(o.bins) - len(empty),
@@ -219,6 +219,8 @@ def _miscounted(found: dict[str, Any], corpus: Corpus) -> Iterator[str]:
             yield f"{name}: {o['bins_met']} of {o['bins']} bins met and {len(o['bins_empty'])} empty, of {len(bins)} that there are"
         elif o["verdict"] == CONFORMANT and not o["outside"] and o["bins_empty"] != [b for b, lanes in bins.items() if not lanes]:
             yield f"{name}: bins are called empty that the golden vectors fall into: {', '.join(o['bins_empty'])}"
+        if o.get("unpromised", 0) > o["lanes"]:
+            yield f"{name}: {o['unpromised']} lanes not compared are more than the {o['lanes']} that there are"
         if o["launches"] < o["vectors"]:
             yield f"{name}: {o['launches']} launches are fewer than its {o['vectors']} vectors"
 

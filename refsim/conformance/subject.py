@@ -90,7 +90,7 @@ class Subject(Following):
             if self.given_up:
                 break
             try:
-                self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+                self.compare(launch.plan, launch.operands, launch.due, launch.layout, launch.name)
             except (Mismatch, Unsteady) as found:
                 self.fail(found.failure)
                 break
@@ -216,8 +216,7 @@ class Subject(Following):
         """Launch one of the large sizes, and raise a Mismatch where it differs."""
         operands = launch.operands()
         due = run(launch.plan, *operands)
-        answer, wrong = self.differing(launch.plan, operands, due, "C", count=True)
-        self.record.lanes += int(due.size)
+        answer, wrong = self.differing(launch.plan, operands, due, "C", count=True, lanes=True)
         where = f"size {launch.name}"
         if answer.modified:
             raise Mismatch(of_plan(launch.plan, where, "modifies its operands in place"))

@@ -7,14 +7,15 @@ which launches are tried, and with which operands, is what `check` tries.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ..catalogue.mutants import Mutant
+from ..catalogue import sizes
+from ..catalogue.mutants import BY_CHECK, Mutant
 from ..content import content, module
 from ..ops.base import Plan
 from ..plans import freeze
@@ -34,9 +35,10 @@ from .state import Launch, Sequence, sequences
 from .subject import Subject, cases
 from .targets import Description, covers
 
-LEFT_OUT = ("sizes",)
-"""Checks that no mutant is tried on: none of their mistakes is one of size, and such launches take long."""
-
+SLOW = "sizes"
+"""The check that only mutants of size are tried on: such launches take long, and show of others what smaller ones do."""
+FIXED = ("golden", "directed", "state", "sizes")
+"""The checks without a seed: what these notice is noticed whatever the seed."""
 LIKELY = ("golden", "state")
 """Checks that nearly every mutant is noticed by, and soon."""
 
@@ -83,13 +85,17 @@ class Tried(Subject):
 
     def directed(self) -> None:
         for launch in chosen(*self.definition.key, self.suite.effort, json.dumps(self.domain)):
-            self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
+            self.compare(launch.plan, launch.operands, launch.due, launch.layout, launch.name)
 
     def compare(self, plan: Plan, operands: list[Any], due: Any, layout: Layouts, where: str) -> None:
         answer, wrong = self.differing(plan, operands, due, layout)
         if answer.modified or wrong.any():
             self.fail(Failure(plan.op, plan.dialect, where=where))
             raise Abandoned  # no exception that Hypothesis would look into
+
+    def sizes(self) -> None:
+        for launch in _large(*self.definition.key, self.suite.effort != "quick", json.dumps(self.domain)):
+            self.compare(launch.plan, launch.operands, launch.due, "C", launch.name)
 
     def sequences(self) -> list[Sequence]:
         return _sequences(*self.definition.key, self.suite.effort != "quick", json.dumps(self.domain))
@@ -132,6 +138,14 @@ def _sequences(op: str, dialect: str, every: bool, domain: str) -> list[Sequence
     return sequences(d, own, lambda plan: covers(own, d, plan), every)
 
 
+@lru_cache(maxsize=1)
+def _large(op: str, dialect: str, every: bool, domain: str) -> tuple[Directed, ...]:
+    """The launches of large sizes of an op within a domain, made once for all its mutants."""
+    d, own = definition(op, dialect), _read(domain)
+    made = ((x, x.operands()) for x in sizes.launches(d, own, lambda plan: covers(own, d, plan), every))
+    return tuple(Directed(x.name, x.plan, operands, run(x.plan, *operands)) for x, operands in made)
+
+
 def _read(domain: str) -> dict[str, Any]:
     """A domain from its text, which a cache needs: pairs are tuples again."""
     return {name: freeze(allowed) for name, allowed in json.loads(domain).items()}
@@ -154,17 +168,24 @@ _DRAWN: dict[tuple[int, str, tuple[str, str]], Any] = {}
 
 
 def noticing(
-    m: Mutant, effort: Effort, seed: int = 0, vectors_only: bool = False, first: bool = False, narrowing: str = ""
+    m: Mutant, effort: Effort, seed: int = 0, only: Collection[str] = (), first: bool = False, narrowing: str = ""
 ) -> dict[str, bool]:
-    """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does."""
+    """Per check whether it notices a mutant: each check in turn, from a fresh start; with `first` up to the first that does.
+
+    Parameters
+    ----------
+    only : collection of str
+        Only these checks; all where empty.
+    """
     found: dict[str, bool] = {}
     own = domain(definition(m.op, m.dialect), narrowing) if narrowing else {}
-    for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and one[0] not in LIKELY):
+    meant = BY_CHECK.get(m.level)
+    for name, test in sorted(tests_of(m.op).items(), key=lambda one: first and (one[0] != meant, one[0] not in LIKELY)):
         if first and any(found.values()):
             break
-        if not suitable(test, definition(m.op, m.dialect)) or (vectors_only and name != "golden"):
+        if not suitable(test, definition(m.op, m.dialect)) or (only and name not in only):
             continue
-        if name in LEFT_OUT or (name == "exhaustive" and effort != "exhaustive"):
+        if (name == SLOW and meant != SLOW) or (name == "exhaustive" and effort != "exhaustive"):
             continue
         m.forget()
         suite = Suite(Here(m, own), effort, seed)

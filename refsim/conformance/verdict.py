@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..exits import Exit
+from .declaration import WITHIN
 from .deviations import declared, needless
 from .facts import Strength, environment
 from .kinds import Effort, Verdict
@@ -54,7 +55,7 @@ class OpVerdict:
     @property
     def only_steps(self) -> bool:
         """Whether all that differs are intermediates: the results are those that are due."""
-        return bool(self.failures) and all(f.lane is not None and f.lane.step_of for f in self.failures)
+        return bool(self.failures) and all(f.in_steps or (f.lane is not None and f.lane.step_of) for f in self.failures)
 
     @property
     def deviations(self) -> dict[str, Occurrence]:
@@ -112,6 +113,9 @@ class OpVerdict:
             made.append(f"{self.total('outside')} golden vectors outside the declared domain")
         if self.untried:
             return [*made, NOTHING]
+        if self.total("unpromised"):
+            share = f"{self.total('unpromised'):,} of {self.total('lanes'):,} lanes"
+            made.append(f"{share}, on which an intermediate lies beyond what the domain says is {WITHIN}")
         made += [f"{r.check}: not finished" for r in self.records if not r.finished]
         if not self.records:
             made.append("nothing was run")
@@ -125,7 +129,8 @@ class OpVerdict:
             "dialect": self.dialect,
             "verdict": self.verdict,
             "domain": dict(self.domain),
-            **{name: self.total(name) for name in ("vectors", "made", "outside", "remade", "launches", "lanes", "differing", "lost")},
+            **{name: self.total(name) for name in ("vectors", "made", "outside", "remade", "launches", "lanes")},
+            **{name: self.total(name) for name in ("unpromised", "differing", "lost")},
             "plans": {name: self.total(name) for name in ("plans", "kinds", "planned")},
             "hidden_mutants": self.hidden,
             "outputs_conform": not self.failures or self.only_steps,
@@ -274,6 +279,11 @@ class Result:
         return f", {large:,} of them of large sizes" * bool(large)
 
     @property
+    def _unpromised(self) -> str:
+        """How many lanes were not compared, in words."""
+        return f" ({self.total('unpromised'):,} of them not compared)" * bool(self.total("unpromised"))
+
+    @property
     def _planned(self) -> list[str]:
         """The plans that were chosen, and the golden vectors that were remade, in words."""
         plans, kinds, planned, remade = (self.total(name) for name in ("plans", "kinds", "planned", "remade"))
@@ -289,7 +299,7 @@ class Result:
             *self._made,
             *self._planned,
             f"{sum(map(bool, bins)):,} of {len(bins):,} semantic bins",
-            f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes" + self._large,
+            f"{self.total('launches'):,} launches of {self.total('lanes'):,} lanes" + self._unpromised + self._large,
             f"{len([law for o in self.ops for law in o.laws]):,} laws",
         ]
         return made + self._mutants
