@@ -186,6 +186,7 @@ def test_a_module_of_the_current_folder_is_found(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_another_checkout_in_the_folder_is_none_of_its_business(tmp_path: Path) -> None:
     other = tmp_path / "checkout"
     for part in ("refsim/conformance", "properties", "golden"):
@@ -242,12 +243,17 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
 @pytest.mark.parametrize(
     ("mock", "kind"),
     [
-        ("raises", "raised"),
-        ("exits", "exited"),
         ("dies", "crashed"),
         *(
             pytest.param(mock, kind, marks=pytest.mark.slow)
-            for mock, kind in (("shapes", "wrong shape"), ("floats", "not integers"), ("nan", "not integers"), ("words", "malformed"))
+            for mock, kind in (
+                ("raises", "raised"),
+                ("exits", "exited"),
+                ("shapes", "wrong shape"),
+                ("floats", "not integers"),
+                ("nan", "not integers"),
+                ("words", "malformed"),
+            )
         ),
     ],
 )

@@ -314,6 +314,7 @@ def test_what_is_not_declared_is_asked(tmp_path: Path, domain: str, op: str, cod
     assert checked(partial(tmp_path, domain), op)[0] == code
 
 
+@pytest.mark.slow
 def test_a_function_of_a_plan_that_fails_is_told(tmp_path: Path) -> None:
     target = partial(tmp_path, "{'requantize': {'where': lambda plan: plan.shifts}}")
     code, _, text = checked(target, "requantize")

@@ -169,7 +169,7 @@ def test_c_declares_the_rules_it_has(c: Any) -> None:
     assert c.DOMAIN["requantize"] == c.DOMAIN["residual_add"] == {"rule": c.RULES}
 
 
-@pytest.mark.parametrize("name", ["c", "cuda"])
+@pytest.mark.parametrize("name", ["c", pytest.param("cuda", marks=pytest.mark.slow)])
 def test_shapes_and_layouts(name: str, request: pytest.FixtureRequest) -> None:
     """Empty batches, no axes at all, strided and Fortran-ordered operands."""
     target = request.getfixturevalue(name)

@@ -35,11 +35,11 @@ from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
-IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 7 else ()) for i, key in enumerate(KEYS)]
+IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 14 else ()) for i, key in enumerate(KEYS)]
 COMPILED = [
-    pytest.param(*key, marks=() if i % 7 == 0 else pytest.mark.nightly if i % 3 else pytest.mark.slow) for i, key in enumerate(KEYS)
+    pytest.param(*key, marks=() if i % 14 == 0 else pytest.mark.nightly if i % 3 else pytest.mark.slow) for i, key in enumerate(KEYS)
 ]
-"""All of them, of which an ordinary run takes one in seven; a compiler takes a second for each."""
+"""All of them, of which an ordinary run takes one in fourteen; a compiler takes a second for each."""
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
 GELU = ["make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "2**-12", "--bits", "20"]
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]

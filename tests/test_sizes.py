@@ -50,7 +50,7 @@ def ops_of(name: str) -> list[str]:
     return list(worker.description.ops)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if i % 3 else ()) for i, name in enumerate(QUICK)])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if i % 5 else ()) for i, name in enumerate(QUICK)])
 def test_found_at_quick_effort(name: str) -> None:
     assert {op: record(f"{SIZES}:{name}", op, "quick").differing for op in ops_of(name)} == dict.fromkeys(ops_of(name), 1)
 

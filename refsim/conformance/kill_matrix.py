@@ -23,7 +23,9 @@ COMMON = ("golden", "directed", "differential", "sizes", "state", "exhaustive", 
 """Checks that every op has; the others are its own laws."""
 COLUMNS = {
     "golden": "golden vectors",
+    "directed": "directed",
     "differential": "search",
+    "sizes": "large sizes",
     "state": "state",
     "batch": "batch law",
     "repeat": "repeat law",
@@ -112,7 +114,7 @@ def _draw(result: Score, out: Path) -> Iterator[Path]:
             if known:
                 shares[row, column] = 100 * sum(map(bool, known)) / len(known)
     with library.rc_context({"font.size": 13, "svg.hashsalt": "refsim", "svg.fonttype": "none"}):
-        figure = figures.Figure(figsize=(12.8, 1.9 + 0.34 * len(groups)), layout="constrained")
+        figure = figures.Figure(figsize=(14.4, 1.9 + 0.34 * len(groups)), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
