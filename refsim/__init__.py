@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import vectors as vectors
     from .carriers.recorded import Graph as Graph
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
@@ -58,10 +59,12 @@ _HOME = {
     **dict.fromkeys(("run", "trace"), "verbs"),
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOME), "vectors"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "vectors":
+        return import_module(".vectors", __name__)
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -149,7 +149,7 @@ def invoked(*words: str) -> tuple[int, str]:
 
 
 def test_command_names_a_wrong_rounding_and_exits_1(tmp_path: Path) -> None:
-    report = tmp_path / "deep" / "report.json"
+    report = tmp_path / "report.json"
     code, text = invoked(str(TARGETS / "half_up.py"), "--dialect", "paper", "--json", str(report))
     assert code == 1, text
     data = json.loads(report.read_text())

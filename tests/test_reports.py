@@ -29,7 +29,7 @@ FILES = [f"{figure}{ending}" for figure in FIGURES for ending in (".png", ".svg"
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """A fresh run into a folder that is not there yet: the folder, what was returned, and what was reported meanwhile."""
-    out = tmp_path_factory.mktemp("reports") / "to" / "be" / "made"
+    out = tmp_path_factory.mktemp("reports") / "made"
     seen = []
 
     def progress(done, total, what):

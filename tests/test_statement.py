@@ -198,8 +198,15 @@ def test_another_target_is_refused(tmp_path: Path, made: Path, stated: dict[str,
 
 @pytest.mark.slow
 def test_statement_of_a_wrong_and_of_a_broken_target_holds(tmp_path: Path) -> None:
-    for mock, code, words in (("steps", 1, "non-conformant"), ("dies", 3, "broke"), ("no_such", 3, "broke: ")):
-        target, path = f"{MOCKS}:{mock}", tmp_path / f"{mock}.json"
+    unloadable = tmp_path / "unloadable.py"
+    unloadable.write_text("raise RuntimeError('no device')\n")
+    for target, code, words in (
+        (f"{MOCKS}:steps", 1, "non-conformant"),
+        (f"{MOCKS}:dies", 3, "broke"),
+        (str(unloadable), 3, "broke: "),
+    ):
+        mock = target.rpartition(":")[2] if target != str(unloadable) else "unloadable"
+        path = tmp_path / f"{mock}.json"
         words_given = ["--effort", "quick", "--jobs", "1", "--statement", str(path), "--html", str(tmp_path / f"{mock}.html")]
         done = called("check", target, *words_given, apart=mock != "steps")
         assert done.returncode == code, done.stdout

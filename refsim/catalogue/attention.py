@@ -116,7 +116,7 @@ def contexts(key: Key) -> Draft:
         given |= {"scale_out": 0.05 * 2.0**-22 * 0.73, "requantize_output_bits": 32}
     plan, (q, k, v, mask), tags = launch(key, (), 3, 5, 4, **given, softmax_length=16)
     if key.name == "least":
-        v = np.where(v < 0, plan.context.b_range[0], plan.context.b_range[1])  # type: ignore[attr-defined]
+        v = np.where(v < 0, plan.context.b_range[0], plan.context.b_range[1])
     return plan, [q, k, v, mask], tags
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from operator import attrgetter
 from types import SimpleNamespace, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Plan:
     constants: str
     register_bits: int
     input_range: tuple[int, int]
+
+    if TYPE_CHECKING:  # which constants there are depends on the op
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def integers(self) -> dict[str, Any]:
         """The plan's own fields, beyond those of every plan, by name; one with a default is left out there, as what came later must be."""

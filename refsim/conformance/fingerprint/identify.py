@@ -159,9 +159,9 @@ def shortly(x: Any) -> str:
 def plan_words(plan: Plan) -> str:
     """The parameters that are not at their defaults, briefly."""
     if names_a_rule(of(plan)):
-        ratio = plan.scale_in / plan.scale_out  # type: ignore[attr-defined]
-        width = Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)  # type: ignore[attr-defined]
-        zero = f", zero point {plan.zero_point}" if plan.zero_point else ""  # type: ignore[attr-defined]
+        ratio = plan.scale_in / plan.scale_out
+        width = Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)
+        zero = f", zero point {plan.zero_point}" if plan.zero_point else ""
         return f"s = {_power(ratio)}, {width}{zero}"
     return ", ".join(f"{k} = {_power(v) if isinstance(v, float) else v}" for k, v in plan.parameters if v is not None and _brief(v))
 
