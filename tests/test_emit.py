@@ -156,7 +156,8 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
 
 
 def test_an_op_with_a_step_that_c_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c_source, "_CALLS", tuple(c for c in c_source._CALLS if c != "i_sqrt"))
+    start, parts = c_source._parts()
+    monkeypatch.setattr(c_source, "_parts", lambda: (start, {name: part for name, part in parts.items() if name != "i_sqrt"}))
     with pytest.raises(UsageError, match=r"i_sqrt \(ibert\) has a step that no C is known for: i_sqrt"):
         function(refsim.plan("i_sqrt"))
 
@@ -173,6 +174,12 @@ int main(void) {
     return 0;
 }
 """
+
+
+def test_an_operand_that_the_function_would_hide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_source, "_RESERVED", c_source._RESERVED | {"q"})
+    with pytest.raises(UsageError, match="i_gelu cannot be written in C: its operand q has a name that the function itself needs"):
+        function(refsim.plan("i_gelu", scale=0.25))
 
 
 def test_what_is_written_stands_in_a_users_program(tmp_path: Path) -> None:

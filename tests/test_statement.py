@@ -200,12 +200,11 @@ def test_another_target_is_refused(tmp_path: Path, made: Path, stated: dict[str,
 def test_statement_of_a_wrong_and_of_a_broken_target_holds(tmp_path: Path) -> None:
     unloadable = tmp_path / "unloadable.py"
     unloadable.write_text("raise RuntimeError('no device')\n")
-    for target, code, words in (
-        (f"{MOCKS}:steps", 1, "non-conformant"),
-        (f"{MOCKS}:dies", 3, "broke"),
-        (str(unloadable), 3, "broke: "),
+    for mock, target, code, words in (
+        ("steps", f"{MOCKS}:steps", 1, "non-conformant"),
+        ("dies", f"{MOCKS}:dies", 3, "broke"),
+        ("unloadable", str(unloadable), 3, "broke: "),
     ):
-        mock = target.rpartition(":")[2] if target != str(unloadable) else "unloadable"
         path = tmp_path / f"{mock}.json"
         words_given = ["--effort", "quick", "--jobs", "1", "--statement", str(path), "--html", str(tmp_path / f"{mock}.html")]
         done = called("check", target, *words_given, apart=mock != "steps")

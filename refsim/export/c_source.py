@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..ops.axes import inner, length, parse
 from ..ops.base import Definition, Operand, Plan
 from ..registry import of
 from ..vectors.form import operand_dtype, step_dtypes
+from .names import called, fresh, leave_out
 
 TYPES = {
     **{f"{u}int{b}": f"{u}int{b}_t" for u in ("", "u") for b in (8, 16, 32, 64)},
@@ -34,11 +35,11 @@ TYPES = {
 _RANK = {"int": 0, "int32_t": 1, "int64_t": 2, "double": 3}
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
 _HELPERS = {"remainder": "remainder_of"}
-_CALLS = ("floor_divide", "remainder", "left_shift", "right_shift", "divide", "shift_right", "multiply_shift_round", "i_sqrt")
-_FLOATS = ("scaled_quotient", "float32_integer", "float32_multiply", "float32_divide")
+"""Helpers that are not called as their operation: C has a function of that name."""
 _MOVED = ("transpose", "swapaxes")
 _REDUCING = ("row_max", "row_sum")
 _INDEX = "j"
+_RESERVED = frozenset({_INDEX, "i", "row", "rows", "batch", "batches", "out", "buffer", "thread", "threads"})
 LANGUAGES = {
     "c": "C99, no dependencies",
     "cuda": "CUDA kernels: a thread a row, any grid",
@@ -116,14 +117,11 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: 
     """
     if language not in LANGUAGES:
         raise UsageError(f"there is no language {language!r:.80}; there are {', '.join(LANGUAGES)}")
-    name = name or f"{plan.op}_{plan.dialect}"
-    if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name):
-        raise UsageError(f"the name {name!r:.80} is none in C: legal are up to 63 letters, digits and underscores, a letter first")
-    optional = [o.name for o in of(plan).operands if o.optional]
-    for operand in without:
-        if operand not in optional:
-            raise UsageError(f"{operand!r} cannot be left out of {plan.op}: {', '.join(optional) or 'all its operands are required'}")
-    return _Writer(plan, name, without, language).function()
+    leave_out(plan, without)
+    for operand in of(plan).operands:
+        if operand.name in _RESERVED:
+            raise UsageError(f"{plan.op} cannot be written in C: its operand {operand.name} has a name that the function itself needs")
+    return _Writer(plan, called(plan, name, "C"), without, language).function()
 
 
 def source(functions: Sequence[Function]) -> str:
@@ -169,7 +167,6 @@ class _Writer:
     name: str
     without: Sequence[str]
     language: str
-    taken: set[str] = field(default_factory=lambda: {_INDEX, "i", "row", "batch", "out", "buffer", "rows", "thread", "threads"})
 
     def function(self) -> Function:
         self.d: Definition = of(self.plan)
@@ -179,7 +176,7 @@ class _Writer:
         self.axis: dict[int, str | None] = {}
         self.matrix: set[int] = set()
         self.rows = inner(self.plan, self.d.out)[:-1]
-        self.names = [self._fresh(o) for o in self.operands]
+        self.taken = {*_RESERVED, *self.operands}
         for node in self.graph.nodes:
             self._place(node)
         self.uses = {node.index: {o for o in node.operands if isinstance(o, int)} for node in self.graph.nodes}
@@ -204,13 +201,6 @@ class _Writer:
         return Function(self.name, arguments, f"{text}{body}\n}}\n", self.language)
 
     # ---------------------------------------------------------------------------------------------------------- names and sizes
-
-    def _fresh(self, wanted: str) -> str:
-        name = re.sub(r"\W", "_", wanted)
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
 
     def _axes(self) -> list[str]:
         return [a for o in self.operands.values() for a in inner(self.plan, o.shape)] + list(inner(self.plan, self.d.out))
@@ -237,7 +227,7 @@ class _Writer:
             (used,) = of_nodes
             self.matrix.add(node.index)
             self.axis[node.index] = self._own(self.graph.nodes[used])[-2]
-        elif node.operation in ("row_max", "row_sum"):
+        elif node.operation in _REDUCING:
             self.axis[node.index] = None
         elif node.operation == "matmul":
             self.axis[node.index] = self.axis[of_nodes[1]]
@@ -284,8 +274,10 @@ class _Writer:
     def _body(self) -> Iterator[str]:
         self.variable: dict[int, str] = {}
         for node in self.graph.nodes:
-            label = node.names[0] if node.names else str(node.rest[0]) if node.operation == "input" else f"t{node.index}"
-            self.variable[node.index] = self._fresh("result" if label == "out" else label if node.operation != "input" else f"{label}_j")
+            label = node.names[0] if node.names else f"t{node.index}"
+            if node.operation == "input":
+                label = f"{node.rest[0]}_{_INDEX}"
+            self.variable[node.index] = fresh("result" if label == "out" else label, self.taken)
         pad = "    "
         rows = f"batches * {self._size(self.rows[0])}" if self.rows else "rows"
         if self.language == "cuda":
@@ -371,7 +363,7 @@ class _Writer:
             kind = "double" if np.asarray(value).dtype.kind == "f" else _narrowest([int(v) for v in value])
             key = (constant.field, tuple(np.asarray(value).tolist()))
             if key not in self.constants:
-                name = self._fresh(constant.field or "per_channel")
+                name = fresh(constant.field or "per_channel", self.taken)
                 listed = ", ".join(float(v).hex() if kind == "double" else _literal(int(v)) for v in np.asarray(value).tolist())
                 self.constants[key] = (name, f"{kind} {name}[{len(value)}] = {{{listed}}}")
             return f"{self.constants[key][0]}[{_INDEX}]", kind
@@ -382,7 +374,7 @@ class _Writer:
         if not constant.field:
             return _literal(value), kind
         if (constant.field, value) not in self.constants:
-            name = self._fresh(constant.field)
+            name = fresh(constant.field, self.taken)
             self.constants[constant.field, value] = (name, f"{kind} {name} = {_literal(value)}")
         return self.constants[constant.field, value][0], kind
 
@@ -464,9 +456,10 @@ class _Writer:
             return f"({words[0]} > 0) - ({words[0]} < 0)"
         if op == "multiply_shift_round" and self._fits_a_word(node):
             return f"({kind})shift_right((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
-        if op in (*_CALLS, *_FLOATS):
+        helper = _HELPERS.get(op, op)
+        if helper in _parts()[1]:
             rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
-            return f"({kind}){_HELPERS.get(op, op)}({', '.join([*words, *rules])})"
+            return f"({kind}){helper}({', '.join([*words, *rules])})"
         raise UsageError(f"{self.plan.op} ({self.plan.dialect}) has a step that no C is known for: {op}")
 
     def _idle(self, node: Node, bound: int, above: bool) -> bool:

@@ -67,6 +67,7 @@ def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = F
     try:
         from onnx import checker
 
+        from .names import leave_out
         from .onnx_graphs import has_graph, model, rules
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx") from error
@@ -76,10 +77,7 @@ def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = F
     rule = getattr(plan, "rule", None)
     if rule is not None and rule not in rules():
         raise UsageError(f"there is no graph for the rule {rule}; there are graphs for {', '.join(rules())}")
-    optional = [o.name for o in d.operands if o.optional]
-    for name in without:
-        if name not in optional:
-            raise UsageError(f"{name!r} cannot be left out of {d.name}: {', '.join(optional) or 'all its operands are required'}")
+    leave_out(plan, without)
     made = model(plan, without, intermediates)
     checker.check_model(made, full_check=True)
     return bytes(made.SerializeToString())

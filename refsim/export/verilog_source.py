@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..certificates import graph as recorded
 from ..errors import UsageError
 from ..ops.base import Plan
 from ..registry import of
+from .names import called, fresh
 
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*"}
 _COMPARED = {"greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
@@ -43,9 +43,7 @@ def module(plan: Plan, name: str = "") -> str:
     UsageError
         `name` is no name, the op is not elementwise, the plan has channels, or the op has a step that no Verilog is known for.
     """
-    name = name or f"{plan.op}_{plan.dialect}"
-    if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name):
-        raise UsageError(f"the name {name!r:.80} is none in Verilog: legal are up to 63 letters, digits and underscores, a letter first")
+    name = called(plan, name, "Verilog")
     d = of(plan)
     if d.layout != "element" or d.real or any(o.kind != "int" for o in d.operands):
         raise UsageError(f"{plan.op} is not written in Verilog: legal are operations on one integer at a time")
@@ -65,21 +63,17 @@ class _Writer:
 
     plan: Plan
     name: str
-    wires: dict[int, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=lambda: {"out"})
 
     def text(self) -> str:
         graph: Graph = recorded(self.plan)
+        self.wires: dict[int, str] = {}
+        taken = {"out"}
         self.nodes = graph.nodes
         last = graph.outputs[-1][1]
         lines: list[str] = []
         for node in self.nodes:
             label = node.rest[0] if node.operation == "input" else node.names[0] if node.names else f"t{node.index}"
-            label = re.sub(r"\W", "_", "result" if label == "out" else str(label))
-            while label in self.taken:
-                label += "_"
-            self.taken.add(label)
-            self.wires[node.index] = label
+            self.wires[node.index] = fresh("result" if label == "out" else str(label), taken)
             if node.operation != "input":
                 lines += self._statement(node)
         ports = [f"    input  logic signed [{self._width(n) - 1}:0] {self.wires[n.index]}" for n in graph.inputs]
@@ -112,7 +106,7 @@ class _Writer:
         name, width, op = self.wires[node.index], self._width(node), node.operation
         words = [self._word(o) for o in node.operands]
         a, b = (*words, "", "")[:2]
-        if (op in ("multiply_shift_round", "shift_right") and node.rest != ("floor",)) or op == "multiply_shift_round":
+        if op == "multiply_shift_round" or (op == "shift_right" and node.rest != ("floor",)):
             yield from self._rounded(node, words)
             return
         if op in _INFIX:
