@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from . import __version__, terminal
 from .errors import RefsimError, UsageError
 from .exits import Exit, worst
-from .terminal import plan_parameters, progress
+from .terminal import Bars, plan_parameters, progress
 
 if TYPE_CHECKING:
     from .conformance.kinds import Effort
@@ -231,7 +231,7 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
     jobs: Annotated[
-        int, typer.Option(min=0, max=64, help="Processes to spread the suite over; 0: one a core, up to 4, where that pays.")
+        int, typer.Option(min=0, max=64, help="Processes, for all targets; 0: one a core, up to 4 a target, where that pays.")
     ] = 0,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
@@ -256,6 +256,7 @@ def check(
     from .conformance import runner
     from .conformance.console import show
     from .conformance.kinds import EFFORTS
+    from .conformance.several import verdicts
     from .conformance.targets import parse
     from .conformance.verdict import Result
     from .outputs import Outputs
@@ -281,32 +282,25 @@ def check(
             outputs.file(option, path)
     outputs.file("--json", json)
     results: list[Result] = []
-    for target, own in zip(targets, places, strict=True):
-        with progress(target) as told:
-            try:
-                result = runner.check(
-                    target,
-                    ops=op or [],
-                    only=dialect or [],
-                    effort=cast("Effort", effort),
-                    seed=seed,
-                    timeout=timeout,
-                    jobs=jobs,
-                    junit=junit is not None,
-                    score=score,
-                    progress=told,
-                )
-            except UsageError as error:
-                if not results:
-                    raise
-                result = Result(target, cast("Effort", effort), seed, [], trouble=str(error))  # the others' verdicts are not lost
-            except KeyboardInterrupt:  # before its suite ran: that has its own way to end
-                result = Result(target, cast("Effort", effort), seed, [], interrupted=True)
-        results.append(result)
-        show(result, _CONSOLE)
-        runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
-        if result.interrupted:
-            break
+    bars = Bars()
+    found = verdicts(
+        targets,
+        bars,
+        ops=op or [],
+        only=dialect or [],
+        effort=cast("Effort", effort),
+        seed=seed,
+        timeout=timeout,
+        jobs=jobs,
+        junit=junit is not None,
+        score=score,
+    )
+    with bars.shown():
+        for result, own in zip(found, places, strict=False):  # fewer where it is interrupted
+            results.append(result)
+            with bars.hidden():
+                show(result, _CONSOLE)
+                runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
     outputs.write("--json", json, lambda: runner.as_text(results[0].as_json() if len(targets) == 1 else [r.as_json() for r in results]))
     lenient = skip_missing and not os.environ.get("REFSIM_REQUIRE_ALL")
     codes = {r.exit_code for r in results if not (r.missing and lenient)} or {Exit.INCOMPLETE}

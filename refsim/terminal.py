@@ -105,22 +105,60 @@ def complain(text: object) -> None:
 # --------------------------------------------------------------------------------------------------------------- progress
 
 
+class Bars:
+    """Progress bars on standard error, one for each thing that goes on; none where that is no terminal.
+
+    Parameters
+    ----------
+    padded : bool
+        Whether what is being done is padded, lest the bar jump.
+    """
+
+    def __init__(self, padded: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = TextColumn("{task.description:26}" if padded else "{task.description}"), BarColumn(), MofNCompleteColumn()
+        console, away = Console(stderr=True, highlight=False, soft_wrap=True), not sys.stderr.isatty()
+        self._bar = Bar(*columns, TimeElapsedColumn(), console=console, transient=True, disable=away, redirect_stdout=False)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show them as long as this lasts."""
+        with self._bar:
+            yield
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Make room for what is printed meanwhile."""
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
+
+    @contextmanager
+    def begun(self, title: str = "") -> Iterator[Progress]:
+        """One more bar, gone when done."""
+        from rich.markup import escape
+
+        task = self._bar.add_task(escape(title), total=None)
+
+        def move(done: int, total: int, what: str) -> None:
+            self._bar.update(task, completed=done, total=total, description=escape(f"{title}: {what}" if title else what))
+
+        try:
+            yield move
+        finally:
+            self._bar.remove_task(task)
+
+
 @contextmanager
 def progress(title: str = "") -> Iterator[Progress]:
     """A progress bar on standard error, gone when done; none where that is no terminal."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = TextColumn("{task.description}" if title else "{task.description:26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(escape(title), total=None)
-
-        def move(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=escape(f"{title}: {what}" if title else what))
-
+    bars = Bars(padded=not title)
+    with bars.shown(), bars.begun(title) as move:
         yield move
 
 

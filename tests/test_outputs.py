@@ -619,7 +619,7 @@ def test_an_interrupt_of_what_writes_no_file(here: Path, words: Any, monkeypatch
 
 
 def test_an_interrupt_before_a_suite_runs_loses_no_report(here: Path) -> None:
-    check = Writer("check", ("check", "mine.py", "mine.py"), "--html", (runner, "check", judged))
+    check = Writer("check", ("check", "mine.py"), "--html", (runner, "check", judged))
     code, shown, said, ran = called(check, "a.html", "--statement", "a.json", "--json", "b.json", stop=True)
     assert (code, said, ran) == (Exit.INTERRUPTED, "", 1) and "mine.py: interrupted" in shown
     assert listed() == ["a.html", "a.json", "b.json"] and b'"interrupted": true' in Path("b.json").read_bytes()

@@ -58,5 +58,4 @@ def raw_integers(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:
     size = hi - lo + 1
     if size >= 1 << 64:
         return words.view(np.int64)
-    offset = (words % np.uint64(size)).astype(object) + lo
-    return offset.astype(np.int64)
+    return (words % np.uint64(size) + np.uint64(lo % (1 << 64))).view(np.int64)  # modulo 2**64 all along

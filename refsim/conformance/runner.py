@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ..content import content
@@ -55,9 +56,11 @@ def check(
     seed: int = 0,
     timeout: float | None = None,
     jobs: int = 0,
+    share: int = 1,
     junit: bool = False,
     score: Path | None = None,
     progress: Progress = silent,
+    stop: Event | None = None,
 ) -> Result:
     """Check one target and say what it came to.
 
@@ -74,6 +77,8 @@ def check(
         Seconds a launch may take; by default 10, and 120 for the first of each op.
     jobs : int
         Processes to spread the suite over; 0 stands for one a core, up to 4, and fewer where they would hardly have begun.
+    share : int
+        Targets that share these processes, being checked at once.
     junit : bool
         Whether to keep pytest's JUnit XML.
     score : Path, optional
@@ -81,6 +86,8 @@ def check(
         to notice.
     progress : callable
         Called with (tests done, tests in all, what was last done).
+    stop : threading.Event, optional
+        Set from elsewhere, it interrupts as the keyboard does.
 
     Raises
     ------
@@ -106,9 +113,9 @@ def check(
     result.deviations, result.stale = claims.deviations, stale(claims)
     result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
     asked = _asked(claims, ops, only)
-    jobs = jobs or min(os.cpu_count() or 1, 4, len(asked) // WORTHWHILE[effort] or 1)
+    jobs = jobs // share if jobs else min(max((os.cpu_count() or 1) // share, 1), 4, len(asked) // WORTHWHILE[effort] or 1)
     result.definitions = definition_files([(o.op, o.dialect) for o in asked if o.claimed])
-    _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress)
+    _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress, stop or Event())
     result.seconds = time.monotonic() - start
     return result
 
@@ -133,6 +140,7 @@ def _run(
     jobs: int,
     junit: bool,
     progress: Progress,
+    stop: Event,
 ) -> None:
     result.ops = asked
     if not any(o.claimed for o in asked):
@@ -169,7 +177,7 @@ def _run(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment, process_group=0
             )
             try:
-                _follow(child, events, asked, progress)
+                _follow(child, events, progress, stop)
             except KeyboardInterrupt:
                 result.interrupted = True
                 with suppress(KeyboardInterrupt):
@@ -191,7 +199,7 @@ def _absolute(target: str) -> str:
     return target if spec.shipped or spec.path is None else f"{Path(base).resolve()}{colon}{attribute}"
 
 
-def _follow(child: subprocess.Popen[bytes], events: Path, asked: list[OpVerdict], progress: Progress) -> None:
+def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress, stop: Event) -> None:
     total, done, position = 0, 0, 0
 
     def count(event: dict[str, Any]) -> None:
@@ -207,7 +215,8 @@ def _follow(child: subprocess.Popen[bytes], events: Path, asked: list[OpVerdict]
         position = _read(events, position, [], count)
         if ended:
             return
-        time.sleep(0.05)
+        if stop.wait(0.05):
+            raise KeyboardInterrupt
 
 
 def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[dict[str, Any]], None]) -> int:
