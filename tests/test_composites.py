@@ -315,7 +315,7 @@ def test_dotted_intermediates_are_no_failure() -> None:
         ("erf_truncates", "gelu_requantize", "gelu.q_erf"),
         pytest.param("requantize_floors", "gelu_requantize", "requantize.rounded", marks=pytest.mark.nightly),
         pytest.param("e16_ceil", "attention", "softmax.e16", marks=pytest.mark.slow),
-        pytest.param("reciprocal_nearest", "attention", "softmax.f", marks=pytest.mark.slow),
+        pytest.param("reciprocal_nearest", "attention", "softmax.f", marks=pytest.mark.nightly),
     ],
 )
 def test_the_wrong_step_of_a_part_is_named_as_the_first_that_differs(wrong: str, op: str, step: str) -> None:

@@ -311,11 +311,20 @@ def test_divergent_barrier_is_an_error(tmp_path: Path, file: str, old: str, new:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sanitizer", ["thread", "memory"])
-def test_sanitizer_finds_nothing(mutants: Any, sanitizer: str) -> None:
-    done = mutants.sanitize.watched(sanitizer)
+@pytest.mark.parametrize(
+    ("sanitizer", "op"),
+    [
+        ("memory", None),
+        ("thread", "i_layernorm"),  # these two have all the barriers there are: of rows.cuh and of product.cuh
+        ("thread", "matmul"),
+        pytest.param("thread", None, marks=pytest.mark.nightly),
+    ],
+)
+def test_sanitizer_finds_nothing(mutants: Any, sanitizer: str, op: str | None) -> None:
+    done = mutants.sanitize.watched(sanitizer, op=op)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {line.split(" (")[0] for line in done.stdout.splitlines() if line.endswith(": ok")} == LAUNCHED
+    ran = {line.split(" (")[0] for line in done.stdout.splitlines() if line.endswith(": ok")}
+    assert ran == (LAUNCHED if op is None else {op})
 
 
 KERNEL_MUTANTS = load(FOLDERS["cuda"] / "mutants.py").MUTANTS

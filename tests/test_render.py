@@ -35,11 +35,10 @@ from refsim.vectors.render import default_out, render, select, whole
 
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
-IN_TIME = [pytest.param(*key, marks=pytest.mark.slow if i % 14 else ()) for i, key in enumerate(KEYS)]
-COMPILED = [
+IN_TIME = [
     pytest.param(*key, marks=() if i % 14 == 0 else pytest.mark.nightly if i % 3 else pytest.mark.slow) for i, key in enumerate(KEYS)
 ]
-"""All of them, of which an ordinary run takes one in fourteen; a compiler takes a second for each."""
+"""All of them, of which an ordinary run takes one in fourteen and the slow tests of CI a third."""
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
 GELU = ["make", "--op", "i_gelu", "--dialect", "ibert", "--scale", "2**-12", "--bits", "20"]
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -247,7 +246,7 @@ def build(folder, stem, *more):
     return subprocess.run([folder / "check"], capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("op,dialect", COMPILED)
+@pytest.mark.parametrize("op,dialect", IN_TIME)
 def test_c_compiles_without_a_warning_and_arrives_whole(tmp_path, op, dialect):
     cases = list(CORPUS.cases(op, dialect))
     render(CORPUS, cases, "c", tmp_path / "x")

@@ -43,6 +43,8 @@ def legal(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"there is no {kind} {name!r}; there are {', '.join(known)}")
 
 
+MOST = 4
+"""Processes for one target, unless more are asked for."""
 WORTHWHILE: dict[Effort, int] = {"quick": 6, "default": 1, "nightly": 1, "exhaustive": 1}
 """Ops, each in one dialect, that make up for the second or two that another process takes to start."""
 
@@ -56,7 +58,7 @@ def check(
     seed: int = 0,
     timeout: float | None = None,
     jobs: int = 0,
-    share: int = 1,
+    most: int = MOST,
     junit: bool = False,
     score: Path | None = None,
     progress: Progress = silent,
@@ -76,9 +78,8 @@ def check(
     timeout : float, optional
         Seconds a launch may take; by default 10, and 120 for the first of each op.
     jobs : int
-        Processes to spread the suite over; 0 stands for one a core, up to 4, and fewer where they would hardly have begun.
-    share : int
-        Targets that share these processes, being checked at once.
+        Processes to spread the suite over; 0 stands for one a core, up to `most`, and fewer where they would hardly have begun.
+    most : int
     junit : bool
         Whether to keep pytest's JUnit XML.
     score : Path, optional
@@ -113,7 +114,7 @@ def check(
     result.deviations, result.stale = claims.deviations, stale(claims)
     result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
     asked = _asked(claims, ops, only)
-    jobs = jobs // share if jobs else min(max((os.cpu_count() or 1) // share, 1), 4, len(asked) // WORTHWHILE[effort] or 1)
+    jobs = jobs or min(os.cpu_count() or 1, most, len(asked) // WORTHWHILE[effort] or 1)
     result.definitions = definition_files([(o.op, o.dialect) for o in asked if o.claimed])
     _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress, stop or Event())
     result.seconds = time.monotonic() - start

@@ -26,7 +26,7 @@ def verdicts(targets: Sequence[str], bars: Bars, *, effort: Effort, seed: int, j
     bars : terminal.Bars
         Has a bar for each target that is being checked.
     jobs : int
-        Processes for all of them; 0 stands for one a core.
+        Processes for all of them; 0 stands for one a core, and twice as many where the last target would leave cores idle.
     effort, seed, **options
         As for `runner.check`.
 
@@ -35,12 +35,14 @@ def verdicts(targets: Sequence[str], bars: Bars, *, effort: Effort, seed: int, j
     UsageError
         The first target cannot be checked so. The trouble with another is its verdict: those before it are not lost.
     """
-    stop, at_once = Event(), min(jobs or os.cpu_count() or 1, len(targets))
+    stop, cores = Event(), os.cpu_count() or 1
+    at_once = min(jobs or cores, len(targets))
+    most = min(max(2 * cores // len(targets), 1), runner.MOST)
 
     def one(target: str) -> Result:
         try:
             with bars.begun(target) as told:
-                return runner.check(target, effort=effort, seed=seed, jobs=jobs, share=at_once, progress=told, stop=stop, **options)
+                return runner.check(target, effort=effort, seed=seed, jobs=jobs // at_once, most=most, progress=told, stop=stop, **options)
         except KeyboardInterrupt:  # before its suite ran: that has its own way to end
             return none(target, interrupted=True)
 
