@@ -200,6 +200,7 @@ def test_shapes_and_layouts(name: str, request: pytest.FixtureRequest) -> None:
 # ---------------------------------------------------------------------------------------------------------- fused kernels
 
 
+@pytest.mark.slow
 def test_every_launch_of_the_sanitizers(cuda: Any, mutants: Any) -> None:
     """All kernels on small shapes, as a plain run in both orders: the fused forms, the embedding sum and the float border too."""
     made = mutants.launches()
