@@ -199,3 +199,5 @@ STANDARD: dict[str, Any] = {
     "test_layouts": law(layouts),
 }
 """By name of the test, the checks that every op has, in order; the laws of its own stand behind them, in a file under properties/."""
+FIXED = ("golden", "directed", "state", "sizes")
+"""The checks without a seed: what these notice is noticed whatever the seed."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import subprocess
+import sys
 import time
+from contextlib import suppress
+
+ROOM = 1 << 20
+"""Bytes that a pipe is to hold: with the usual 64 KiB a large launch changes between the processes a hundred times."""
 
 
 class Pipes:
@@ -16,6 +22,9 @@ class Pipes:
         assert process.stdout is not None
         self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
         os.set_blocking(self._to, False)
+        for end in (self._to, self._from) if sys.platform == "linux" else ():
+            with suppress(OSError):  # a user may have only so much of it
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, ROOM)
         self._data, self._ended, self.deadline = bytearray(), False, 0.0
 
     @property

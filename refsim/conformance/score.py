@@ -18,8 +18,9 @@ from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
 from .kinds import Effort
+from .laws import FIXED
 from .subject import corpus
-from .trial import FIXED, noticing
+from .trial import noticing
 
 VECTORS: Final = "vectors"
 """The effort that consists of the golden vectors alone."""

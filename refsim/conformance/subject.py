@@ -24,7 +24,7 @@ from ..registry import definition
 from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
 from .answers import Broken
-from .comparison import Unsteady
+from .comparison import Comparison, Unsteady
 from .deviations import declared
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
@@ -286,7 +286,7 @@ class Subject(Following):
         from .fingerprint import in_words  # most runs end without one
 
         rule = unclear[0].parameters.get("rule")
-        text, names_one = in_words(self.suite.worker, op, dialect, rule)
+        text, names_one = in_words(Comparison(self.suite, op, dialect, self.record.check), rule)
         for failure in unclear:
             if failure.parameters.get("rule") == rule:
                 if names_one:

@@ -37,8 +37,6 @@ from .targets import Description, covers
 
 SLOW = "sizes"
 """The check that only mutants of size are tried on: such launches take long, and show of others what smaller ones do."""
-FIXED = ("golden", "directed", "state", "sizes")
-"""The checks without a seed: what these notice is noticed whatever the seed."""
 LIKELY = ("golden", "state")
 """Checks that nearly every mutant is noticed by, and soon."""
 

@@ -7,14 +7,17 @@ import refsim
 
 class _Requantize:
     DIALECTS = ("ibert",)
-    DOMAIN = {"requantize": {"rule": ("dyadic_half_even",), "output_signed": True, "per_channel": False}}  # noqa: RUF012
+    DOMAIN = {  # noqa: RUF012
+        "requantize": {"rule": ("dyadic_half_even",), "factor": ("float64",), "output_signed": True, "per_channel": False}
+    }
 
 
 class _Binary32(_Requantize):
     """Multiplies by the scale in binary32, without a multiplier and a shift."""
 
     def requantize(self, q, plan):
-        product = q.astype(np.float32) * np.float32(plan.scale_in / plan.scale_out)
+        factor = np.float32(plan.scale_in / float(np.float32(plan.scale_out)))  # the dialect's scale_out is a binary32
+        product = q.astype(np.float32) * factor
         half = 1 << (plan.output_bits - 1)
         return np.clip(np.rint(product.astype(np.float64)) + plan.zero_point, -half, half - 1).astype(np.int64)
 

@@ -101,6 +101,10 @@ class Fingerprint:
         Other hypotheses that explain every answer too, and why they cannot be told apart.
     nearest : str
         Where nothing is found: what explains most probes, and the first that it does not.
+    launches, lanes : int
+        Beyond the probes: what was launched to confirm the name.
+    beyond : str
+        Where the probes are answered as due: what is wrong beyond them all the same, in a line.
     alike : list of (str, str, str)
         Pairs of known hypotheses that no probe of the declared domain tells apart, and why.
     """
@@ -115,11 +119,19 @@ class Fingerprint:
     equal: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     nearest: str = ""
+    launches: int = 0
+    lanes: int = 0
+    beyond: str = ""
     alike: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def due(self) -> bool:
-        """Whether what was found is what is due, or equals it wherever they could be compared."""
+        """Whether what was found is what is due, or equals it wherever they could be compared, and nothing is wrong beyond the probes."""
+        return self.as_asked and not self.beyond
+
+    @property
+    def as_asked(self) -> bool:
+        """Whether the probes are answered as is due."""
         return self.asked == self.found or self.asked in self.equal
 
     def as_json(self) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ...catalogue.draw import Words, draw_operands, draw_plan
-from ...catalogue.mutants import Mutant, mutants
+from ...catalogue.mutants import Mutant, combined, mutants
 from ...ops.base import Definition, Plan
 from ...vectors import golden
 from ...verbs import run
@@ -49,6 +51,29 @@ def formula_hypotheses(d: Definition) -> list[Hypothesis]:
     for m in known:
         made.append(Hypothesis(m.id, as_due | {_property_of(m): m.mistake}, _of_mutant(m)))
     return made
+
+
+def pair_hypotheses(d: Definition) -> Iterator[Hypothesis]:
+    """Every two mutants of the plan's integers, and every one of these with one of a formula."""
+    as_due = formula_hypotheses(d)[0].properties
+    known = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent]
+    for n, one in enumerate(known):
+        for other in known[n + 1 :]:
+            both = combined(one, other)
+            if both is not None:
+                mistakes: dict[str, list[str]] = {}
+                for m in (one, other):
+                    mistakes.setdefault(_property_of(m), []).append(m.mistake)
+                properties = {**as_due, **{name: " and ".join(said) for name, said in mistakes.items()}}
+                yield Hypothesis(f"{one.id} and {other.id.rpartition('/')[2]}", properties, _of_pair(both), False)
+
+
+def _of_pair(both: Callable[..., Any]) -> Callable[[Plan, list[Any]], Any]:
+    def answer(plan: Plan, operands: list[Any]) -> Any:
+        with np.errstate(all="ignore"):
+            return both(plan, *operands)
+
+    return answer
 
 
 def _of_mutant(mutant: Mutant) -> Callable[[Plan, list[Any]], Any]:

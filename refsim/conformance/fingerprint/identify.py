@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,23 @@ from ...arithmetic.widths import Signed, Unsigned
 from ...declared import choices
 from ...errors import UsageError
 from ...ops.base import Definition, Plan
+from ...ops.requantize import FACTOR
 from ...ops.rescalings import FIXED_POINT_MUL, RESCALINGS
 from ...registry import definition, definitions, of
-from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, magnitudes
-from .probes import Chosen, chosen_probes, known_lanes, probes, tokens_of
+from ..mistakes import differ
+from .forms import NONE, SIMULATOR, Ask, Evidence, Finding, Fingerprint, Hypothesis, Known, Launch, magnitudes
+from .probes import Chosen, answer, chosen_probes, known_lanes, probes, tokens_of, with_pairs
 from .rules import names_a_rule
 
 
 def identify(
-    ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None, known: Known | None = None
+    ask: Ask,
+    op: str,
+    dialect: str,
+    domain: Mapping[str, Any] | None = None,
+    rule: str | None = None,
+    known: Known | None = None,
+    more: Iterable[Launch] = (),
 ) -> Fingerprint:
     """Find out which of the known ways an implementation computes `op`.
 
@@ -35,6 +43,8 @@ def identify(
     known : callable, optional
         Candidates with a lane on which it says so are passed over. What depends on a lane's place in the launch may still turn up
         among the probes: these prove nothing.
+    more : iterable of Launch
+        Launches that a name other than the due one has to explain too.
 
     Raises
     ------
@@ -61,8 +71,18 @@ def identify(
     wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     silent = {h.name: sum(p is None for p in said) for h, said in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     standing = [h for h in chosen.hypotheses if not wrong[h.name] and silent[h.name] < len(chosen.launches)]
+    if not standing and made.void < made.probes:
+        chosen = with_pairs(d, chosen, tokens, void)
+        standing = chosen.hypotheses[len(wrong) :]
+        wrong |= {h.name: [] for h in standing}
+        silent |= {h.name: 0 for h in standing}
     standing.sort(key=lambda h: (silent[h.name], h.name != due, not h.known))  # what says nothing somewhere explains less
-    if standing and made.void < made.probes:
+    struck = ""
+    if standing and made.void < made.probes and all(h.name != due for h in standing):
+        standing, struck = _confirmed(d, made, standing, ask, known, more)
+    if struck:
+        made.nearest = struck
+    elif standing and made.void < made.probes:
         made.found = standing[0].name
         others = [h for h in standing[1:] if h.known]
         alike = {frozenset((a, b)): why for a, b, why in made.alike}
@@ -78,6 +98,38 @@ def identify(
     for name in dict.fromkeys(p for h in chosen.hypotheses for p in h.properties):
         made.findings.append(_finding(d, name, chosen, answers, standing, wrong, due))
     return made
+
+
+def _confirmed(
+    d: Definition, made: Fingerprint, standing: list[Hypothesis], ask: Ask, known: Known | None, more: Iterable[Launch]
+) -> tuple[list[Hypothesis], str]:
+    """Those that explain all further launches too; where none does, the last to hold and what it does not explain."""
+    for launch in more:
+        got = np.asarray(ask(launch.plan, launch.operands))
+        granted = np.False_ if known is None else known(launch.plan, launch.operands)
+        made.launches, made.lanes, left, struck = made.launches + 1, made.lanes + got.size, [], ""
+        for h in standing:
+            theirs = answer(h, launch)
+            wrong = np.False_ if theirs is None else differ(got, theirs) & ~granted
+            if wrong.any():
+                struck = f"{h.name} explains all {made.probes} probes, but not {at(d, launch.plan, launch.operands, got, theirs, wrong)}"
+            else:
+                left.append(h)
+        if not left:
+            return [], struck
+        standing = left
+    return standing, ""
+
+
+def at(d: Definition, plan: Plan, operands: list[Any], got: Any, theirs: Any, wrong: Any) -> str:
+    """A differing lane in words: its operands where lanes stand alone, the answer, and what the hypothesis says."""
+    index = tuple(map(int, np.argwhere(wrong)[0]))
+    given = f"element {', '.join(map(str, index))}"
+    if d.layout == "element":
+        given = ", ".join(f"{o.name} = {shortly(x[index])}" for o, x in zip(d.operands, operands, strict=True) if x is not None)
+    elif d.layout == "row":
+        given = f"{d.operands[0].name} = {shortly(operands[0][index[:-1]])}, {given}"
+    return f"{given} at {plan_words(plan)} => {got[index]}; it answers {theirs[index]}"
 
 
 def chosen_rule(domain: Mapping[str, Any], rule: str | None) -> str:
@@ -162,7 +214,8 @@ def plan_words(plan: Plan) -> str:
         ratio = plan.scale_in / plan.scale_out
         width = Signed(plan.output_bits) if plan.output_signed else Unsigned(plan.output_bits)
         zero = f", zero point {plan.zero_point}" if plan.zero_point else ""
-        return f"s = {_power(ratio)}, {width}{zero}"
+        made = dict(plan.parameters).get(FACTOR.name, FACTOR.default)
+        return f"s = {_power(ratio)}, {width}{zero}" + (f", factor {made}" if made != FACTOR.default else "")
     return ", ".join(f"{k} = {_power(v) if isinstance(v, float) else v}" for k, v in plan.parameters if v is not None and _brief(v))
 
 

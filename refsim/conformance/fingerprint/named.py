@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from ...catalogue.mutants import mutant
-from ...ops.base import Definition, Plan
 from ...registry import definition
 from ..answers import Broken
 from ..mistakes import OR, TOLD, differ, in_step
-from .forms import NONE, SIMULATOR, Ask, Known
-from .identify import chosen_rule, plan_words, shortly
+from .forms import NONE, SIMULATOR, Ask, Known, Launch
+from .identify import at, chosen_rule
 from .probes import answer, candidates, hypotheses_of
 from .rules import names_a_rule
 
 
 def named(
-    ask: Ask, op: str, dialect: str, domain: Mapping[str, Any] | None = None, rule: str | None = None, known: Known | None = None
+    ask: Ask,
+    op: str,
+    dialect: str,
+    domain: Mapping[str, Any] | None = None,
+    rule: str | None = None,
+    known: Known | None = None,
+    more: Iterable[Launch] = (),
 ) -> tuple[str, bool]:
     """Which of the known ways explains all that an implementation answers, in a sentence, and whether one other than the due one does.
 
     Parameters
     ----------
-    ask, domain, rule, known
+    ask, domain, rule, known, more
         As for `identify`. Lanes on which a known deviation applies contradict nothing.
 
     Returns
@@ -41,7 +47,7 @@ def named(
     due = next(h for h in standing if h.name == (rule if rules else SIMULATOR))
     silent, unsaid = dict.fromkeys((h.name for h in standing), 0), dict.fromkeys((h.name for h in standing), 0)  # launches, lanes
     last, launches, lanes = "", 0, 0
-    for launch in candidates(d, domain):
+    for launch in chain(candidates(d, domain), more):
         try:
             got = np.asarray(ask(launch.plan, launch.operands))
         except Broken:
@@ -54,7 +60,7 @@ def named(
             if theirs is None:
                 silent[h.name], unsaid[h.name] = silent[h.name] + 1, unsaid[h.name] + got.size
             if wrong.any():
-                last = f"{h.name} as far as {_at(d, launch.plan, launch.operands, got, theirs, wrong)}"
+                last = f"{h.name} as far as {at(d, launch.plan, launch.operands, got, theirs, wrong)}"
             else:
                 left.append(h)
         standing = left
@@ -79,14 +85,3 @@ def named(
     does = "; ".join(f"{name}: {found.properties[name]} where {due.properties[name]} is due" for name in others)
     equal = [h.name for h in standing[1:] if h.known]
     return f"{found.name}, on {asked} ({does})" + (f"; so does {', '.join(equal)}" if equal else ""), 2 * silent[found.name] < launches
-
-
-def _at(d: Definition, plan: Plan, operands: list[Any], got: Any, theirs: Any, wrong: Any) -> str:
-    """A differing lane in words: its operands where lanes stand alone, the answer, and what the hypothesis says."""
-    index = tuple(map(int, np.argwhere(wrong)[0]))
-    given = f"element {', '.join(map(str, index))}"
-    if d.layout == "element":
-        given = ", ".join(f"{o.name} = {shortly(x[index])}" for o, x in zip(d.operands, operands, strict=True) if x is not None)
-    elif d.layout == "row":
-        given = f"{d.operands[0].name} = {shortly(operands[0][index[:-1]])}, {given}"
-    return f"{given} at {plan_words(plan)} => {got[index]}; it answers {theirs[index]}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...plans import freeze
 from ...registry import definition
 from ...verbs import run
 from .forms import APART, MOST, Hypothesis, Known, Launch, magnitudes
-from .formulas import drawn_launches, formula_hypotheses
+from .formulas import drawn_launches, formula_hypotheses, pair_hypotheses
 from .rules import names_a_rule, rule_hypotheses, rule_launches, why_alike
 
 _WEIGHED = 1200
@@ -92,6 +92,23 @@ def chosen_probes(d: Definition, domain: dict[str, Any], known: Known | None = N
         if a.known and b.known and all(None in (x, y) or x == y for x, y in zip(predictions[n], predictions[m], strict=True))
     ]
     return Chosen(hypotheses, kept, predictions, weighed, alike)
+
+
+def with_pairs(d: Definition, chosen: Chosen, tokens: list[list[Any]], void: Collection[tuple[int, int]]) -> Chosen:
+    """The same probes with those hypotheses of two mistakes at once, in a constant and in another or a formula, that explain them all."""
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    pairs, predictions = [], []
+    for h in () if names_a_rule(d) else pair_hypotheses(d):  # rules come in every combination
+        said: dict[int, list[Any]] = {}
+        for i in order:
+            theirs = _predicted(h, chosen.launches[i])
+            if theirs is None or any(a != b and (i, j) not in void for j, (a, b) in enumerate(zip(theirs, tokens[i], strict=True))):
+                break
+            said[i] = theirs
+        else:
+            pairs.append(h)
+            predictions.append([said[i] for i in range(len(tokens))])
+    return replace(chosen, hypotheses=[*chosen.hypotheses, *pairs], predictions=[*chosen.predictions, *predictions])
 
 
 def known_lanes(known: Known, launch: Launch) -> list[int]:

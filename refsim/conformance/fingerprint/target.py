@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,16 @@ from ...ops.rescalings import RESCALINGS
 from ...registry import definition, definitions, dialects, names, of
 from ...verbs import run
 from ..answers import Answering, Broken, Unloadable, as_handed
-from ..comparison import held
+from ..comparison import Comparison, Suite, held
 from ..connect import connect
 from ..declaration import WHERE, WITHIN
+from ..directed import launches as directed
+from ..laws import FIXED, STANDARD
+from ..subject import Subject
 from ..targets import parse
-from .forms import NONE, SIMULATOR, Ask, Fingerprint, Known
-from .identify import declared_rules, identify
+from ..words import described
+from .forms import NONE, SIMULATOR, Ask, Fingerprint, Known, Launch
+from .identify import chosen_rule, declared_rules, identify
 from .named import named
 from .rules import names_a_rule
 
@@ -136,7 +140,7 @@ def fingerprint(
         for done, (d, rule) in enumerate(asked):
             progress(done, len(asked), f"{d.name} {d.dialect} {rule or ''}".strip())
             try:
-                result.made.append(identify(_asking(worker), d.name, d.dialect, claims.domain.get(d.name), rule, _knowing(worker, d.name)))
+                result.made.append(_confirmed(worker, d, rule))
             except Broken as broken:
                 result.broken.append((d.name, d.dialect, broken.kind, broken.text))
             except KeyboardInterrupt:
@@ -147,9 +151,42 @@ def fingerprint(
     return result
 
 
-def in_words(worker: Answering, op: str, dialect: str, rule: str | None = None) -> tuple[str, bool]:
-    """`named` of a target's op."""
-    return named(_asking(worker), op, dialect, worker.description.domain.get(op), rule, _knowing(worker, op))
+def _confirmed(worker: Answering, d: Definition, rule: str | None) -> Fingerprint:
+    """The fingerprint of an op. A name that it gives also explains the launches that `check` chooses for what the target declares; the due
+    one passes whatever check needs no seed."""
+    own, checks = worker.description.domain.get(d.name), []
+    for name in FIXED if worker.vectors is None else ():  # else nothing but the vectors can be launched
+        checks.append(Subject(Suite(worker, "default", 0), *d.key, name))
+        if names_a_rule(d):
+            checks[-1].domain["rule"] = chosen_rule(checks[-1].domain, rule)
+    more = further(checks[0]) if checks else ()
+    made = identify(_asking(worker), d.name, d.dialect, own, rule, _knowing(worker, d.name), more)
+    for subject in checks if made.as_asked else ():
+        STANDARD[f"test_{subject.record.check}"](subject)
+        made.launches, made.lanes = made.launches + subject.record.launches, made.lanes + subject.record.lanes
+        if subject.record.failures:
+            failure = subject.record.failures[0]
+            made.beyond = ": ".join([failure.where, *described(failure).splitlines()[1:2]])
+            break
+        if subject.record.broken:
+            broken = subject.record.broken[0]
+            made.beyond = f"{broken.where}: {broken.kind}: {broken.text}"
+            break
+    return made
+
+
+def further(subject: Comparison) -> Iterator[Launch]:
+    """The launches that are chosen for what a target declares of an op."""
+    for launch in directed(subject.definition, subject.domain, subject.covered, "default", weigh=False)[1]:
+        yield Launch(launch.plan, launch.operands)
+
+
+def in_words(subject: Comparison, rule: str | None = None) -> tuple[str, bool]:
+    """`named` of an op of a target."""
+    d, worker = subject.definition, subject.suite.worker
+    if names_a_rule(d):
+        subject.domain["rule"] = chosen_rule(subject.domain, rule)
+    return named(_asking(worker), *d.key, subject.domain, rule, _knowing(worker, d.name), further(subject))
 
 
 def _asking(worker: Answering) -> Ask:
@@ -191,7 +228,13 @@ def show(result: Fingerprints, console: Console) -> None:
             table.add_row(finding.property, Text(finding.found, style="" if odd else "yellow"), Text(str(finding.evidence or "")))
         console.print(table)
         style = "bold green" if made.due else "bold red"
-        console.print(Text(f"{made.op} ({made.dialect}): {made.found or NONE}", style=style), soft_wrap=True)
+        name = made.found or NONE
+        console.print(Text(f"{made.op} ({made.dialect}): {name}", style=style), soft_wrap=True)
+        if made.beyond:
+            text = f"  so the probes say; but {made.beyond} (refsim check has more)"
+            console.print(Text(text, style="bold red"), soft_wrap=True)
+        elif made.found and made.launches:
+            console.print(Text(f"  confirmed on {made.lanes:,} lanes of {made.launches:,} further launches"), soft_wrap=True)
         for name, why in made.equal.items():
             console.print(Text(f"  equal here: {name} ({why})"), soft_wrap=True)
         if not has_own_book(definition(made.op, made.dialect)):
