@@ -41,9 +41,13 @@ def _property_of(mutant: Mutant) -> str:
     return next((name for name, words, _ in _KINDS if re.search(words, slug)), _ELSE[0])
 
 
+def _told(d: Definition) -> list[Mutant]:
+    return [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent]
+
+
 def formula_hypotheses(d: Definition) -> list[Hypothesis]:
-    """The simulator, and each mutant of a formula or of the plan's integers."""
-    known = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic")]
+    """The simulator, and each mutant of a formula or of the plan's integers but those proven to give the same integers."""
+    known = _told(d)
     due = {name: words for name, _, words in _KINDS} | dict((_ELSE, _PLAN))
     occurring = {_property_of(m) for m in known}
     as_due = {name: words for name, words in due.items() if name in occurring}
@@ -56,7 +60,7 @@ def formula_hypotheses(d: Definition) -> list[Hypothesis]:
 def pair_hypotheses(d: Definition) -> Iterator[Hypothesis]:
     """Every two mutants of the plan's integers, and every one of these with one of a formula."""
     as_due = formula_hypotheses(d)[0].properties
-    known = [m for m in mutants(d.name, d.dialect) if m.level in ("data", "arithmetic") and not m.equivalent]
+    known = _told(d)
     for n, one in enumerate(known):
         for other in known[n + 1 :]:
             both = combined(one, other)

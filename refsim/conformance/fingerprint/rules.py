@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ...arithmetic import multiply_shift_round, rounding
 from ...arithmetic.widths import Signed, Unsigned
 from ...catalogue.draw import Words, draw_plan, restricted, width_patterns, within
-from ...catalogue.mutants import mutant
 from ...declared import choices, is_range, limits
 from ...errors import RefsimError
 from ...ops.base import Definition, Plan
@@ -282,7 +281,6 @@ def _nearest_ties(m: int, e: int, hi: int) -> list[int]:
 def why_alike(a: str, b: str, candidates: int) -> str:
     """Why two hypotheses cannot be told apart."""
     known = next((RESCALINGS[x].alike[y] for x, y in ((a, b), (b, a)) if x in RESCALINGS and y in RESCALINGS[x].alike), "")
-    known = known or next((mutant(x).equivalent for x in (a, b) if "/" in x and mutant(x).equivalent), "")
     rare = next((x for x in (a, b) if x in RESCALINGS and RESCALINGS[x].multiplier.powers_of_two), "")
     if not known and rare:
         known = f"{rare} exists for powers of two only"
