@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from . import __version__, terminal
+from . import __version__, cache, terminal
 from .errors import RefsimError, UsageError
 from .exits import Exit, worst
 from .terminal import Bars, plan_parameters, progress
@@ -281,6 +281,8 @@ def check(
         for option, path in own.items():
             outputs.file(option, path)
     outputs.file("--json", json)
+    if odd := cache.remark():
+        terminal.remark(odd)
     results: list[Result] = []
     bars = Bars()
     found = verdicts(
@@ -320,7 +322,7 @@ def fingerprint(
 
     Exit code: 0 all as due, 1 something else or nothing known, 3 the target broke, 4 nothing to ask; the others as for check.
     """
-    from .conformance import fingerprint as fingerprints
+    from .conformance import fingerprints
     from .conformance.runner import as_text
     from .conformance.targets import parse
     from .outputs import Outputs

@@ -117,7 +117,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def write(path: Path, content: bytes | str) -> None:
     """Write a file, text as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(encoded(content) if isinstance(content, str) else content)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; what has no such form (part of a file's name, or of what a target said) as an escape, which JSON has too."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def make_folder(path: Path) -> None:

@@ -102,6 +102,13 @@ def complain(text: object) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text("error: ", "bold red") + Text(str(text)))
 
 
+def remark(text: str) -> None:
+    """One line on standard error of what is no error."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="dim", markup=False)
+
+
 # --------------------------------------------------------------------------------------------------------------- progress
 
 

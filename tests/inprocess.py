@@ -40,7 +40,7 @@ class Child:
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
             patch.setattr(plugin, "_SUITE", {})
             self.returncode = int(pytest.main([*command[4:], "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
-        stdout.write(shown.getvalue().encode())
+        stdout.write(shown.getvalue().encode(errors="backslashreplace"))
 
     def poll(self) -> int:
         return self.returncode

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "refsim"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("exits",),
     ("errors",),
-    ("content", "files", "terminal"),
+    ("cache", "content", "files", "terminal"),
     ("outputs",),
     ("figures",),
     ("arithmetic",),

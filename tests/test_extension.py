@@ -24,7 +24,7 @@ import refsim
 from refsim import extend, extensions, registry
 from refsim.catalogue import bins, example, family, generic, mutants
 from refsim.conformance import header, trial
-from refsim.conformance.fingerprint import fingerprint
+from refsim.conformance.fingerprints import fingerprint
 from refsim.errors import DefinitionError, DomainError, PlanError, UsageError, WidthError
 from refsim.ops import checks
 from refsim.ops.base import DEFINITIONS, OURS, QUESTIONS

@@ -18,9 +18,10 @@ from refsim import registry
 from refsim.catalogue.mutants import mutant
 from refsim.cli import app
 from refsim.conformance.directed import launches
-from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, Launch, fingerprint, identify, names_a_rule, probes
+from refsim.conformance.fingerprint import MOST, NONE, SIMULATOR, Launch, identify, names_a_rule, probes
 from refsim.conformance.fingerprint.formulas import pair_hypotheses
 from refsim.conformance.fingerprint.named import named as all_asked
+from refsim.conformance.fingerprints import fingerprint
 from refsim.errors import UsageError
 from refsim.ops.base import DEFINITIONS
 from refsim.ops.rescalings import RESCALINGS

@@ -22,16 +22,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from inprocess import here as in_process
 from inprocess import typed as run
 
+from refsim import cache as kept
 from refsim import cli, explain, figures, files, registry
 from refsim.analysis import report
 from refsim.conformance import facts as known
-from refsim.conformance import fingerprint as fingerprints
-from refsim.conformance import header, kill_matrix, matrix, runner, score, verdict
+from refsim.conformance import fingerprints, header, kill_matrix, matrix, runner, score, verdict
 from refsim.conformance.record import Record
 from refsim.conformance.verdict import OpVerdict, Result
-from refsim.errors import MissingExtraError, RefsimError
+from refsim.errors import MissingExtraError, RefsimError, UsageError
 from refsim.exits import MEANINGS, Exit, table, worst
 from refsim.export import c_source
 from refsim.export import cli as export
@@ -728,3 +729,36 @@ def test_an_interrupted_process(tmp_path: Path) -> None:
         shown, said = process.communicate(timeout=60)
     assert (process.returncode, shown, said) == (130, "", "error: interrupted: nothing was written to new\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------------- names, texts, the cache
+
+
+def test_what_is_no_unicode_is_escaped_and_loses_no_output(tmp_path: Path) -> None:
+    """Part of a folder's name, and of what a target says."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    odd.mkdir()
+    target = odd / "mine.py"
+    target.write_text("DIALECTS = ('paper',)\ndef i_sqrt(n, plan):\n    raise RuntimeError('bad \\udcfe text')\n")
+    written = {option: odd / f"report.{option}" for option in ("json", "html", "junit", "statement")}
+    with in_process():
+        code, shown, said = run(
+            "check", str(target), "--effort", "quick", "--jobs", "1", *(w for o, p in written.items() for w in (f"--{o}", str(p)))
+        )
+    assert (code, said) == (Exit.BROKE, "") and "bad" in shown
+    assert json.loads(written["json"].read_bytes())["ops"][0]["broken"][0]["text"].startswith("RuntimeError: bad \\udcfe text\n")
+    assert all(b"bad \\udcfe text" in written[o].read_bytes().replace(b"\\\\", b"\\") for o in ("json", "html", "junit"))
+
+
+def test_a_cache_that_cannot_be_written_to_is_replaced_and_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    assert kept.folder("c") == kept.instead() / "c" and kept.instead().parent == tmp_path / "tmp"
+    assert kept.remark() == f"{tmp_path}/file/refsim cannot be written to: what is compiled is kept in {kept.instead()}"
+    kept.instead().chmod(0o777)
+    with pytest.raises(UsageError, match=r"belongs to somebody else: set XDG_CACHE_HOME"):
+        kept.folder("c")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert kept.folder("c") == tmp_path / "refsim" / "c" and kept.remark() == ""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
+
+from refsim import cache
 
 DIALECTS = ("ibert", "paper")
 
@@ -39,9 +40,8 @@ def build() -> Path:
     digest = hashlib.sha256(repr((compiler, flags)).encode())
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    library = platformdirs.user_cache_path("refsim") / "c" / f"ibert-{digest.hexdigest()[:20]}.so"
+    library = cache.folder("c") / f"ibert-{digest.hexdigest()[:20]}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
             made = Path(folder) / library.name
             command = [*compiler, *flags, *(str(s) for s in sources if s.suffix == ".c"), "-o", str(made)]

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
+
+from refsim import cache
 
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
@@ -107,9 +108,8 @@ def build(source: str) -> Path:
     digest = hashlib.sha256(repr(command).encode())
     for name, text in sorted(_texts(f"{source}.cu").items()):
         digest.update(f"{name}\0{text}\0".encode())
-    library = platformdirs.user_cache_path("refsim") / "cuda" / f"{source}-{digest.hexdigest()[:20]}.so"
+    library = cache.folder("cuda") / f"{source}-{digest.hexdigest()[:20]}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}  # sanitize.py's is not for the compiler
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
             made = Path(folder) / library.name

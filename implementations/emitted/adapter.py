@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
+from refsim import cache
 from refsim.export.c_source import Function, function, source
 from refsim.ops import axes
 from refsim.registry import definitions, of
@@ -78,9 +78,8 @@ def compiled(written: str, language: str = "c") -> Any:
     """The library of a text: in the user's cache, under a hash of the text, the compiler and its flags."""
     command = compiler(language)
     digest = hashlib.sha256(repr((command, written)).encode()).hexdigest()[:20]
-    library = platformdirs.user_cache_path("refsim") / "emitted" / f"{digest}.so"
+    library = cache.folder("emitted") / f"{digest}.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
             path, made = Path(folder) / "emitted.c", Path(folder) / library.name
             path.write_text(written, encoding="utf-8")

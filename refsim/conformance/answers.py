@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ..vectors.case import Case
 
 
+def legible(text: str) -> str:
+    """What a target says, with an escape in place of what no stream, file or other process takes: part of a character's code."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Broken(Exception):
     """A launch without a usable answer.
 
@@ -35,6 +40,7 @@ class Broken(Exception):
     launch: tuple[Plan, list[Any], Layouts] | None = None
 
     def __init__(self, kind: Harm, text: str, *, fatal: bool = False, first: bool = False) -> None:
+        text = legible(text)
         super().__init__(f"{kind}: {text}")
         self.kind: Harm = kind
         self.text, self.fatal, self.first = text, fatal, first
@@ -52,7 +58,7 @@ class Unloadable(TargetError):
     """The target could not be imported; `missing` says that a package it needs is not installed."""
 
     def __init__(self, text: str, missing: bool) -> None:
-        super().__init__(text)
+        super().__init__(legible(text))
         self.missing = missing
 
 

@@ -14,6 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.internal.conjecture import providers
 
+from .. import cache
 from ..catalogue.draw import draw_operands, draw_plan
 from ..declared import bare
 from ..ops.base import Definition, Plan
@@ -156,6 +157,4 @@ def _database() -> ExampleDatabase | None:
     """Failing examples are kept between runs in the user's cache; not in CI, where runs are to be alike."""
     if os.environ.get("CI", "").lower() in ("true", "1"):
         return None
-    from platformdirs import user_cache_path
-
-    return DirectoryBasedExampleDatabase(user_cache_path("refsim") / "examples")
+    return DirectoryBasedExampleDatabase(cache.folder("examples"))

@@ -6,11 +6,11 @@ told apart. The implementation answers these probes, and the hypotheses that it 
 Nothing is estimated: one contradiction is enough.
 """
 
+from .asking import asking, further, in_words, knowing
 from .forms import MOST, NONE, SIMULATOR, Evidence, Finding, Fingerprint, Hypothesis, Launch
 from .identify import identify
 from .probes import probes
 from .rules import names_a_rule
-from .target import Fingerprints, fingerprint, in_words, show
 
 __all__ = [
     "MOST",
@@ -19,13 +19,13 @@ __all__ = [
     "Evidence",
     "Finding",
     "Fingerprint",
-    "Fingerprints",
     "Hypothesis",
     "Launch",
-    "fingerprint",
+    "asking",
+    "further",
     "identify",
     "in_words",
+    "knowing",
     "names_a_rule",
     "probes",
-    "show",
 ]

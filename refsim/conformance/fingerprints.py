@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ... import __version__
-from ...catalogue.mutants import has_own_book
-from ...declared import WITHOUT, bare
-from ...errors import UsageError
-from ...exits import Exit
-from ...ops.base import Definition, Plan
-from ...ops.rescalings import RESCALINGS
-from ...registry import definition, definitions, dialects, names, of
-from ...verbs import run
-from ..answers import Answering, Broken, Unloadable, as_handed
-from ..comparison import Comparison, Suite, held
-from ..connect import connect
-from ..declaration import WHERE, WITHIN
-from ..directed import launches as directed
-from ..laws import FIXED, STANDARD
-from ..subject import Subject
-from ..targets import parse
-from ..words import described
-from .forms import NONE, SIMULATOR, Ask, Fingerprint, Known, Launch
-from .identify import chosen_rule, declared_rules, identify
-from .named import named
-from .rules import names_a_rule
+from .. import __version__
+from ..catalogue.mutants import has_own_book
+from ..errors import UsageError
+from ..exits import Exit
+from ..ops.base import Definition
+from ..ops.rescalings import RESCALINGS
+from ..registry import definition, definitions, dialects, names
+from .answers import Answering, Broken, Unloadable
+from .comparison import Suite
+from .connect import connect
+from .fingerprint.asking import asking, further, knowing
+from .fingerprint.forms import NONE, SIMULATOR, Fingerprint
+from .fingerprint.identify import chosen_rule, declared_rules, identify
+from .fingerprint.rules import names_a_rule
+from .laws import FIXED, STANDARD
+from .subject import Subject
+from .targets import parse
+from .words import described
 
 
 @dataclass
@@ -160,7 +155,7 @@ def _confirmed(worker: Answering, d: Definition, rule: str | None) -> Fingerprin
         if names_a_rule(d):
             checks[-1].domain["rule"] = chosen_rule(checks[-1].domain, rule)
     more = further(checks[0]) if checks else ()
-    made = identify(_asking(worker), d.name, d.dialect, own, rule, _knowing(worker, d.name), more)
+    made = identify(asking(worker), d.name, d.dialect, own, rule, knowing(worker, d.name), more)
     for subject in checks if made.as_asked else ():
         STANDARD[f"test_{subject.record.check}"](subject)
         made.launches, made.lanes = made.launches + subject.record.launches, made.lanes + subject.record.lanes
@@ -173,44 +168,6 @@ def _confirmed(worker: Answering, d: Definition, rule: str | None) -> Fingerprin
             made.beyond = f"{broken.where}: {broken.kind}: {broken.text}"
             break
     return made
-
-
-def further(subject: Comparison) -> Iterator[Launch]:
-    """The launches that are chosen for what a target declares of an op."""
-    for launch in directed(subject.definition, subject.domain, subject.covered, "default", weigh=False)[1]:
-        yield Launch(launch.plan, launch.operands)
-
-
-def in_words(subject: Comparison, rule: str | None = None) -> tuple[str, bool]:
-    """`named` of an op of a target."""
-    d, worker = subject.definition, subject.suite.worker
-    if names_a_rule(d):
-        subject.domain["rule"] = chosen_rule(subject.domain, rule)
-    return named(_asking(worker), *d.key, subject.domain, rule, _knowing(worker, d.name), further(subject))
-
-
-def _asking(worker: Answering) -> Ask:
-    def ask(plan: Plan, operands: list[Any]) -> Any:
-        return worker.launch(plan, as_handed(plan, operands), run(plan, *operands).shape).out
-
-    return ask
-
-
-def _knowing(worker: Answering, op: str) -> Known | None:
-    """What says on which lanes of a launch a target promises nothing, or deviates as it declares; None where that is on none."""
-    domain = worker.description.domain.get(op, {})
-    if not any(entry.op == op for entry in worker.description.deviations) and not {WHERE, WITHIN, WITHOUT} & set(domain):
-        return None
-
-    def known(plan: Plan, operands: list[Any]) -> Any:
-        if not worker.admits(plan) or any(x is not y for x, y in zip(operands, bare(of(plan), operands, domain), strict=True)):
-            return np.True_
-        masks = list(worker.deviating(plan, as_handed(plan, operands)).values())
-        if WITHIN in domain:
-            masks.append(~held(domain, plan, operands, np.shape(run(plan, *operands))))
-        return np.logical_or.reduce(masks) if masks else np.False_
-
-    return known
 
 
 def show(result: Fingerprints, console: Console) -> None:
