@@ -13,14 +13,13 @@ as well what stands outside of functions, and there stand the lambdas of the rou
 and on, and all of them `_lambda` in an explanation.
 
 A mutant that differs only in arguments that go into the words of an error, or in what is told of a parameter or a rule, is told apart by
-itself: vectors hold plans that exist, and tests/test_domain_errors.py reads the words.
+itself and not judged: vectors hold plans that exist, and tests/test_domain_errors.py reads the words.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import os
 import re
 import shutil
@@ -55,8 +54,6 @@ WORDS = {
     "legal_reals": (0, 2),
     "legal_scale": (0,),
     "whole": (0, 1),
-    "_factor": (0,),
-    "_floating": (0, 1),
 }
 """Functions and those of their arguments that only an error shows."""
 SAID = ("doc", "unit", "space", "found_in", "formula")
@@ -122,7 +119,7 @@ class Mutant:
     changed : str
         Its lines that are not the original's, as `ast` writes them.
     wordy : bool
-        Whether it differs only in what an error says; not asked where it is killed.
+        Whether it differs only in words.
     verdict : str
         What mutmut says of it: ``killed``, ``survived``, ``no tests`` …
     """
@@ -147,6 +144,7 @@ def read(folder: Path, environment: dict[str, str]) -> list[Mutant]:
     command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     found = re.findall(r"(\S+)\.(\S+)__mutmut_(\d+): (.*)", done.stdout)
+    words = wordy(folder / "mutants" / "refsim")
     trees = {module: _functions(folder / "mutants" / f"{module.replace('.', '/')}.py") for module in {module for module, *_ in found}}
     made: list[Mutant] = []
     for module, mangled, number, verdict in found:
@@ -158,7 +156,7 @@ def read(folder: Path, environment: dict[str, str]) -> list[Mutant]:
                 module,
                 re.sub(r"^_lambda_\d+$", "_lambda", name),
                 changed(original, mutant),
-                verdict != "killed" and _only_words(original, mutant),
+                f"{module}.{mangled}__mutmut_{number}" in words,
                 verdict,
             )
         )
@@ -176,9 +174,18 @@ def changed(original: ast.FunctionDef, mutant: ast.FunctionDef) -> str:
     return " ".join(line.strip() for kind, _, _, start, end in pieces if kind != "equal" for line in other[start:end])
 
 
-def _only_words(original: ast.FunctionDef, mutant: ast.FunctionDef) -> bool:
-    one, other = (ast.dump(Wordless().visit(copy.deepcopy(node))) for node in (original, mutant))
-    return one == other
+def wordy(package: Path) -> set[str]:
+    """The mutants in a package, by mutmut's names, that differ from their originals only in words."""
+    found = set()
+    for path in sorted(package.rglob("*.py")):
+        if "__mutmut_orig" in path.read_text(encoding="utf-8"):
+            module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+            plain = {name: ast.unparse(Wordless().visit(node)) for name, node in _functions(path).items() if "__mutmut_" in name}
+            for name, text in plain.items():
+                stem, _, number = name.rpartition("__mutmut_")
+                if number != "orig" and text.replace(name, f"{stem}__mutmut_orig", 1) == plain[f"{stem}__mutmut_orig"]:
+                    found.add(f"{module}.{name}")
+    return found
 
 
 def prepare(folder: Path, files: list[str]) -> None:
@@ -188,8 +195,9 @@ def prepare(folder: Path, files: list[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("refsim", "golden"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "mutation" / "judge.py", folder / "tests")
+    (folder / "tests").mkdir(parents=True)
+    for part in ("judge.py", "run.py"):
+        shutil.copy(ROOT / "tests" / "mutation" / part, folder / "tests")
     for path in (*(folder / "refsim" / "ops").glob("*.py"), *(folder / "refsim" / "arithmetic").glob("*.py")):
         path.write_text(laid_open(path.read_text(encoding="utf-8")), encoding="utf-8")
     (folder / "pyproject.toml").write_text(CONFIG.format(files=", ".join(f'"{f}"' for f in files)), encoding="utf-8")
@@ -210,10 +218,16 @@ def main() -> int:
     asked = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": ""}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the mutants make modules long, and the ops are imported once more by each
-    if not asked.read:
-        prepare(asked.folder, asked.files)
-        subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", "1"], cwd=asked.folder, env=environment, check=False)
-    mutants = read(asked.folder, environment)
+    packages: dict[str, list[str]] = {}
+    for file in asked.files:
+        packages.setdefault(Path(file).parent.name, []).append(file)
+    mutants: list[Mutant] = []
+    for package, files in packages.items():  # each in a copy of its own: arithmetic with mutants in it makes every op four times slower
+        folder = asked.folder / package
+        if not asked.read:
+            prepare(folder, files)
+            subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", "1"], cwd=folder, env=environment, check=False)
+        mutants += read(folder, environment)
     known = explained()
     left, unexplained = Counter((function, text) for _, function, text in known), []
     rows: dict[str, Counter[str]] = {}
