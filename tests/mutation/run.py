@@ -247,7 +247,7 @@ def main() -> int:
     print("No vector reaches:", *sorted({f"{m.module}.{m.function}" for m in mutants if m.verdict == "no tests"}), sep="\n  ")
     print("\nSurvivors that docs/mutmut.md does not explain:", *unexplained, sep="\n")
     judged = {(m.module, *m.key) for m in mutants if m.verdict != "not checked"}
-    stale = {f"{'.'.join(one[:2])}: {one[2]}" for one in known if one in judged and left[one[1:]] > 0}
+    stale = {f"{'.'.join(one[:2])}: {one[2]}" for one in known if left[one[1:]] > 0 and all(o in judged for o in known if o[1:] == one[1:])}
     print("\nExplained there, and noticed or unreached by now:", *sorted(stale), sep="\n")
     kinds = ("unreached", "noticed", "only words", "explained", "not explained", "not run")
     print(f"\n| module | mutants | {' | '.join(kinds)} |", "|---" * (len(kinds) + 2) + "|", sep="\n")
