@@ -39,18 +39,23 @@ def verdicts(targets: Sequence[str], bars: Bars, *, effort: Effort, seed: int, j
     at_once = min(jobs or cores, len(targets))
     most = min(max(2 * cores // len(targets), 1), runner.MOST)
 
-    def one(target: str) -> Result:
+    def one(target: str) -> Result | None:
+        if stop.is_set():
+            return None
         try:
             with bars.begun(target) as told:
                 return runner.check(target, effort=effort, seed=seed, jobs=jobs // at_once, most=most, progress=told, stop=stop, **options)
         except KeyboardInterrupt:  # before its suite ran: that has its own way to end
+            stop.set()
             return none(target, interrupted=True)
 
     def none(target: str, **why: Any) -> Result:
         return Result(target, effort, seed, [], **why)
 
     if len(targets) == 1:  # in this thread, where an interrupt ends the loading too
-        yield one(targets[0])
+        result = one(targets[0])
+        if result is not None:
+            yield result
         return
     with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(one, target) for target in targets]
@@ -74,6 +79,8 @@ def verdicts(targets: Sequence[str], bars: Bars, *, effort: Effort, seed: int, j
                     if number == 0:
                         raise
                     result = none(targets[number], trouble=str(error))
+                if result is None:
+                    return
                 yield result
                 if result.interrupted:
                     end()
