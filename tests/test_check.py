@@ -212,7 +212,7 @@ def alive(session: int) -> list[str]:
     ("number", "whole_group"),
     [
         pytest.param(signal.SIGINT, True, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.nightly),
         pytest.param(signal.SIGTERM, False, marks=pytest.mark.nightly),
     ],
 )

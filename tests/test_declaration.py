@@ -332,7 +332,7 @@ def test_a_program_declares_no_function(tmp_path: Path) -> None:
         connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_fingerprint_asks_for_nothing_that_is_not_declared(tmp_path: Path) -> None:
     domain = f"{{'requantize': {{**{RULE}, 'within': {WITHIN}, 'where': one_shift}}}}"
     done = called("fingerprint", partial(tmp_path, domain), "--op", "requantize")

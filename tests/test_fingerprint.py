@@ -80,6 +80,7 @@ def test_every_rule_names_itself_when_asked_for_itself(rule: str, dialect: str) 
         assert all(f.found != NONE and f.evidence is not None for f in made.findings)
 
 
+@pytest.mark.nightly
 def test_properties_are_those_of_the_rule() -> None:
     made = identify(lambda plan, operands: run(plan, *operands), "requantize", "ibert", {"rule": ("gemmlowp_double",)})
     found = {f.property: f.found for f in made.findings}
@@ -279,10 +280,11 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
             marks=pytest.mark.nightly,
         ),
         ("onnxruntime:qlinearmatmul", [], {"float_scale": "float_scale"}),
-        (
+        pytest.param(
             "apytypes",
             ["dyadic_half_away", "half_even_shift"],
             {"dyadic_half_away": "dyadic_half_away", "half_even_shift": "half_even_shift"},
+            marks=pytest.mark.nightly,
         ),
     ],
 )
@@ -317,6 +319,7 @@ def test_check_names_the_arithmetic(tmp_path: Path) -> None:
     assert "fingerprint" not in failure
 
 
+@pytest.mark.nightly
 def test_check_says_that_the_arithmetic_is_unknown(tmp_path: Path) -> None:
     failure = found_by_search("unknown", tmp_path)
     assert failure["fingerprint"].startswith("none of the known ones; the last to hold was ")
@@ -332,6 +335,7 @@ def test_check_says_that_the_arithmetic_is_right(tmp_path: Path) -> None:
     assert advice == "look at lengths, layouts, channels and rare operands"
 
 
+@pytest.mark.nightly
 def test_a_rule_that_has_no_plan_there_explains_nothing() -> None:
     """half_even_shift exists for powers of two only: where there are none no answer contradicts it."""
     domain = {"rule": ("dyadic_half_even",), "scale_in": (0.1, 0.3, 0.7), "scale_out": (0.37, 0.11)}
@@ -345,6 +349,7 @@ def test_a_rule_that_has_no_plan_there_explains_nothing() -> None:
     assert made.found == "" and "half_even_shift" not in made.nearest
 
 
+@pytest.mark.nightly
 def test_a_requantisation_by_another_name_has_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is its facts say, and its name does not."""
     known = DEFINITIONS["requantize", "ibert"]

@@ -106,7 +106,7 @@ def test_a_length_of_one_is_no_truth() -> None:
     assert _greatest(definition("requantize", "ibert"), False)["output_signed"] == {"values": [False]}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_kind_of_plan_has_one() -> None:
     for d in definitions():
         if not d.parts:

@@ -642,7 +642,7 @@ def test_committed_cases_need_no_slow_look():
         assert schema.validator("case").is_valid(record)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(max_examples=250)
 @given(st.data())
 def test_quick_look_accepts_nothing_that_the_schema_does_not(data):

@@ -61,9 +61,7 @@ def test_a_channel_that_is_wrong_beside_others_only_is_shown_with_them() -> None
         assert failure["index"][-1] == 2
 
 
-@pytest.mark.parametrize(
-    "op", ["linear", pytest.param("matmul", marks=pytest.mark.nightly), pytest.param("attention", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("op", ["linear", *(pytest.param(op, marks=pytest.mark.nightly) for op in ("matmul", "attention"))])
 def test_a_product_is_shown_by_one_term(op: str) -> None:
     """Golden vectors too, of up to 4096 terms and hundreds of results."""
     code, report, text = checked(str(KERNELS.with_name("products.py")), op)

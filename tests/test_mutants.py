@@ -300,7 +300,7 @@ def test_an_interrupted_score_keeps_what_finished() -> None:
     assert result.exit_code == 130
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_mutant_of_an_op_is_noticed_at_quick_effort() -> None:
     result = score.score(ops=["i_sqrt", "embedding"], effort="quick", jobs=2)
     assert [f.id for f in result.fates] == [m.id for m in mutants() if m.op in ("i_sqrt", "embedding")]
@@ -383,7 +383,7 @@ def test_a_mutant_is_the_same_where_a_domain_hides_it() -> None:
     assert not narrow.same(mutant("i_exp/ibert/x0-nearest"), "int8")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_score_within_a_domain() -> None:
     result = score.score(ops=["i_exp", "i_sqrt", "matmul"], effort="default", jobs=2, first=True, domain="narrow")
     assert {f.op for f in result.fates} == {op for op in ("i_exp", "i_sqrt", "matmul") if narrow.domain(definition(op, "ibert"), "narrow")}

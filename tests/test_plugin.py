@@ -100,8 +100,7 @@ def test_the_declared_domain_is_printed_and_stands_in_junit_xml(project: pytest.
     assert told == [("declared_domain", "i_sqrt: input_bits 4 to 9")] * 2
 
 
-@pytest.mark.parametrize("spread", [ONE, XDIST])
-@pytest.mark.slow
+@pytest.mark.parametrize("spread", [pytest.param(ONE, marks=pytest.mark.nightly), pytest.param(XDIST, marks=pytest.mark.slow)])
 def test_in_a_process_of_its_own(project: pytest.Pytester, spread: list[str]) -> None:
     """A failure fails, is shown with its input, and leaves the other op and dialect alone."""
     (project.path / "kernels.py").write_text(

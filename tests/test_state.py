@@ -151,7 +151,7 @@ def differing(made: list[Any]) -> set[frozenset[str]]:
     return {frozenset(n for n, v in x.plan.numbers().items() if own.get(n) != v and not isinstance(v, float)) for x in made[1:]}
 
 
-@pytest.mark.parametrize(("every", "most"), [(False, 25), pytest.param(True, 80, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("every", "most"), [(False, 25), pytest.param(True, 80, marks=pytest.mark.nightly)])
 def test_launches_are_few_and_legal(every: bool, most: int) -> None:
     for d in registry.definitions():
         made = sequences(d, {}, lambda plan: True, every)

@@ -96,7 +96,7 @@ def test_python_target_that_answers_behind_its_worker(mock: str, kind: str) -> N
     assert one(found, "i_sqrt")["verdict"] == "conformant"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_mutant_is_a_target(tmp_path: Path) -> None:
     code, found, text = from_outside(tmp_path, "mutant:requantize/paper/rounds-half-up")
     assert code == 1, text
@@ -973,7 +973,7 @@ def test_damaged_binary_results_are_refused(tmp_path: Path, data: Any, says: str
         connect(parse(f"results:{tmp_path}"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_damage_of_binary_results_goes_unnoticed(tmp_path: Path) -> None:
     """Cut off anywhere, or with any one byte inverted, a file is refused, or lacks the result, or that has another type than it should."""
     case = next(c for c in load().cases("i_sqrt", "paper") if 2 < c.out.size < 100)

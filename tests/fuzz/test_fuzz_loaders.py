@@ -67,7 +67,7 @@ PLANTED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("defect", PLANTED)
+@pytest.mark.parametrize("defect", [pytest.param(defect, marks=pytest.mark.nightly if i % 3 else ()) for i, defect in enumerate(PLANTED)])
 def test_planted_defect_is_noticed(tmp_path, defect):
     """The harness itself: whatever it is to notice, it notices."""
     plant = "import refsim.vectors.form as form\nseeds = loaders.Seeds()\nloaders.confine(seeds)\n"
