@@ -71,11 +71,12 @@ def identify(
     wrong = {h.name: _contradictions(p, tokens, void) for h, p in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     silent = {h.name: sum(p is None for p in said) for h, said in zip(chosen.hypotheses, chosen.predictions, strict=True)}
     standing = [h for h in chosen.hypotheses if not wrong[h.name] and silent[h.name] < len(chosen.launches)]
-    if not standing and made.void < made.probes:
+    if made.void < made.probes and all(h.name != due for h in standing):
         chosen = with_pairs(d, chosen, tokens, void)
-        standing = chosen.hypotheses[len(wrong) :]
-        wrong |= {h.name: [] for h in standing}
-        silent |= {h.name: 0 for h in standing}
+        pairs = chosen.hypotheses[len(wrong) :]
+        wrong |= {h.name: [] for h in pairs}
+        silent |= {h.name: 0 for h in pairs}
+        standing += pairs
     standing.sort(key=lambda h: (silent[h.name], h.name != due, not h.known))  # what says nothing somewhere explains less
     struck = ""
     if standing and made.void < made.probes and all(h.name != due for h in standing):
