@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if _skipped(config):
         terminalreporter.write_line(f"REFSIM_REQUIRE_ALL is set, and {_skipped(config)} were skipped: that fails", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def refsim_h(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The header of the C interface, as the command writes it."""
+    from inprocess import called
+
+    made = tmp_path_factory.mktemp("include") / "refsim.h"
+    done = called("header", "--out", str(made))
+    assert done.returncode == 0, done.stderr
+    return made

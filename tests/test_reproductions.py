@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from inprocess import checked
-from test_targets import CLIENTS, built, refsim_h  # noqa: F401  (a fixture)
+from test_targets import CLIENTS, built
 
 from refsim.catalogue.mutants import mutants
 from refsim.conformance.record import Failure
@@ -51,7 +51,7 @@ def test_of_every_op_and_kind_of_mistake(id: str) -> None:
 
 
 @pytest.mark.slow
-def test_of_a_library(tmp_path: Path, refsim_h: Path) -> None:  # noqa: F811
+def test_of_a_library(tmp_path: Path, refsim_h: Path) -> None:
     assert holds(f"lib:{built(tmp_path, refsim_h, '-DBEHAVIOUR=DECREMENTS')}", "i_gelu")
 
 

@@ -317,14 +317,6 @@ def test_plan_travels_with_its_integers() -> None:
 # ---------------------------------------------------------------------------------------------------------------- libraries
 
 
-@pytest.fixture(scope="session")
-def refsim_h(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("include") / "refsim.h"
-    done = called("header", "--out", str(made))
-    assert done.returncode == 0, done.stderr
-    return made
-
-
 def test_header_to_standard_output_is_the_same(refsim_h: Path) -> None:
     assert called("header").stdout == refsim_h.read_text()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import TargetError
+from ..files import encoded
 from ..ops.base import Plan
 from ..registry import of
 from ..vectors.form import operand_dtype
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def legible(text: str) -> str:
     """What a target says, with an escape in place of what no stream, file or other process takes: part of a character's code."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return encoded(text).decode()
 
 
 class Broken(Exception):

@@ -149,11 +149,10 @@ def fingerprint(
 def _confirmed(worker: Answering, d: Definition, rule: str | None) -> Fingerprint:
     """The fingerprint of an op. A name that it gives also explains the launches that `check` chooses for what the target declares; the due
     one passes whatever check needs no seed."""
-    own, checks = worker.description.domain.get(d.name), []
-    for name in FIXED if worker.vectors is None else ():  # else nothing but the vectors can be launched
-        checks.append(Subject(Suite(worker, "default", 0), *d.key, name))
-        if names_a_rule(d):
-            checks[-1].domain["rule"] = chosen_rule(checks[-1].domain, rule)
+    own, suite = worker.description.domain.get(d.name), Suite(worker, "default", 0)
+    checks = [Subject(suite, *d.key, name) for name in FIXED] if worker.vectors is None else []  # else only vectors can be launched
+    for subject in checks if names_a_rule(d) else ():
+        subject.domain["rule"] = chosen_rule(subject.domain, rule)
     more = further(checks[0]) if checks else ()
     made = identify(asking(worker), d.name, d.dialect, own, rule, knowing(worker, d.name), more)
     for subject in checks if made.as_asked else ():
