@@ -25,7 +25,7 @@ PLUGIN = [] if INSTALLED else ["-p", "refsim.conformance.plugin"]
 PROPERTIES = str(content("properties"))
 SQRT = str(content("properties") / "test_sqrt.py")
 TARGET = ("--refsim-target", "kernels.py")
-ONE, XDIST = pytest.param([], id="one"), pytest.param(["-n", "2"], id="xdist")
+ONE = pytest.param([], id="one")
 LATER = pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.slow)
 AT_NIGHT = pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.nightly)
 
@@ -100,7 +100,7 @@ def test_the_declared_domain_is_printed_and_stands_in_junit_xml(project: pytest.
     assert told == [("declared_domain", "i_sqrt: input_bits 4 to 9")] * 2
 
 
-@pytest.mark.parametrize("spread", [pytest.param(ONE, marks=pytest.mark.nightly), pytest.param(XDIST, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spread", [pytest.param([], id="one", marks=pytest.mark.nightly), LATER])
 def test_in_a_process_of_its_own(project: pytest.Pytester, spread: list[str]) -> None:
     """A failure fails, is shown with its input, and leaves the other op and dialect alone."""
     (project.path / "kernels.py").write_text(
