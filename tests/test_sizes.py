@@ -170,5 +170,6 @@ def test_a_mistake_of_size_is_none_of_a_small_launch() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_mistake_of_size_is_noticed_by_its_check() -> None:
     assert {m.id: score.fate(m, "default", first=True).killers for m in LARGE} == {m.id: ["sizes"] for m in LARGE}
