@@ -20,9 +20,10 @@ from refsim import registry
 from refsim.conformance.answers import as_handed
 from refsim.content import content
 from refsim.content import module as loaded
+from refsim.emitted import c_source
+from refsim.emitted.c_source import function, source
 from refsim.errors import UsageError
-from refsim.export import c_source, verilog_source
-from refsim.export.c_source import function, source
+from refsim.export import verilog_source
 from refsim.export.verilog_source import module
 from refsim.vectors import load
 

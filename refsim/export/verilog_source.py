@@ -10,10 +10,10 @@ import numpy as np
 from .. import __version__
 from ..carriers.recorded import Constant, Graph, Node
 from ..certificates import graph as recorded
+from ..emitted.names import called, fresh
 from ..errors import UsageError
 from ..ops.base import Plan
 from ..registry import of
-from .names import called, fresh
 
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*"}
 _COMPARED = {"greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
