@@ -79,7 +79,12 @@ def test_answers_every_golden_vector_of_every_op_without_undefined_behaviour(lan
 
 MISTAKES = [
     ("i_gelu", "ibert", "x < 0 ? ~(~x >> s) : x >> s", "x / (INT64_C(1) << s)"),
-    ("requantize", "ibert", "case HALF_EVEN: return beyond || (tie && (q & 1))", "case HALF_EVEN: return beyond || (tie && (q & 3))"),
+    (
+        "requantize",
+        "ibert",
+        "case HALF_EVEN: return beyond | (tie & (int)(q & 1))",
+        "case HALF_EVEN: return beyond | (tie & (int)(q & 3) / 2)",
+    ),
     ("requantize", "paper", "middle << 32 | (ll & mask)", "middle << 32"),
     ("i_softmax", "ibert", "> t3) t3 = ", "< t3) t3 = "),
     ("requantize", "paper", "return inexact && negative", "return 0"),

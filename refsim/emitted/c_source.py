@@ -479,8 +479,10 @@ class _Writer:
         if op == "sign":
             return f"({words[0]} > 0) - ({words[0]} < 0)"
         if op == "multiply_shift_round" and self._fits_a_word(node):
-            return f"({kind})shift_right((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
-        helper = _HELPERS.get(op, op)
+            return f"({kind}){self._shift(node.operands[2])}((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
+        helper = self._shift(node.operands[1]) if op == "shift_right" else _HELPERS.get(op, op)
+        if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))):
+            helper += "_32"
         if helper in _parts()[1]:
             rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
             return f"({kind}){helper}({', '.join([*words, *rules])})"
@@ -493,6 +495,11 @@ class _Writer:
             return False
         interval = self.graph.nodes[first].interval
         return interval is not None and (interval[1] <= limit.value if above else limit.value <= interval[0])
+
+    def _shift(self, count: int | Constant) -> str:
+        """The helper that shifts to the right by `count`."""
+        lo, hi = self._reach(count)
+        return "shift_right_62" if lo > 0 and hi < 63 else "shift_right"
 
     def _fits_a_word(self, node: Node) -> bool:
         """Whether a dyadic rescaling needs one word: its product is proven to fit, and it shifts to the right."""
@@ -508,7 +515,8 @@ class _Writer:
     def _used(self, index: int) -> tuple[str, str]:
         node = self.graph.nodes[index]
         if index in self.ready:
-            return self._buffered(index), "int64_t"
+            kind = self._type(node)
+            return (f"(int32_t){self._buffered(index)}" if kind == "int32_t" else self._buffered(index)), kind
         return self.variable[index], self._type(node)
 
 
