@@ -4,7 +4,7 @@
 #   make conformance-all  the same and every other implementation there is here: Hugging Face's I-BERT, Triton, OpenCL, ONNX, LiteRT, … (installs torch)
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
-#   make bench            benchmarks, one thread, beside Hugging Face's modules
+#   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts the table into docs/benchmarks.md
 #   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
@@ -101,8 +101,15 @@ test: $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m '$(MARKS)' $(TESTS); found=$$?; \
 	wait $$types && exit $$found
 
+BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist --benchmark-only
+# The allocator gives no memory back, as no long-running service lets it: else Hugging Face's modules mostly wait for pages.
+LARGE := 8589934592
+
 bench: $(HEAVY)/.installed
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
+	mkdir -p out
+	$(BENCH) tests/bench --benchmark-json=out/bench.json
+	MALLOC_MMAP_THRESHOLD_=$(LARGE) MALLOC_TRIM_THRESHOLD_=$(LARGE) $(BENCH) tests/bench/test_speed.py --benchmark-json=out/bench-tuned.json
+	$(HEAVY)/bin/python tests/bench/table.py out/bench.json out/bench-tuned.json docs/benchmarks.md
 
 gpu:
 	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(PYTHON),python3) implementations/gpu.py --out $(GPU_OUT)
