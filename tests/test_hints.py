@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inprocess import called
+from inprocess import Foreign, called
 
 import refsim
-from refsim.catalogue.mutants import Mutant, combined, mutant, mutants
+from refsim.catalogue.mutants import combined, mutant, mutants
 from refsim.conformance.answers import Answer
 from refsim.conformance.comparison import Suite
 from refsim.conformance.hint_command import given
 from refsim.conformance.hints import pattern
 from refsim.conformance.reduce import Difference
 from refsim.conformance.subject import Subject
-from refsim.conformance.trial import Here
 from refsim.ops.base import Plan
 from refsim.registry import definitions
 
@@ -42,13 +41,6 @@ def test_command_line() -> None:
     assert done.returncode == 0, done.stdout
     assert "18 of 18 mistakes named (100.0 %), 0 left open, 0 wrong" in done.stdout
     assert called("hints", "--op", "sqrt").returncode == 2
-
-
-class Foreign(Here):
-    """A target in this process whose answers are a function's."""
-
-    def __init__(self, answer: Any, op: str, dialect: str = "ibert") -> None:
-        super().__init__(Mutant("", op, dialect, "data", "out", "", launch=lambda plan, *operands: {"out": answer(plan, *operands)}))
 
 
 def first_failure(answer: Any, op: str, dialect: str = "ibert") -> Any:

@@ -23,7 +23,7 @@ from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import BY_CHECK, LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, narrow, score, trial
 from refsim.conformance.answers import as_handed
-from refsim.conformance.subject import corpus
+from refsim.conformance.corpora import corpus
 from refsim.errors import PlanError, UsageError
 from refsim.registry import definition
 from refsim.vectors import readme

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ from ..registry import definition, dialects, of
 from ..vectors import Case
 from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
+from .corpora import cases
 from .declaration import PRIVATE, WITHIN
 from .directed import launches
 from .failures import Mismatch, handed, of_plan, shown
-from .hints import Seen, Suspect, others, pattern, repeats, seen_of, suspect
+from .hints import Seen, Suspect, deep, others, pattern, repeats, seen_of, suspect
 from .kinds import Effort, Layouts
+from .mistakes import CONTIGUOUS
 from .record import BrokenLaunch, Failure, Occurrence, Record
 from .reduce import Difference, at, least_lane, reduced, size
 from .targets import covers
@@ -32,6 +34,8 @@ MOST_SHOWN = 3
 """Failures that a test keeps."""
 REPEATS = 20
 """Times that a launch which differs is launched again, to tell a mistake from chance."""
+RARE = 8
+"""Large launches of the plan of a difference that are looked at for inputs on which mistakes differ."""
 REPEATED_LANES = 1 << 20
 """Lanes of all repeats together, about: of a large launch there are fewer, three at least."""
 
@@ -161,6 +165,8 @@ class Comparison:
 
     def hint(self, found: Difference) -> str:
         """The mistake that the target's answers look like; "" where none is certain."""
+        if found.layout not in ("C", ("C",) * len(found.operands)) and self.again(found.plan, found.operands, "C") is None:
+            return CONTIGUOUS
 
         def ask(plan: Plan, operands: list[Any]) -> Seen | None:
             due = run(plan, *operands)
@@ -172,14 +178,13 @@ class Comparison:
 
         key, seen = self.definition.key, seen_of(found)
         if key not in self.suite.suspects:
-            own = ((p, self.bare(x)) for p, x in (others(found.plan) if self.suite.worker.vectors is None else ()))
             launches = self.record.launches
-            self.suite.suspects[key] = suspect(seen, ask, chain(own, self.launchable()))
+            self.suite.suspects[key] = suspect(seen, ask, lambda: self.launchable(seen))
             self.record.launches = launches  # these are none of the check's own
         known = self.suite.suspects[key]
         return known.words(found.plan) if known is not None and repeats(known, seen) else ""
 
-    def launchable(self) -> Iterator[tuple[Plan, list[Any]]]:
+    def launchable(self, seen: Seen) -> Iterator[tuple[Plan, list[Any]]]:
         """Launches of the declared domain on which mistakes differ; of results the golden vectors, which alone there are."""
         d, given = self.definition, self.suite.worker.vectors
         if given is not None:
@@ -188,8 +193,16 @@ class Comparison:
                     self.suite.worker.announce(case)
                     yield case.plan, case.operands
             return
-        for launch in launches(d, self.domain, self.covered, "default", weigh=False)[1]:
-            yield launch.plan, launch.operands
+        yield from ((plan, self.bare(operands)) for plan, operands in others(seen))
+        golden = [case for case in cases(*d.key) if self.promised(case)]
+        plans = [seen.plan] * RARE
+        for launch, shipped in zip_longest(launches(d, self.domain, self.covered, "default", weigh=False)[1], golden):
+            if launch is not None:
+                plans.append(launch.plan)
+                yield launch.plan, launch.operands
+            if shipped is not None:
+                yield shipped.plan, shipped.operands
+        yield from ((plan, self.bare(operands)) for plan, operands in deep(plans))
 
     def evaluate(self, plan: Plan, operands: list[Any], layout: Layouts, shape: tuple[int, ...]) -> Answer:
         """Launch the target once, and count it."""

@@ -19,11 +19,13 @@ class Hints:
 
     Attributes
     ----------
-    named, silent, wrong : list of str
-        Ids of mutants whose mistake was named, of those of which none was, and of those of which another was, with it.
+    named, either, silent, wrong : list of str
+        Ids of mutants whose mistake was named, of those of which it was one of a few that answer alike, of those of which none was, and of
+        those of which another was, with it.
     """
 
     named: list[str] = field(default_factory=list)
+    either: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -32,7 +34,9 @@ def given(op: str, dialect: str) -> Hints:
     """The hints on all mutants of an op in a dialect, but for those of state, which a check of their own tells."""
     from ..catalogue.mutants import BY_CHECK, mutants
     from .comparison import Suite
-    from .subject import Subject, cases
+    from .corpora import cases
+    from .mistakes import CONTIGUOUS, OR
+    from .subject import Subject
     from .trial import Here
 
     found = Hints()
@@ -49,10 +53,11 @@ def given(op: str, dialect: str) -> Hints:
         if not subject.record.failures:
             continue
         text = subject.record.failures[0].diagnosis
+        told = text.split(OR)
         if not text:
             found.silent.append(m.id)
-        elif text.startswith((m.mistake, "modifies its operands")):
-            found.named.append(m.id)
+        elif any(one.startswith((m.mistake, "modifies its operands", CONTIGUOUS)) for one in told):
+            (found.named if len(told) == 1 else found.either).append(m.id)
         else:
             found.wrong.append(f"{m.id}: {text}")
     return found

@@ -1,38 +1,41 @@
 """What mistake a target's answers look like, said only where it is certain.
 
 A mistake is named when it repeats the target's answers on every lane, right and wrong, of at least three launches, and no other mistake
-that is known does. Launches are chosen on which the mistakes that are left differ from one another. Where none is left, or several, what
-is said is what was seen: on which inputs, and by how much.
+that is known does. Launches are chosen on which the mistakes that are left differ from one another. Where a few are left that no launch
+tells apart, all of them are told. Where none is left, or many, what is said is what was seen: on which inputs, and by how much.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..arithmetic import raw_integers
 from ..catalogue.draw import Words, draw_operands
 from ..catalogue.kernels import POISON
 from ..catalogue.mutants import BY_CHECK, Mutant, combined, mutants
 from ..catalogue.solved import rare
 from ..errors import RefsimError
-from ..ops.base import Plan
+from ..ops.base import Operand, Plan
 from ..ops.parameters import OneOf
 from ..plans import unproven
 from ..registry import of, parameters
 from ..verbs import run
-from .mistakes import differ, in_step
+from .mistakes import OR, TOLD, differ, in_step
 from .reduce import Difference
 
 LAUNCHES, CONFIRMED = 3, 8
 """Launches that a mistake must repeat, at least; and so many where there are."""
-PROBES, FEWER = 300, 60
+PROBES, FEWER = 900, 60
 """Launches that are looked at for one on which two mistakes differ, at most; and for one that shows the mistake that is left."""
-LANES = 400
-"""Lanes of a launch of the same plan, about."""
+LANES, DEEP = 400, 1 << 12
+"""Lanes of a launch of the same plan, about; and of one that is to hold a rare input."""
+NEAR = (16, 4, 2, 16, 4, 2)
+"""One of so many elements of the launch that differs is another, in launches beside it."""
 ENOUGH = 8
 """Lanes that must be right for a condition on those that are wrong to be worth saying."""
 
@@ -79,26 +82,39 @@ class Suspect:
     named: bool = True
 
 
-def suspect(found: Seen, ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> Suspect | None:
-    """The mistake that a target makes; None where none is certain.
+Probes = Iterable[tuple[Plan, list[Any]]]
+
+
+def suspect(found: Seen, ask: Ask, probes: Callable[[], Probes]) -> Suspect | None:
+    """The mistake that a target makes, or the few of which it makes one; None where nothing is certain.
 
     Parameters
     ----------
     found : Seen
         A launch that differs.
-    probes : iterator of (Plan, operands)
-        Legal launches in the declared domain, on which mistakes may differ from one another.
+    probes : callable
+        Legal launches in the declared domain, on which mistakes may differ from one another, anew with each call.
     """
-    for group in (_single(found.plan), _several(found.plan)):
-        left = [s for s in group if repeats(s, found)]
-        certain = _certain(left, ask, probes) if left else None
-        if certain is not None:
-            return certain
-    return None
+    left = _left([s for s in _single(found.plan) if repeats(s, found)], ask, probes())
+    if left:
+        return _either(left) if len(left) <= TOLD else None
+    left = _left([s for s in _several(found.plan) if repeats(s, found)], ask, probes())
+    return left[0] if len(left) == 1 else None
 
 
-def _certain(left: list[Suspect], ask: Ask, probes: Iterator[tuple[Plan, list[Any]]]) -> Suspect | None:
+def _either(left: list[Suspect]) -> Suspect:
+    """What is left, as one: its members answer alike wherever they were tried."""
+    return left[0] if len(left) == 1 else Suspect(lambda plan: OR.join(s.words(plan) for s in left), left[0].answer, left[0].leaves)
+
+
+def _left(left: list[Suspect], ask: Ask, probes: Probes) -> list[Suspect]:
+    """Those that repeat the target's answers on every launch on which they differ, from one another or from what is due.
+
+    None where too few launches show them, and where one has no answer.
+    """
     launched = 1
+    if not left:
+        return []
     for looked, (plan, operands) in enumerate(itertools.islice(probes, PROBES)):
         if len(left) == 1 and (launched >= CONFIRMED or (launched >= LAUNCHES and looked >= FEWER)):
             break
@@ -110,25 +126,53 @@ def _certain(left: list[Suspect], ask: Ask, probes: Iterator[tuple[Plan, list[An
             continue
         seen = ask(plan, operands)
         if seen is None:
-            return None
+            return []
         launched += 1
         left = [s for s, a in zip(left, answers, strict=True) if a is None or _alike(s, a, seen)]
         if not left:
-            return None
+            return []
     left = [s for s in left if s.named] or left
-    return left[0] if len(left) == 1 and launched >= LAUNCHES else None
+    return left if launched >= LAUNCHES else []
 
 
 def _apart(a: Any, b: Any) -> bool:
     return a is not None and b is not None and bool(differ(a, b).any())
 
 
-def others(plan: Plan) -> Iterator[tuple[Plan, list[Any]]]:
-    """Other operands of the same plan, as probes."""
+def others(found: Seen) -> Iterator[tuple[Plan, list[Any]]]:
+    """Other operands of the same plan, as probes: first drawn ones, then those that differed with some elements that are others."""
+    plan = found.plan
     for operands in itertools.islice(rare(plan), 1):
         yield plan, operands
     for number in range(3):
-        yield plan, draw_operands(Words(f"{plan.op}/{plan.dialect}/hint/{number}"), plan, LANES)
+        yield plan, _drawn(plan, number, LANES)
+    for number, one_of in enumerate(NEAR):
+        operands = [_near(o, plan, x, f"hint/{o.name}/{number}", one_of) for o, x in zip(of(plan).operands, found.operands, strict=True)]
+        try:
+            run(plan, *operands)
+        except RefsimError:  # a condition on a row holds no more
+            continue
+        yield plan, operands
+
+
+def _near(operand: Operand, plan: Plan, x: Any, name: str, one_of: int) -> Any:
+    """An operand with some of its elements redrawn; reals are taken from other places of it."""
+    if x is None or not x.size:
+        return x
+    which = raw_integers(f"{name}/which", x.size, 0, one_of - 1).reshape(x.shape) == 0
+    if operand.kind == "int":
+        return np.where(which, raw_integers(name, x.size, *operand.range(plan)).reshape(x.shape), x)
+    return np.where(which, x.reshape(-1)[raw_integers(name, x.size, 0, x.size - 1)].reshape(x.shape), x)
+
+
+def deep(plans: Iterable[Plan]) -> Iterator[tuple[Plan, list[Any]]]:
+    """Large launches, as probes: where mistakes differ on one input of thousands."""
+    for number, plan in enumerate(plans):
+        yield plan, _drawn(plan, number, DEEP)
+
+
+def _drawn(plan: Plan, number: int, lanes: int) -> list[Any]:
+    return draw_operands(Words(f"{plan.op}/{plan.dialect}/hint/{number}"), plan, lanes)
 
 
 # ---------------------------------------------------------------------------------------------------------------- suspects

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -20,11 +19,11 @@ from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
-from ..registry import definition
-from ..vectors import Case, Corpus, golden, load
+from ..vectors import Case
 from ..verbs import run
 from .answers import Broken
 from .comparison import Comparison, Unsteady
+from .corpora import cases, corpus
 from .deviations import declared
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
@@ -35,18 +34,6 @@ from .record import Deviation, Failure
 from .reduce import Difference, shortened
 from .search import ALL_INPUTS, EXAMPLES, LANES, LAW_LANES, LAW_SHARE, SHRINKING, Abandoned, LaunchCheck, NoPlan, search
 from .sizes import alone, expression, fewest, limits
-
-
-@lru_cache(maxsize=1)
-def corpus() -> Corpus:
-    """The committed golden vectors."""
-    return load()
-
-
-@lru_cache(maxsize=4)
-def cases(op: str, dialect: str) -> tuple[Case, ...]:
-    """The golden cases of an op in a dialect."""
-    return tuple(golden(definition(op, dialect)))
 
 
 class Subject(Following):
