@@ -76,6 +76,18 @@ def test_what_nobody_knows_is_not_guessed() -> None:
     assert "lanes of the launch differ, by " in failure.lane.share
 
 
+def test_an_element_without_which_a_row_is_no_operand_stays() -> None:
+    """The difference of a row to its mean is small only as long as none of its elements is 0."""
+    subject = Subject(
+        Suite(Foreign(lambda plan, q: refsim.run(plan, q) + 1, "i_layernorm"), "quick", 0), "i_layernorm", "ibert", "directed"
+    )
+    plan, q = refsim.plan("i_layernorm", length=8, input_bits=24), 4_000_000 + np.arange(16).reshape(2, 8)
+    subject.compared(plan, [q], refsim.run(plan, q), "here")
+    (failure,) = subject.record.failures
+    assert failure.lane is not None
+    assert failure.lane.operands[0]["data"] == q[0].tolist()
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -15,7 +15,7 @@ from . import generic, kernels
 from .bins import Bin, Bins, Case, bins, first, one_of, saturation, signs, ties
 from .draw import lanes, magnitudes
 from .family import Draft, Key, columns, domain, family, fitting, ints, shuffled, spread
-from .mutants import ROUNDINGS, Book, Formula, carriers, changed, first_channel, restates, wrap32
+from .mutants import ROUNDINGS, Book, Formula, carriers, changed, channel_behind, first_channel, restates, wrap32
 from .requantize import every_shift, fraction, tiny_and_extreme
 from .requantize import shifts as shifts_of_requantize
 from .solved import rescaled, solved
@@ -260,6 +260,7 @@ def mutants(d: Definition) -> Book:
         "wraps the sum at 32 bits",
         lambda s: wrap32(s.total if hasattr(s, "total") else s.rounded + s.rounded_residual),
     )
+    book.wrong("total", "wraps-16", "wraps the sum at 16 bits", lambda s: wrap(s.rounded + s.rounded_residual, Signed(16)))
     book.wrong(
         "out",
         "wraps",
@@ -302,6 +303,7 @@ def mutants(d: Definition) -> Book:
     book.data("rounded", "sign-lost", "loses the sign of the operand's factor", changed("multiplier", abs))
     book.data("rounded_residual", "residual-sign-lost", "loses the sign of the residual's factor", changed("multiplier_residual", abs))
     book.data("rounded", "one-channel", "uses the factors of channel 0 for every channel", first_channel)
+    book.data("rounded", "channel-behind", "uses the factors of the channel behind for every channel", channel_behind)
     carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)

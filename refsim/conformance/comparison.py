@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..declared import bare, choices
+from ..errors import DomainError
 from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import definition, dialects, of
@@ -262,7 +263,10 @@ class Comparison:
             raise Mismatch(of_plan(plan, where, text, in_steps=True))
 
         def again(plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
-            due = run(plan, *operands)
+            try:
+                due = run(plan, *operands)
+            except DomainError:
+                return None
             answer, wrong = self.differing(plan, operands, due, layout)
             still = None if wrong.any() else self._step(plan, operands, layout, answer, name)
             return None if still is None else still[1]
@@ -294,8 +298,11 @@ class Comparison:
         return None
 
     def again(self, plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
-        """Launch, and say what differs; nothing is noted."""
-        due = run(plan, *operands)
+        """Launch, and say what differs, None where these are no operands; nothing is noted."""
+        try:
+            due = run(plan, *operands)
+        except DomainError:  # a row with another element may break a condition on rows
+            return None
         answer, wrong = self.differing(plan, operands, due, layout)
         return Difference(plan, operands, layout, answer, due, wrong) if wrong.any() else None
 

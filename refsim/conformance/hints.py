@@ -28,8 +28,8 @@ from ..verbs import run
 from .mistakes import OR, TOLD, differ, in_step
 from .reduce import Difference
 
-LAUNCHES, CONFIRMED = 3, 8
-"""Launches that a mistake must repeat, at least; and so many where there are."""
+LAUNCHES, CONFIRMED, PLANS = 3, 8, 24
+"""Launches that show a mistake and that it must repeat, at least; so many where there are; and plans on which it must, shown or not."""
 PROBES, FEWER = 900, 60
 """Launches that are looked at for one on which two mistakes differ, at most; and for one that shows the mistake that is left."""
 LANES, DEEP = 400, 1 << 12
@@ -108,26 +108,28 @@ def _either(left: list[Suspect]) -> Suspect:
 
 
 def _left(left: list[Suspect], ask: Ask, probes: Probes) -> list[Suspect]:
-    """Those that repeat the target's answers on every launch on which they differ, from one another or from what is due.
+    """Those that repeat the target's answers on every launch on which they differ, from one another or from what is due, and on many
+    plans: what else a target does wrong may show on others only.
 
-    None where too few launches show them, and where one has no answer.
+    None where too few launches show them, and where the target has no answer.
     """
-    launched = 1
+    launched, plans = 1, set[Plan]()
     if not left:
         return []
     for looked, (plan, operands) in enumerate(itertools.islice(probes, PROBES)):
-        if len(left) == 1 and (launched >= CONFIRMED or (launched >= LAUNCHES and looked >= FEWER)):
+        if len(left) == 1 and launched >= LAUNCHES and (looked >= FEWER or (launched >= CONFIRMED and len(plans) >= PLANS)):
             break
         answers = [_answer(s, plan, operands) for s in left]
         due = np.asarray(run(plan, *operands))
         tells = len(left) > 1 and any(_apart(a, b) for a, b in itertools.combinations(answers, 2))
         shows = launched < CONFIRMED and any(a is not None and differ(a, due).any() for a in answers)
-        if not tells and not shows:
+        if not (tells or shows or (plan not in plans and len(plans) < PLANS)):
             continue
         seen = ask(plan, operands)
         if seen is None:
             return []
-        launched += 1
+        launched += tells or shows
+        plans.add(plan)
         left = [s for s, a in zip(left, answers, strict=True) if a is None or _alike(s, a, seen)]
         if not left:
             return []
