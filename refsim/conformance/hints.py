@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,18 +28,27 @@ from ..verbs import run
 from .mistakes import OR, TOLD, differ, in_step
 from .reduce import Difference
 
-LAUNCHES, CONFIRMED, PLANS = 3, 8, 24
-"""Launches that show a mistake and that it must repeat, at least; so many where there are; and plans on which it must, shown or not."""
-PROBES, FEWER = 900, 60
-"""Launches that are looked at for one on which two mistakes differ, at most; and for one that shows the mistake that is left."""
+LAUNCHES, CONFIRMED = 3, 250
+"""Launches that show a mistake and that it must repeat, at least; and launches in all, where there are so many."""
+PROBES = 900
+"""Launches that are looked at for one on which two mistakes differ, at most."""
 LANES, DEEP = 400, 1 << 12
 """Lanes of a launch of the same plan, about; and of one that is to hold a rare input."""
-NEAR = (16, 4, 2, 16, 4, 2)
+NEAR = (16, 4, 2, 1, 16, 4, 2, 1)
 """One of so many elements of the launch that differs is another, in launches beside it."""
 ENOUGH = 8
 """Lanes that must be right for a condition on those that are wrong to be worth saying."""
 
-Ask = Callable[[Plan, list[Any]], "Seen | None"]
+
+class Probe(NamedTuple):
+    """A legal launch, and the simulator's answer."""
+
+    plan: Plan
+    operands: list[Any]
+    due: Any
+
+
+Ask = Callable[[Probe], "Seen | None"]
 """Launches the target; None where it gives no usable answer."""
 
 
@@ -82,10 +91,23 @@ class Suspect:
     named: bool = True
 
 
-Probes = Iterable[tuple[Plan, list[Any]]]
+class Kept:
+    """What an iterator gives, also for those who come later."""
+
+    def __init__(self, source: Iterator[Probe]) -> None:
+        self._source, self._met = source, list[Probe]()
+
+    def __iter__(self) -> Iterator[Probe]:
+        for number in itertools.count():
+            if number == len(self._met):
+                following = next(self._source, None)
+                if following is None:
+                    return
+                self._met.append(following)
+            yield self._met[number]
 
 
-def suspect(found: Seen, ask: Ask, probes: Callable[[], Probes]) -> Suspect | None:
+def suspect(found: Seen, ask: Ask, probes: Callable[[], Iterable[Probe]], unknown: str = "") -> Suspect | None:
     """The mistake that a target makes, or the few of which it makes one; None where nothing is certain.
 
     Parameters
@@ -94,11 +116,13 @@ def suspect(found: Seen, ask: Ask, probes: Callable[[], Probes]) -> Suspect | No
         A launch that differs.
     probes : callable
         Legal launches in the declared domain, on which mistakes may differ from one another, anew with each call.
+    unknown : str
+        Id of a mutant whose mistake is none of the known ones.
     """
-    left = _left([s for s in _single(found.plan) if repeats(s, found)], ask, probes())
+    left = _left([s for s in _single(found.plan, unknown) if repeats(s, found)], ask, probes())
     if left:
         return _either(left) if len(left) <= TOLD else None
-    left = _left([s for s in _several(found.plan) if repeats(s, found)], ask, probes())
+    left = _left([s for s in _several(found.plan, unknown) if repeats(s, found)], ask, probes())
     return left[0] if len(left) == 1 else None
 
 
@@ -107,34 +131,32 @@ def _either(left: list[Suspect]) -> Suspect:
     return left[0] if len(left) == 1 else Suspect(lambda plan: OR.join(s.words(plan) for s in left), left[0].answer, left[0].leaves)
 
 
-def _left(left: list[Suspect], ask: Ask, probes: Probes) -> list[Suspect]:
-    """Those that repeat the target's answers on every launch on which they differ, from one another or from what is due, and on many
-    plans: what else a target does wrong may show on others only.
+def _left(left: list[Suspect], ask: Ask, probes: Iterable[Probe]) -> list[Suspect]:
+    """Those that repeat the target's answers on every launch on which they differ, and on many more: what else a target does wrong may
+    show where they show nothing.
 
     None where too few launches show them, and where the target has no answer.
     """
-    launched, plans = 1, set[Plan]()
+    showing, launched = 1, 1
     if not left:
         return []
-    for looked, (plan, operands) in enumerate(itertools.islice(probes, PROBES)):
-        if len(left) == 1 and launched >= LAUNCHES and (looked >= FEWER or (launched >= CONFIRMED and len(plans) >= PLANS)):
+    for probe in itertools.islice(probes, PROBES):
+        if len(left) == 1 and launched >= CONFIRMED:
             break
-        answers = [_answer(s, plan, operands) for s in left]
-        due = np.asarray(run(plan, *operands))
+        answers = [_answer(s, probe.plan, probe.operands) for s in left]
         tells = len(left) > 1 and any(_apart(a, b) for a, b in itertools.combinations(answers, 2))
-        shows = launched < CONFIRMED and any(a is not None and differ(a, due).any() for a in answers)
-        if not (tells or shows or (plan not in plans and len(plans) < PLANS)):
+        if not tells and launched >= CONFIRMED:
             continue
-        seen = ask(plan, operands)
+        seen = ask(probe)
         if seen is None:
             return []
-        launched += tells or shows
-        plans.add(plan)
+        launched += 1
+        showing += bool((differ(seen.got, seen.due) & ~seen.void).any())
         left = [s for s, a in zip(left, answers, strict=True) if a is None or _alike(s, a, seen)]
         if not left:
             return []
     left = [s for s in left if s.named] or left
-    return left if launched >= LAUNCHES else []
+    return left if showing >= LAUNCHES else []
 
 
 def _apart(a: Any, b: Any) -> bool:
@@ -150,10 +172,6 @@ def others(found: Seen) -> Iterator[tuple[Plan, list[Any]]]:
         yield plan, _drawn(plan, number, LANES)
     for number, one_of in enumerate(NEAR):
         operands = [_near(o, plan, x, f"hint/{o.name}/{number}", one_of) for o, x in zip(of(plan).operands, found.operands, strict=True)]
-        try:
-            run(plan, *operands)
-        except RefsimError:  # a condition on a row holds no more
-            continue
         yield plan, operands
 
 
@@ -167,10 +185,9 @@ def _near(operand: Operand, plan: Plan, x: Any, name: str, one_of: int) -> Any:
     return np.where(which, x.reshape(-1)[raw_integers(name, x.size, 0, x.size - 1)].reshape(x.shape), x)
 
 
-def deep(plans: Iterable[Plan]) -> Iterator[tuple[Plan, list[Any]]]:
-    """Large launches, as probes: where mistakes differ on one input of thousands."""
-    for number, plan in enumerate(plans):
-        yield plan, _drawn(plan, number, DEEP)
+def deep(plan: Plan, number: int = 0) -> tuple[Plan, list[Any]]:
+    """A large launch, as a probe: where mistakes differ on one input of thousands."""
+    return plan, _drawn(plan, number, DEEP)
 
 
 def _drawn(plan: Plan, number: int, lanes: int) -> list[Any]:
@@ -180,11 +197,11 @@ def _drawn(plan: Plan, number: int, lanes: int) -> list[Any]:
 # ---------------------------------------------------------------------------------------------------------------- suspects
 
 
-def _single(plan: Plan) -> list[Suspect]:
+def _single(plan: Plan, unknown: str) -> list[Suspect]:
     """The mistakes of the catalogue, and every other value of a parameter that is one of a few."""
     d, found = of(plan), []
     for m in mutants(plan.op, plan.dialect):
-        if not m.remembers and not m.equivalent and m.level not in BY_CHECK:
+        if not m.remembers and not m.equivalent and m.level not in BY_CHECK and m.id != unknown:
             found.append(Suspect(_worded(m), _traced(m), m.level == "kernel"))
     given = dict(plan.parameters)
     for name, parameter in parameters(d).items():
@@ -194,9 +211,9 @@ def _single(plan: Plan) -> list[Suspect]:
     return found
 
 
-def _several(plan: Plan) -> Iterator[Suspect]:
+def _several(plan: Plan, unknown: str) -> Iterator[Suspect]:
     """Two mistakes at once: in two constants, or in a constant and a formula."""
-    known = [m for m in mutants(plan.op, plan.dialect) if not m.equivalent and m.level in ("data", "arithmetic")]
+    known = [m for m in mutants(plan.op, plan.dialect) if not m.equivalent and m.level in ("data", "arithmetic") and m.id != unknown]
     for one, other in itertools.combinations(known, 2):
         both = combined(one, other)
         if both is not None:
