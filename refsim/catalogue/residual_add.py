@@ -12,7 +12,7 @@ from ..ops.base import Definition, arrays
 from ..ops.rescalings import RESCALINGS
 from ..ops.residual_add import residual_add
 from . import generic, kernels
-from .bins import Bin, Bins, Case, bins, first, one_of, saturation, signs, ties
+from .bins import Bin, Bins, Case, bins, exact, first, one_of, power, saturation, signs, ties
 from .draw import lanes, magnitudes
 from .family import Draft, Key, columns, domain, family, fitting, ints, shuffled, spread
 from .mutants import ROUNDINGS, Book, Formula, carriers, changed, channel_behind, first_channel, restates, wrap32
@@ -203,13 +203,9 @@ def _b(s: Any, last: str = "") -> Any:
 def _once(s: Any) -> Any:
     """The sum of both products, rounded once."""
     top = np.maximum(np.maximum(s.shift, s.shift_residual), 1)
-    terms = (
-        np.asarray(s.q - s.zero_point_in, dtype=object) * np.asarray(s.multiplier, dtype=object),
-        np.asarray(s.residual - s.zero_point_residual, dtype=object) * np.asarray(s.multiplier_residual, dtype=object),
-    )
-    up = [np.asarray(1, dtype=object) << np.asarray(top - e, dtype=object) for e in (s.shift, s.shift_residual)]
-    total = terms[0] * up[0] + terms[1] * up[1]
-    whole = divide(np.asarray(total, dtype=object), np.asarray(1, dtype=object) << np.asarray(top, dtype=object), "half_even")
+    terms = (exact(s.q - s.zero_point_in) * exact(s.multiplier), exact(s.residual - s.zero_point_residual) * exact(s.multiplier_residual))
+    up = [power(top - e) for e in (s.shift, s.shift_residual)]
+    whole = divide(np.asarray(terms[0] * up[0] + terms[1] * up[1], dtype=object), power(top), "half_even")
     return np.clip(whole, -(1 << 62), 1 << 62).astype(np.int64)
 
 

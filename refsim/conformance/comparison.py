@@ -218,7 +218,7 @@ class Comparison:
                 yield Probe(case.plan, case.operands, case.out)
             if len(plans) % SELDOM == 1 and launch is not None:
                 yield self._probe(*deep(launch.plan))
-        yield from (self._probe(*deep(plan, 1)) for plan in plans)
+        yield from (self._probe(*deep(plan, number)) for number in (1, 2) for plan in plans)
 
     def _probe(self, plan: Plan, operands: list[Any]) -> Probe:
         operands = self.bare(operands)

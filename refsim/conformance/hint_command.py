@@ -87,11 +87,11 @@ def _alike(m: Mutant, suspect: Suspect, probes: Kept) -> bool:
     """Whether a mistake and another give the same answers on all that could tell them apart."""
     import numpy as np
 
-    from .hints import Seen, repeats
+    from .hints import Seen, contradicts
 
     for plan, operands, _ in probes:
         out = m.trace(plan, *operands)["out"]
-        if not repeats(suspect, Seen(plan, operands, out, out, np.zeros(out.shape, dtype=np.bool_))):
+        if contradicts(suspect, Seen(plan, operands, out, out, np.zeros(out.shape, dtype=np.bool_))):
             return False
     return True
 

@@ -262,6 +262,12 @@ def repeats(s: Suspect, seen: Seen) -> bool:
     return answer is not None and _alike(s, answer, seen)
 
 
+def contradicts(s: Suspect, seen: Seen) -> bool:
+    """Whether a mistake gives another answer."""
+    answer = _answer(s, seen.plan, seen.operands)
+    return answer is not None and not _alike(s, answer, seen)
+
+
 def _alike(s: Suspect, answer: Any, seen: Seen) -> bool:
     """Whether a mistake gives all of an answer; a lane that it leaves unwritten may hold anything, the same in all of them."""
     if answer.shape != seen.got.shape:
