@@ -42,7 +42,7 @@ HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
+HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,rules,reports]'
 MUTATION_WANTS := -e '.[mutation]'
 
@@ -51,13 +51,16 @@ MUTATION_WANTS := -e '.[mutation]'
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
 
-# Modules are compiled when they are first imported: most of the heavy packages never are.
-# A stamp is written last, so an installation that failed or was interrupted is begun afresh.
+# Modules are compiled when they are first imported: most of the heavy packages never are. uv installs within seconds, but reads no
+# settings of pip's: where it finds no index, pip does it. A stamp is written last, so an installation that failed or was interrupted
+# is begun afresh.
 define environment
 @test -n "$(1)" || { echo "No Python >= 3.11 with venv was found. Install one (Debian: python3 python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
 @echo "Setting up $(@D) with $(1)"
 @$(1) -m venv --clear $(@D)
-@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2)
+@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check uv $(3)
+@$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(2) \
+	|| $(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2)
 @touch $@
 endef
 
@@ -71,7 +74,7 @@ $(MUTATION)/.installed: pyproject.toml Makefile
 	$(call environment,$(LIGHT_PYTHON),$(MUTATION_WANTS))
 
 $(HEAVY)/.installed: pyproject.toml Makefile
-	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS))
+	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS),$(TORCH))
 
 conformance: $(LIGHT)/.installed
 	$(LIGHT)/bin/refsim check $(LIGHT_TARGETS)
