@@ -23,9 +23,18 @@ import typer
 from rich.console import Console
 
 from refsim import cli
+from refsim.catalogue.mutants import Mutant
 from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
 from refsim.conformance.console import show
+from refsim.conformance.trial import Here
 from refsim.conformance.verdict import Result
+
+
+class Foreign(Here):
+    """A target in this process whose answers are a function's."""
+
+    def __init__(self, answer: Any, op: str, dialect: str = "ibert") -> None:
+        super().__init__(Mutant("", op, dialect, "data", "out", "", launch=lambda plan, *operands: {"out": answer(plan, *operands)}))
 
 
 class Child:

@@ -25,6 +25,7 @@ from refsim import extend, extensions, registry
 from refsim.catalogue import bins, example, family, generic, mutants
 from refsim.conformance import header, trial
 from refsim.conformance.fingerprints import fingerprint
+from refsim.conformance.hint_command import given
 from refsim.errors import DefinitionError, DomainError, PlanError, UsageError, WidthError
 from refsim.ops import checks
 from refsim.ops.base import DEFINITIONS, OURS, QUESTIONS
@@ -318,6 +319,14 @@ def test_a_wrong_kernel_is_told_apart_and_its_mistake_named(taken: None, tmp_pat
     pasted = re.sub(r"^(refsim\.run.*)  # (-?\d+)$", r"assert \1 == \2", code, flags=re.M).partition("refsim.target")[0]
     environment = {**{k: v for k, v in os.environ.items() if k != extensions.VARIABLE}, "PYTHONPATH": str(HERE.parent)}
     subprocess.run([sys.executable, "-c", pasted], check=True, env=environment)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_hint_is_right_or_there_is_none(taken: None, key: tuple[str, str]) -> None:
+    known, unknown = given(*key, every=4), given(*key, unknown=True, every=4)
+    assert known.wrong == known.silent == unknown.wrong == []
+    assert len(known.named) >= 3
+    assert len(unknown.silent) >= 2  # what only another layout shows is told all the same
 
 
 def test_the_suite_notices_the_mistakes(taken: None) -> None:

@@ -36,6 +36,12 @@ MISTAKES = {
     "deep_shift": ("requantize", "ibert"),
 }
 
+KNOWN = {
+    "single_reciprocal": "forms the reciprocal in binary32 (in f)",
+    "one_scale": "rounds q_b to nearest where the floor is due (in t); or: it rounds q_b towards zero where the floor is due (in t)",
+}
+"""Of those that are mistakes of the catalogue, within what the target declares, what the hint says."""
+
 
 def directed(name: str, effort: Any) -> Record:
     """What the check of directed launches alone finds; it has no seed."""
@@ -54,7 +60,7 @@ def test_rejected_without_a_seed(name: str, effort: str) -> None:
     found = directed(name, effort)
     assert found.broken == []
     assert found.failures
-    assert found.failures[0].diagnosis == "", "no mistake of the catalogue is it"
+    assert found.failures[0].diagnosis == KNOWN.get(name, "")
 
 
 def test_a_narrow_domain_is_covered_and_says_so(tmp_path: Path) -> None:

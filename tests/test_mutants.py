@@ -23,7 +23,7 @@ from refsim.catalogue.kernels import packed
 from refsim.catalogue.mutants import BY_CHECK, LEVELS, book_of, has_own_book, mutant, mutants
 from refsim.conformance import kill_matrix, narrow, score, trial
 from refsim.conformance.answers import as_handed
-from refsim.conformance.subject import corpus
+from refsim.conformance.corpora import corpus
 from refsim.errors import PlanError, UsageError
 from refsim.registry import definition
 from refsim.vectors import readme
@@ -170,7 +170,7 @@ def test_accumulating_shows_on_the_second_launch_and_is_forgotten(m: Any) -> Non
 
 
 PLAIN_SUM = (
-    *("sign-lost", "residual-sign-lost", "one-channel"),
+    *("sign-lost", "residual-sign-lost", "one-channel", "channel-behind"),
     *("no-zero-point-in", "no-zero-point-residual", "no-zero-point", "zero-point-late"),
 )
 """Mutants of a residual add that has a positive scale for each tensor and no zero points."""
@@ -194,6 +194,7 @@ def test_which_are_called_equivalent() -> None:
         "requantize-sign-lost",
         "requantize-no-left-shift",
         "requantize-one-channel",
+        "requantize-channel-behind",
         "context-binary32",
         "context-symmetric-left",
         *(f"add-{part}-{slug}" for part in ("token-type", "position") for slug in PLAIN_SUM),

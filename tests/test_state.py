@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from inprocess import called, checked, here
+from inprocess import Foreign, called, checked, here
 
 import refsim
 from refsim import registry
@@ -140,6 +141,21 @@ def test_what_is_wrong_once_and_right_each_time_after_is_no_less_a_failure(name:
     assert (code, found["verdict"], found["harness"]) == (1, "non-conformant", [])
     assert all("right in each of 20 further launches of the same operands" in f["flaky"] for f in found["failures"])
     assert all(f["got"] == f["expected"] + 1 for f in found["failures"])
+
+
+@pytest.mark.parametrize("last", [40, 70])
+def test_what_is_wrong_for_a_while_is_told_although_the_search_cannot_repeat_it(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong again each time that it is launched at once, and right when the search comes back to it."""
+    monkeypatch.setenv("CI", "1")  # no examples of other runs
+    count = itertools.count()
+    target = Foreign(lambda plan, q: refsim.run(plan, q) + (3 <= next(count) < last), "i_gelu")
+    subject = Subject(Suite(target, "quick", 0), "i_gelu", "ibert", "search")
+    subject.differential()
+    (failure,) = subject.record.failures
+    assert failure.flaky == "answers differently when launched again with the same operands"
+    assert failure.lane is not None
+    assert failure.lane.got == failure.lane.expected + 1
+    assert not failure.diagnosis
 
 
 # --------------------------------------------------------------------------------------------------------------- launches

@@ -228,12 +228,25 @@ def _scale(function: Any) -> Any:
     return lambda plan: {"scale": float(function(Fraction(plan.scores.output_scale), plan.scores.length))}
 
 
+ONE_FACTOR = dict.fromkeys(("one-channel", "channel-behind"), "There is one factor.")
+"""Mutants of requantize that nothing tells from it where a plan has no channels."""
 OF_WEIGHTS = {
     "binary32": "Weights sum to 2**k at most, and k to 16: with values of up to 256 the context is one of the integers up to 2**24.",
     "symmetric-left": "A weight is never negative.",
 }
 """Mutants of matmul that nothing tells from it on i-softmax's result."""
-SOLVED = ("e16-half-up", "e16-half-down", "binary32-constants", "m-truncated", "m-one-less", "polynomial-wraps-32", "carried-in-binary32")
+SOLVED = (
+    "e16-half-up",
+    "e16-half-down",
+    "binary32-constants",
+    "m-truncated",
+    "m-one-less",
+    "polynomial-wraps-32",
+    "carried-in-binary32",
+    "reciprocal-binary32",
+    "distance-wraps",
+    "z-8-bits",
+)
 """Mutants of i-softmax that only rows solved for tell from it."""
 
 
@@ -249,20 +262,9 @@ def mutants(d: Definition) -> Book:
         },
     )
     book.lift("scores")
-    book.lift(
-        "softmax",
-        solved=[
-            "e16-half-up",
-            "e16-half-down",
-            "binary32-constants",
-            "m-truncated",
-            "m-one-less",
-            "polynomial-wraps-32",
-            "carried-in-binary32",
-        ],
-    )
+    book.lift("softmax", solved=SOLVED)
     book.lift("context", proven=OF_WEIGHTS, solved=["first-block"])
-    book.lift("requantize", proven={**OF_ACCUMULATORS, "one-channel": "There is one factor."}, solved=["binary64-product"])
+    book.lift("requantize", proven={**OF_ACCUMULATORS, **ONE_FACTOR}, solved=["binary64-product", "unwrapped"])
     book.fed(
         "scores", "keys-as-they-lie", "reads the keys' memory as if they were transposed already", lambda s: (s.q, by_columns(_keys(s)))
     )

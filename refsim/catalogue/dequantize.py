@@ -13,7 +13,7 @@ from . import kernels
 from .bins import Bins, Case, bins, channels_of, exact, first, signs
 from .draw import lanes, magnitudes
 from .family import Draft, Key
-from .mutants import Book, first_channel, restates
+from .mutants import Book, channel_behind, first_channel, restates
 from .quantize import BESIDE_ONE, SIZES, beside_one, scales
 
 # -------------------------------------------------------------------------------------------------------------- families
@@ -96,6 +96,7 @@ def mutants(d: Definition) -> Book:
     book.wrong("out", "wraps-16", "takes 16 bits of the integer", lambda s: s.q.astype(np.int16) * _scale(s))
     book.wrong("out", "unsigned", "takes the integer for an unsigned one of 32 bits", lambda s: (s.q & 0xFFFFFFFF) * _scale(s))
     book.data("out", "one-channel", "uses the scale of channel 0 for every channel", first_channel)
+    book.data("out", "channel-behind", "uses the scale of the channel behind for every channel", channel_behind)
     kernels.element(book)
     kernels.channel_by_row(book)
     return book

@@ -131,7 +131,7 @@ def rows(d: Definition) -> Bins:
 PER_TENSOR = {
     "sign-lost": "The factor is a quotient of positive scales.",
     "residual-sign-lost": "The factor is a quotient of positive scales.",
-    "one-channel": "A table has one scale, so that there is one factor for all channels.",
+    **dict.fromkeys(("one-channel", "channel-behind"), "A table has one scale, so that there is one factor for all channels."),
     **dict.fromkeys(("no-zero-point-in", "no-zero-point-residual", "no-zero-point", "zero-point-late"), "Every zero point is 0."),
 }
 """Mutants of residual_add that nothing tells from it on tables of a scale each and without zero points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from .mutants import (
     Formula,
     binary32,
     carriers,
+    channel_behind,
     constant,
     first_channel,
     nearest,
+    negated_least,
     other_constants,
     restates,
     trunc_shift,
@@ -129,6 +132,16 @@ def _up(formula: Formula) -> Formula:
     return lambda s: (formula(s) + (1 << (SHIFT - 1))) >> SHIFT
 
 
+def b_towards_zero(square: Callable[[Any], Any]) -> Any:
+    """q_b as a conversion to an integer makes it."""
+    return constant("q_b", lambda p, s: -floor_root(B * B / square(s)))
+
+
+def c_towards_zero(square: Callable[[Any], Any]) -> Any:
+    """q_c likewise."""
+    return constant("q_c", lambda p, s: math.ceil(1 / (A * square(s))))
+
+
 def clipped_polynomial(book: Book, step: str, hidden: str = "") -> None:
     """The mistakes of the polynomial with its clip; `step` is where its formula stands, `hidden` the proof that its sign at 0 is."""
     square = book.definition.facts.square
@@ -139,16 +152,23 @@ def clipped_polynomial(book: Book, step: str, hidden: str = "") -> None:
         f"rounds q_b to nearest {exactly}",
         constant("q_b", lambda p, s: nearest(floor_root(-4 * B * B / square(s)))),
     )
-    book.data(first, "q-b-trunc", f"rounds q_b towards zero {exactly}", constant("q_b", lambda p, s: -floor_root(B * B / square(s))))
+    book.data(first, "q-b-trunc", f"rounds q_b towards zero {exactly}", b_towards_zero(square))
     book.data(
         step, "q-c-nearest", f"rounds q_c to nearest {exactly}", constant("q_c", lambda p, s: nearest(math.floor(2 / (A * square(s)))))
     )
-    book.data(step, "q-c-trunc", f"rounds q_c towards zero {exactly}", constant("q_c", lambda p, s: math.ceil(1 / (A * square(s)))))
+    book.data(step, "q-c-trunc", f"rounds q_c towards zero {exactly}", c_towards_zero(square))
     book.data(first, "binary32-constants", "has the constants that binary32 makes", other_constants("float32"))
     book.data(first, "one-channel", "uses the constants of channel 0 for every channel", first_channel)
+    book.data(first, "channel-behind", "uses the constants of the channel behind for every channel", channel_behind)
     book.wrong("t", "clip-late", "clips |q| at 1 - q_b, one beyond -q_b", lambda s: np.minimum(np.abs(s.q), 1 - s.q_b))
     book.wrong("t", "clip-early", "clips |q| at -q_b - 1, one below -q_b", lambda s: np.minimum(np.abs(s.q), -s.q_b - 1))
     book.wrong("t", "no-clip", "does not clip |q|", lambda s: np.abs(s.q))
+    book.wrong(
+        "t",
+        "least-magnitude",
+        "gives the least integer of the operand's type for its magnitude",
+        lambda s: np.minimum(negated_least(s), -s.q_b),
+    )
     book.wrong("t", "no-magnitude", "takes q for |q|", lambda s: np.minimum(s.q, -s.q_b))
     book.wrong(step, "sign-of-zero", "takes +1 for the sign of 0", lambda s: np.where(s.q < 0, -1, 1) * _square(s), hidden)
     book.wrong(step, "no-sign", "does not give the polynomial the sign of q", _square)
@@ -175,6 +195,12 @@ def shifted(book: Book, step: str) -> None:
         "shift-trunc",
         "truncates negatives towards zero in a shift to the right where floor is due",
         lambda s: trunc_shift(s.y, SHIFT),
+    )
+    book.wrong(
+        step,
+        "logical-shift",
+        "shifts zeros into negative polynomials of 32 bits (a logical shift)",
+        lambda s: np.where(s.y < 0, s.y & 0xFFFFFFFF, s.y) >> SHIFT,
     )
     book.wrong(step, "shift-nearest", "rounds the shift to nearest where floor is due", _up(lambda s: s.y))
     book.wrong(step, "shift-before-sign", "shifts before it applies the sign", lambda s: np.sign(s.q) * (_square(s) >> SHIFT))

@@ -195,6 +195,7 @@ def of_paper(d: Definition) -> Book:
     )
     book.wrong("z", "z-ceil", "rounds the count of segments up: floors the quotient of the negative", lambda s: -(s.q // s.q_ln2))
     book.wrong("z", "z-clamped-30", "keeps 30 segments, as the released code does", lambda s: np.minimum(-s.q // s.q_ln2, CONST))
+    book.wrong("z", "z-8-bits", "keeps 8 bits of the count of segments", lambda s: (-s.q // s.q_ln2) & 0xFF)
     book.wrong("p", "p-unclipped", "keeps all of q for the polynomial", lambda s: s.q)
     book.wrong("p", "p-positive", "takes the remainder of -q with its sign", lambda s: -s.q - s.z * s.q_ln2)
     book.wrong("q_l", "no-c", "forgets q_c", lambda s: np.square(s.p + s.q_b))

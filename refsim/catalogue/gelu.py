@@ -47,11 +47,13 @@ def _behind_erf(book: Book) -> None:
         "rounds q_1 to nearest where the floor is due",
         constant("q_1", lambda p, s: nearest(math.floor(2 / (A * square(s) * one)))),
     )
+    one_towards_zero = constant("q_1", lambda p, s: math.ceil(1 / (A * square(s) * one)))
+    book.data("out", "q-1-trunc", "rounds q_1 towards zero where the floor is due", one_towards_zero)
     book.data(
-        "out",
-        "q-1-trunc",
-        "rounds q_1 towards zero where the floor is due",
-        constant("q_1", lambda p, s: math.ceil(1 / (A * square(s) * one))),
+        book.first,
+        "constants-trunc",
+        "rounds q_b, q_c and q_1 towards zero where the floor is due",
+        lambda plan: {**erf.b_towards_zero(square)(plan), **erf.c_towards_zero(square)(plan), **one_towards_zero(plan)},
     )
     book.data("out", "q-1-sign", "has q_1 with the other sign", changed("q_1", lambda v: -v))
     book.wrong("out", "wrap-32", "wraps the product at 32 bits", lambda s: wrap32(_line(s)))

@@ -114,7 +114,7 @@ def lanes_of(d: Definition) -> Bins:
 def mutants(d: Definition) -> Book:
     book = Whole(d, {"gelu": lambda s: (s.q,), "requantize": lambda s: (s.gelu.out,)})
     book.lift("gelu", solved=["binary32-square"])
-    book.lift("requantize", solved=["binary64-product"])
+    book.lift("requantize", solved=["binary64-product", "unwrapped"])
     book.fed("requantize", "input-itself", "requantises the input, without i-GELU", lambda s: (s.q,))
     book.fed("requantize", "erf-itself", "requantises i-erf, without the product with the input", lambda s: (s.gelu.q_erf,))
     book.fed("gelu", "relu", "takes 0 for a negative input", lambda s: (np.maximum(s.q, 0),))

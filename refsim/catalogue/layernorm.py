@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arithmetic import divide, i_sqrt
+from ..arithmetic import Signed, divide, i_sqrt, wrap
 from ..ops.base import Definition, arrays
 from ..ops.constants import floor_root
 from ..ops.layernorm import i_layernorm_ibert, i_layernorm_paper
@@ -23,13 +23,16 @@ from .mutants import (
     ROUNDINGS,
     Book,
     Formula,
+    binary32_quotient,
     carriers,
+    channel_behind,
     first_channel,
     nearest,
     other_constants,
     restates,
     sqrt_after,
     sqrt_float,
+    stored,
     trunc_divide,
     trunc_shift,
     wrap32,
@@ -270,6 +273,11 @@ def _bias(function: Any) -> Any:
     return fields
 
 
+def _towards_zero(floor: Callable[[Any, float, float, int], int], plan: Any, gamma: float, beta: float) -> int:
+    low = floor(plan, gamma, beta, 1)
+    return low if low >= 0 else -floor(plan, gamma, beta, -1)
+
+
 def _rounded_mean(rule: str) -> Formula:
     return lambda s: _mean(s, rule)
 
@@ -288,9 +296,13 @@ def _common(book: Book, floor: Callable[[Any, float, float, int], int]) -> None:
             )
     book.data("out", "bias-nearest", "rounds the bias to nearest where the floor is due", _bias(lambda p, g, b: nearest(floor(p, g, b, 2))))
     book.data("out", "bias-ceil", "rounds the bias up where the floor is due", _bias(lambda p, g, b: -floor(p, g, b, -1)))
+    book.data(
+        "out", "bias-trunc", "rounds the bias towards zero where the floor is due", _bias(lambda p, g, b: _towards_zero(floor, p, g, b))
+    )
     book.data("out", "bias-sign", "loses the sign of gamma in the bias", _bias(lambda p, g, b: floor(p, abs(g), b, 1)))
     book.data("out", "binary32-constants", "has the bias that binary32 makes", other_constants("float32"))
     book.data("out", "one-channel", "uses the bias of channel 0 for every channel", first_channel)
+    book.data("out", "channel-behind", "uses the bias of the channel behind for every channel", channel_behind)
     book.wrong("mean", "no-mean", "does not subtract the mean", lambda s: np.zeros_like(_total(s.q)))
     book.wrong(
         "mean",
@@ -315,6 +327,15 @@ def _common(book: Book, floor: Callable[[Any, float, float, int], int]) -> None:
         "mean-no-barrier",
         "takes the first warp's sum for the row's: a barrier is missing",
         lambda s: divide(_total(kernels.first_warp(s.q)), s.length, "half_even"),
+    )
+    book.wrong(
+        "mean",
+        "sum-wraps-16",
+        "wraps the sum for the mean at 16 bits",
+        lambda s: divide(wrap(_total(s.q), Signed(16)), s.length, "half_even"),
+    )
+    book.wrong(
+        "y", "y-wraps", "keeps what is left of the mean in a register of the operand's width", lambda s: wrap(s.q - s.mean, stored(s))
     )
     book.wrong(
         squares,
@@ -449,8 +470,15 @@ def of_code(d: Definition) -> Book:
     book.wrong(
         "f", "f-saturates", "saturates the reciprocal at 2**31 - 1", lambda s: np.minimum(_quotient(1 << 31, s.sigma), (1 << 31) - 1)
     )
+    book.wrong("f", "f-binary32", "forms the reciprocal in binary32", lambda s: binary32_quotient(1 << 31, s.sigma))
     book.wrong("y_f", "product-wraps-32", "wraps y * f at 32 bits", lambda s: wrap32(s.y * s.f))
     book.wrong("u", "trunc", "truncates negatives towards zero in a shift to the right where floor is due", lambda s: trunc_shift(s.y_f, 1))
+    book.wrong(
+        "u",
+        "logical-shift",
+        "shifts a zero into negative products of 64 bits (a logical shift)",
+        lambda s: (s.y_f >> 1) & ((1 << 63) - 1),
+    )
     book.wrong("u", "no-half", "does not halve y * f", lambda s: s.y_f)
     book.wrong("u", "divides", "divides (y << 30) by sigma where the floored reciprocal is due", lambda s: _quotient(s.y << 30, s.sigma))
     return book

@@ -137,7 +137,7 @@ def mutants(d: Definition) -> Book:
     book = Whole(d, {"layernorm": lambda s: (s.q,), "requantize": lambda s: (s.layernorm.out,)})
     book.lift("layernorm")
     wide = not book.parts["layernorm"].facts.mean_square
-    book.lift("requantize", proven={"no-left-shift": NO_LEFT_SHIFT} if wide else {}, solved=["binary64-product"])
+    book.lift("requantize", proven={"no-left-shift": NO_LEFT_SHIFT} if wide else {}, solved=["binary64-product", "unwrapped"])
     book.fed("requantize", "before-the-bias", "requantises before beta is added", lambda s: (s.layernorm.u,))
     book.planned(
         "requantize",

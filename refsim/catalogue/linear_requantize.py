@@ -169,7 +169,7 @@ OF_ACCUMULATORS = {
 def mutants(d: Definition) -> Book:
     book = Whole(d, {"linear": lambda s: (s.q, s.weight, s.bias), "requantize": lambda s: (s.linear.out,)})
     book.lift("linear")
-    book.lift("requantize", proven={"sign-lost": OF_ACCUMULATORS["sign-lost"]})
+    book.lift("requantize", proven={"sign-lost": OF_ACCUMULATORS["sign-lost"]}, solved=["unwrapped"])
     book.fed("requantize", "before-the-bias", "requantises the accumulator before the bias is added", lambda s: (s.linear.acc,))
     book.planned(
         "requantize",

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..arithmetic import rounding
+from ..arithmetic import Signed, rounding
 from ..carriers.tiles import decompose
 from ..carriers.words import bit_length
 from ..errors import PlanError, UsageError
@@ -376,6 +376,23 @@ def binary32(x: Any) -> Any:
     return _integer(np.asarray(x).astype(np.float32))
 
 
+def binary32_quotient(n: int, d: Any) -> Any:
+    """n // d by a division in binary32; 0 where d is 0."""
+    quotient = np.floor(np.float32(n) / np.maximum(d, 1).astype(np.float32)).astype(np.int64)
+    return np.where(np.asarray(d) > 0, quotient, 0)
+
+
+def stored(s: Any) -> Signed:
+    """The signed type of the operand: the narrowest of a whole number of bytes, a power of two, that holds its range."""
+    lo, hi = s.input_range
+    return next(w for w in map(Signed, (8, 16, 32, 64)) if (w.lo <= lo and hi <= w.hi) or w.bits == 64)
+
+
+def negated_least(s: Any) -> Any:
+    """|q| as a register of the operand's type has it: its least integer is its own magnitude."""
+    return np.where(s.q == stored(s).lo, s.q, np.abs(s.q))
+
+
 def carriers(book: Book) -> None:
     """Registers too narrow for the op, from its first intermediate to its last."""
     book.carried("carried-in-32-bits", "wraps intermediates at 32 bits", wrap32)
@@ -438,6 +455,11 @@ def other_constants(way: str) -> Callable[[Any], dict[str, Any]]:
 def first_channel(plan: Any) -> dict[str, Any]:
     """The integers of channel 0 for every channel."""
     return {k: (v[0],) * len(v) for k, v in plan.integers().items() if isinstance(v, tuple) and not k.endswith("_range")}
+
+
+def channel_behind(plan: Any) -> dict[str, Any]:
+    """For every channel the integers of the one behind."""
+    return {k: (*v[1:], v[0]) for k, v in plan.integers().items() if isinstance(v, tuple) and not k.endswith("_range")}
 
 
 def _whole(value: Any) -> bool:

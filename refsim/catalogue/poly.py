@@ -20,6 +20,7 @@ from .mutants import (
     binary32,
     carriers,
     changed,
+    channel_behind,
     constant,
     first_channel,
     nearest,
@@ -120,6 +121,7 @@ def mutants(d: Definition) -> Book:
     book.data("t", "binary32-constants", "has the constants that binary32 makes", other_constants("float32"))
     book.data("t", "binary64-constants", "has the constants that binary64 makes", other_constants("float64"))
     book.data("t", "one-channel", "uses the constants of channel 0 for every channel", first_channel)
+    book.data("t", "channel-behind", "uses the constants of the channel behind for every channel", channel_behind)
     book.wrong("t", "magnitude", "takes |q| for q", lambda s: np.abs(s.q) + s.q_b)
     book.wrong("t", "wraps-16", "wraps q + q_b at 16 bits", lambda s: (s.q + s.q_b).astype(np.int16).astype(np.int64))
     book.wrong("out", "wraps-32", "wraps the square at 32 bits", lambda s: wrap32(np.square(s.t)) + s.q_c)

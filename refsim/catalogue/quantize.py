@@ -16,7 +16,7 @@ from . import generic, kernels
 from .bins import Bins, Case, bins, exact, first, one_of, power, saturation, signs, ties
 from .draw import floats
 from .family import Draft, Key, columns, family, spread
-from .mutants import ROUNDINGS, Book, Formula, first_channel, restates
+from .mutants import ROUNDINGS, Book, Formula, channel_behind, first_channel, restates
 
 # -------------------------------------------------------------------------------------------------------------- families
 
@@ -240,6 +240,7 @@ def _common(book: Book, top: int, by: Callable[[Any, str], Any], tiny_is_lost: s
     book.wrong("out", "eight-bits", "clamps to 8 bits, whatever the output's width", lambda s: np.clip(s.rounded, -127, 127))
     book.wrong("out", "unsigned", "clamps at 0", lambda s: np.maximum(clamped(s), 0))
     book.data("rounded", "one-channel", "uses the scale of channel 0 for every channel", first_channel)
+    book.data("rounded", "channel-behind", "uses the scale of the channel behind for every channel", channel_behind)
     kernels.element(book)
     kernels.channel_by_row(book)
 

@@ -21,7 +21,7 @@ from . import generic, kernels
 from .bins import Bin, Bins, Case, bins, channels_of, exact, first, one_of, power, signs, ties
 from .draw import lanes, magnitudes, within
 from .family import Draft, Key, columns, cut, domain, family, fitting, ints, shuffled, spread
-from .mutants import ROUNDINGS, Book, Formula, carriers, first_channel, restates, wrap32
+from .mutants import ROUNDINGS, Book, Formula, carriers, channel_behind, first_channel, restates, wrap32
 from .quantize import rounded_float
 from .solved import rescaled, solved
 
@@ -545,6 +545,30 @@ def _binary64(s: Any) -> Any:
     return rounded_float(np.ldexp(product, -np.asarray(s.shift)), _rule(s))
 
 
+def _pow(s: Any) -> Any:
+    """The exact product divided, in binary64, by a power of two that is one unit too small, as some libraries' pow gives it."""
+    divisor = np.nextafter(np.ldexp(1.0, np.asarray(s.shift)), 0.0)
+    return rounded_float((s.q * s.multiplier).astype(np.float64) / divisor, _rule(s))
+
+
+def _logical(s: Any) -> Any:
+    """Zeros shifted in from the left, into a product of 64 bits."""
+    shift = np.asarray(s.shift)
+    lost = (s.q < 0) != (np.asarray(s.multiplier) < 0)
+    there = np.where((shift > 0) & (shift < 64) & lost & (s.q != 0), np.int64(1) << np.clip(64 - shift, 0, 62), 0)
+    return ruled(s) + there
+
+
+def _unwrapped(s: Any) -> Any:
+    """All bits of what the rule wraps at 32; of a rule that wraps nothing, as it is."""
+    rule, found = RESCALINGS[s.rule], ruled(s)
+    if rule.arithmetic.wrapping is None:
+        return found
+    kept = rule.arithmetic.wrapping(s.q, s.multiplier, s.shift, s.addend)
+    wide = shift_right(s.q * s.multiplier + s.addend, s.shift, rule.rounding.last or "half_up")
+    return np.where(kept == wrap32(kept), found, wide)
+
+
 def _own(plan: Any) -> Definition:
     return definition(plan.op, plan.dialect)
 
@@ -638,6 +662,12 @@ def mutants(d: Definition) -> Book:
         "takes 32 bits of its operand",
         lambda s: RESCALINGS[s.rule].rescale(wrap32(s.q), s.multiplier, s.shift, s.addend),
     )
+    book.wrong("rounded", "pow-one-off", "divides by 2**e less one unit of binary64, as an inexact pow gives it", _dyadic(_pow))
+    book.wrong("rounded", "logical-shift", "shifts zeros into negative products of 64 bits (a logical shift)", _dyadic(_logical))
+    book.wrong("rounded", "unwrapped", "keeps all bits where its rule wraps at 32", _unwrapped)
+    book.wrong(
+        "rounded", "rounded-wraps-16", "wraps the rescaled integer at 16 bits before it saturates", lambda s: wrap(ruled(s), Signed(16))
+    )
     book.wrong("rounded", "no-addend", "forgets the addend", lambda s: RESCALINGS[s.rule].rescale(s.q, s.multiplier, s.shift, 0))
     book.wrong(
         "rounded",
@@ -663,6 +693,7 @@ def mutants(d: Definition) -> Book:
         _factors(_cut(31, lambda x: math.floor(x + Fraction(1, 2))), _other),
     )
     book.data("rounded", "one-channel", "uses the factor of channel 0 for every channel", first_channel)
+    book.data("rounded", "channel-behind", "uses the factor of the channel behind for every channel", channel_behind)
     book.data(
         "rounded",
         "even-m-halved",
@@ -679,6 +710,12 @@ def mutants(d: Definition) -> Book:
     )
     book.wrong(
         "out", "unsigned-lost", "saturates as for a signed output", lambda s: saturate(s.rounded + s.zero_point, Signed(s.output_bits))
+    )
+    book.wrong(
+        "out",
+        "unsigned-wraps",
+        "keeps an unsigned output in a signed register of its width",
+        lambda s: wrap(_out(s), Signed(s.output_bits)),
     )
     book.wrong(
         "out",

@@ -12,10 +12,10 @@ from ..ops.base import Definition, arrays
 from ..ops.rescalings import RESCALINGS
 from ..ops.residual_add import residual_add
 from . import generic, kernels
-from .bins import Bin, Bins, Case, bins, first, one_of, saturation, signs, ties
+from .bins import Bin, Bins, Case, bins, exact, first, one_of, power, saturation, signs, ties
 from .draw import lanes, magnitudes
 from .family import Draft, Key, columns, domain, family, fitting, ints, shuffled, spread
-from .mutants import ROUNDINGS, Book, Formula, carriers, changed, first_channel, restates, wrap32
+from .mutants import ROUNDINGS, Book, Formula, carriers, changed, channel_behind, first_channel, restates, wrap32
 from .requantize import every_shift, fraction, tiny_and_extreme
 from .requantize import shifts as shifts_of_requantize
 from .solved import rescaled, solved
@@ -203,13 +203,9 @@ def _b(s: Any, last: str = "") -> Any:
 def _once(s: Any) -> Any:
     """The sum of both products, rounded once."""
     top = np.maximum(np.maximum(s.shift, s.shift_residual), 1)
-    terms = (
-        np.asarray(s.q - s.zero_point_in, dtype=object) * np.asarray(s.multiplier, dtype=object),
-        np.asarray(s.residual - s.zero_point_residual, dtype=object) * np.asarray(s.multiplier_residual, dtype=object),
-    )
-    up = [np.asarray(1, dtype=object) << np.asarray(top - e, dtype=object) for e in (s.shift, s.shift_residual)]
-    total = terms[0] * up[0] + terms[1] * up[1]
-    whole = divide(np.asarray(total, dtype=object), np.asarray(1, dtype=object) << np.asarray(top, dtype=object), "half_even")
+    terms = (exact(s.q - s.zero_point_in) * exact(s.multiplier), exact(s.residual - s.zero_point_residual) * exact(s.multiplier_residual))
+    up = [power(top - e) for e in (s.shift, s.shift_residual)]
+    whole = divide(np.asarray(terms[0] * up[0] + terms[1] * up[1], dtype=object), power(top), "half_even")
     return np.clip(whole, -(1 << 62), 1 << 62).astype(np.int64)
 
 
@@ -260,6 +256,7 @@ def mutants(d: Definition) -> Book:
         "wraps the sum at 32 bits",
         lambda s: wrap32(s.total if hasattr(s, "total") else s.rounded + s.rounded_residual),
     )
+    book.wrong("total", "wraps-16", "wraps the sum at 16 bits", lambda s: wrap(s.rounded + s.rounded_residual, Signed(16)))
     book.wrong(
         "out",
         "wraps",
@@ -302,6 +299,7 @@ def mutants(d: Definition) -> Book:
     book.data("rounded", "sign-lost", "loses the sign of the operand's factor", changed("multiplier", abs))
     book.data("rounded_residual", "residual-sign-lost", "loses the sign of the residual's factor", changed("multiplier_residual", abs))
     book.data("rounded", "one-channel", "uses the factors of channel 0 for every channel", first_channel)
+    book.data("rounded", "channel-behind", "uses the factors of the channel behind for every channel", channel_behind)
     carriers(book)
     kernels.element(book)
     kernels.channel_by_row(book)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right
+from ..arithmetic import Signed, multiply_shift_round, raw_words, saturate, shift_right, wrap
 from ..ops.base import Definition, Plan, arrays
 from ..ops.constants import dyadic
 from ..ops.exp import CONST
@@ -24,7 +24,7 @@ from .bins import ROW_EDGES, Bins, Case, bins, first, one_of, ranges
 from .draw import magnitudes
 from .exp import code_constants, moved, paper_constants, segments_of
 from .family import Draft, Key, family, fitting, ints, spread
-from .mutants import ROUNDINGS, Book, Formula, carriers, changed, restates, wrap32
+from .mutants import ROUNDINGS, Book, Formula, binary32_quotient, carriers, changed, restates, stored, wrap32
 from .solved import solved
 
 
@@ -405,6 +405,12 @@ def _common(book: Book, e: str) -> None:
         "takes the greatest magnitude for the maximum",
         lambda s: _below(s, _maximum(np.abs(_visible(s)))),
     )
+    book.wrong(
+        "q_tilde",
+        "distance-wraps",
+        "keeps the distance from the maximum in a register of the operand's width",
+        lambda s: wrap(_DISTANCE["q_tilde"](s), stored(s)),
+    )
     book.wrong(e, "mask-ignored", "does not zero the masked entries", lambda s: exponential(_unmasked(s)))
     book.wrong("total", "sum-without-tail", "loses the tail of 4 in the sum", _sum_of(e, lambda x: kernels.whole(x, 4)))
     book.wrong("total", "no-barrier", "divides by the sum of the first warp: a barrier is missing", _sum_of(e, kernels.first_warp))
@@ -417,6 +423,7 @@ def _common(book: Book, e: str) -> None:
         "sums over the batch where the row is due",
         lambda s: np.maximum(np.sum(getattr(s, e), axis=tuple(range(s.q.ndim - 1)), keepdims=True), 1),
     )
+    book.wrong("total", "sum-wraps-16", "wraps the sum at 16 bits", lambda s: np.maximum(wrap(_total(getattr(s, e)), _16), 1))
     book.wrong("out", "eight-bits", "saturates the output at 255", lambda s: np.minimum(quotient(s), 255))
     book.wrong(
         "out",
@@ -452,6 +459,7 @@ def of_paper(d: Definition) -> Book:
         "rounds the count of segments to nearest where floor is due",
         lambda s: (-2 * s.q_tilde + s.q_ln2) // (2 * s.q_ln2),
     )
+    book.wrong("z", "z-8-bits", "keeps 8 bits of the count of segments", lambda s: (-s.q_tilde // s.q_ln2) & 0xFF)
     book.wrong("p", "p-unclipped", "keeps all of the distance for the polynomial", lambda s: s.q_tilde)
     book.wrong("q_l", "polynomial-wraps-32", "wraps the polynomial at 32 bits", lambda s: wrap32(np.square(s.p + s.q_b) + s.q_c))
     book.wrong("e", "shift-masked-31", "shifts by z modulo 32, as a 32-bit shifter does", lambda s: kept(s, s.q_l >> (s.z & 31), 0))
@@ -460,6 +468,12 @@ def of_paper(d: Definition) -> Book:
     book.wrong("e_shifted", "numerator-wraps-32", "wraps the numerator at 32 bits", lambda s: wrap32(s.e << s.output_bits))
     book.wrong(
         "out", "nearest", "rounds the quotient to nearest where floor is due", lambda s: (2 * s.e_shifted + s.total) // (2 * s.total)
+    )
+    book.wrong(
+        "out",
+        "signed-wraps",
+        "keeps the output in a signed register of k bits",
+        lambda s: wrap(s.e_shifted // s.total, Signed(s.output_bits)),
     )
     book.wrong(
         "out",
@@ -532,6 +546,7 @@ def of_code(d: Definition) -> Book:
         "rounds the reciprocal to nearest where floor is due",
         lambda s: ((1 << 33) // np.maximum(s.total, 1) + 1) >> 1,
     )
+    book.wrong("f", "reciprocal-binary32", "forms the reciprocal in binary32", lambda s: binary32_quotient(1 << 32, s.total))
     book.wrong("f", "reciprocal-of-2-31", "takes 2**31 for 2**32", lambda s: (1 << 31) // np.maximum(s.total, 1))
     book.wrong("f", "reciprocal-saturates", "takes 2**32 - 1 for 2**32", lambda s: ((1 << 32) - 1) // np.maximum(s.total, 1))
     book.wrong("e_f", "product-wraps-32", "wraps e16 * f at 32 bits", lambda s: wrap32(s.e16 * s.f))

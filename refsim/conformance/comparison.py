@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
 
 from ..declared import bare, choices
+from ..errors import DomainError
 from ..ops.base import Plan, intermediate
 from ..plans import call
 from ..registry import definition, dialects, of
 from ..vectors import Case
 from ..verbs import run, trace
 from .answers import Answer, Answering, Broken, as_handed
+from .corpora import cases
 from .declaration import PRIVATE, WITHIN
 from .directed import launches
 from .failures import Mismatch, handed, of_plan, shown
-from .hints import Seen, Suspect, others, pattern, repeats, seen_of, suspect
+from .hints import Kept, Probe, Seen, Suspect, deep, others, pattern, repeats, seen_of, suspect
 from .kinds import Effort, Layouts
+from .mistakes import CONTIGUOUS
 from .record import BrokenLaunch, Failure, Occurrence, Record
 from .reduce import Difference, at, least_lane, reduced, size
 from .targets import covers
@@ -32,6 +36,8 @@ MOST_SHOWN = 3
 """Failures that a test keeps."""
 REPEATS = 20
 """Times that a launch which differs is launched again, to tell a mistake from chance."""
+RARE, SELDOM = 4, 4
+"""Large launches of the plan of a difference that are looked at for inputs on which mistakes differ; and of one of so many others."""
 REPEATED_LANES = 1 << 20
 """Lanes of all repeats together, about: of a large launch there are fewer, three at least."""
 
@@ -78,6 +84,10 @@ class Suite:
         Launches without an answer, by op and dialect.
     suspects : dict
         The mistake that a target certainly makes, looked for at its first difference, by op and dialect.
+    unknown : str
+        Id of a mutant whose mistake counts as none of the known ones, where hints are measured.
+    probes : dict
+        Launches on which mistakes may differ, by op and dialect.
     drawn : dict
         The launches that laws are tried on, drawn once for all laws of an op and dialect.
     """
@@ -89,6 +99,8 @@ class Suite:
     broken: dict[tuple[str, str], int] = field(default_factory=dict)
     drawn: dict[tuple[str, str], list[tuple[Plan, list[Any]] | None]] = field(default_factory=dict)
     suspects: dict[tuple[str, str], Suspect | None] = field(default_factory=dict)
+    unknown: str = ""
+    probes: dict[tuple[str, str], Kept] = field(default_factory=dict)
 
     def claims(self, op: str) -> tuple[str, ...]:
         """Dialects in which the target claims `op`."""
@@ -161,35 +173,56 @@ class Comparison:
 
     def hint(self, found: Difference) -> str:
         """The mistake that the target's answers look like; "" where none is certain."""
+        if found.layout not in ("C", ("C",) * len(found.operands)) and self.again(found.plan, found.operands, "C") is None:
+            return CONTIGUOUS
 
-        def ask(plan: Plan, operands: list[Any]) -> Seen | None:
-            due = run(plan, *operands)
+        def ask(probe: Probe) -> Seen | None:
             try:
-                answer, wrong = self.differing(plan, operands, due, "C")
+                answer, wrong = self.differing(*probe, "C")
             except Broken:
                 return None
-            return seen_of(Difference(plan, operands, "C", answer, due, wrong))
+            return seen_of(Difference(probe.plan, probe.operands, "C", answer, probe.due, wrong))
 
         key, seen = self.definition.key, seen_of(found)
         if key not in self.suite.suspects:
-            own = ((p, self.bare(x)) for p, x in (others(found.plan) if self.suite.worker.vectors is None else ()))
             launches = self.record.launches
-            self.suite.suspects[key] = suspect(seen, ask, chain(own, self.launchable()))
+            self.suite.suspects[key] = suspect(seen, ask, lambda: self.launchable(seen), self.suite.unknown)
             self.record.launches = launches  # these are none of the check's own
         known = self.suite.suspects[key]
         return known.words(found.plan) if known is not None and repeats(known, seen) else ""
 
-    def launchable(self) -> Iterator[tuple[Plan, list[Any]]]:
-        """Launches of the declared domain on which mistakes differ; of results the golden vectors, which alone there are."""
+    def launchable(self, seen: Seen) -> Iterator[Probe]:
+        """Launches of the declared domain on which mistakes differ, first those like one that differs; of results the golden vectors,
+        which alone there are."""
         d, given = self.definition, self.suite.worker.vectors
         if given is not None:
             for case in given.cases(d.name, d.dialect):
                 if self.promised(case):
                     self.suite.worker.announce(case)
-                    yield case.plan, case.operands
+                    yield Probe(case.plan, case.operands, case.out)
             return
-        for launch in launches(d, self.domain, self.covered, "default", weigh=False)[1]:
-            yield launch.plan, launch.operands
+        for plan, operands in chain(others(seen), (deep(seen.plan, number) for number in range(RARE))):
+            with suppress(DomainError):  # a row with other elements may break a condition on rows
+                yield self._probe(plan, operands)
+        yield from self.suite.probes.setdefault(d.key, Kept(self._anywhere()))
+
+    def _anywhere(self) -> Iterator[Probe]:
+        """Golden cases and directed launches within the declared domain, and large launches of the plans of these."""
+        d, plans = self.definition, list[Plan]()
+        golden = [case for case in cases(*d.key) if self.promised(case)]
+        for launch, case in zip_longest(launches(d, self.domain, self.covered, "default", weigh=False)[1], golden):
+            if launch is not None:
+                plans.append(launch.plan)
+                yield Probe(launch.plan, launch.operands, launch.due)
+            if case is not None:
+                yield Probe(case.plan, case.operands, case.out)
+            if len(plans) % SELDOM == 1 and launch is not None:
+                yield self._probe(*deep(launch.plan))
+        yield from (self._probe(*deep(plan, number)) for number in (1, 2) for plan in plans)
+
+    def _probe(self, plan: Plan, operands: list[Any]) -> Probe:
+        operands = self.bare(operands)
+        return Probe(plan, operands, np.asarray(run(plan, *operands)))
 
     def evaluate(self, plan: Plan, operands: list[Any], layout: Layouts, shape: tuple[int, ...]) -> Answer:
         """Launch the target once, and count it."""
@@ -249,7 +282,10 @@ class Comparison:
             raise Mismatch(of_plan(plan, where, text, in_steps=True))
 
         def again(plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
-            due = run(plan, *operands)
+            try:
+                due = run(plan, *operands)
+            except DomainError:
+                return None
             answer, wrong = self.differing(plan, operands, due, layout)
             still = None if wrong.any() else self._step(plan, operands, layout, answer, name)
             return None if still is None else still[1]
@@ -281,8 +317,11 @@ class Comparison:
         return None
 
     def again(self, plan: Plan, operands: list[Any], layout: Layouts) -> Difference | None:
-        """Launch, and say what differs; nothing is noted."""
-        due = run(plan, *operands)
+        """Launch, and say what differs, None where these are no operands; nothing is noted."""
+        try:
+            due = run(plan, *operands)
+        except DomainError:  # a row with another element may break a condition on rows
+            return None
         answer, wrong = self.differing(plan, operands, due, layout)
         return Difference(plan, operands, layout, answer, due, wrong) if wrong.any() else None
 

@@ -11,6 +11,7 @@ from ..verbs import run
 from .answers import Broken
 from .comparison import MOST_SHOWN, Comparison, Unsteady, by_chance
 from .failures import Mismatch, handed, of_plan, shown
+from .mistakes import CONTIGUOUS
 from .reduce import Difference, reduced, shortened
 from .state import Launch, Sequence, sequences
 
@@ -86,7 +87,7 @@ class Following(Comparison):
                 found = alone
                 break
         small = shortened(found, self.again)
-        raise Mismatch(shown(small, where, "is right on the same operands where they are contiguous in memory", share))
+        raise Mismatch(shown(small, where, CONTIGUOUS, share))
 
     # -------------------------------------------------------------------------------------------------------------- order
 

@@ -10,6 +10,8 @@ from ..catalogue.mutants import Mutant
 
 TOLD = 3
 """Mistakes told at most, where nothing tells them apart."""
+CONTIGUOUS = "is right on the same operands where they are contiguous in memory"
+"""What is known of a mistake that only another layout of the operands shows."""
 OR = "; or: it "
 """Between the mistakes told."""
 

@@ -17,9 +17,9 @@ from ..exits import Exit
 from ..registry import definition
 from ..terminal import Progress, silent
 from . import narrow
+from .corpora import corpus
 from .kinds import Effort
 from .laws import FIXED
-from .subject import corpus
 from .trial import noticing
 
 VECTORS: Final = "vectors"

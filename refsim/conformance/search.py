@@ -125,7 +125,7 @@ def search(
     except Mismatch as mismatch:
         return mismatch.failure
     except Flaky:
-        failure = last[-1].failure if last else Failure(d.name, d.dialect)
+        failure = last[-1].failure
         failure.diagnosis, failure.flaky = "", "answers differently when launched again with the same operands"
         return failure
     except Unsatisfiable:

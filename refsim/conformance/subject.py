@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -22,12 +21,12 @@ from ..domain import check_operands
 from ..errors import RefsimError
 from ..ops.base import Definition, Plan
 from ..plans import plan as make_plan
-from ..registry import definition
-from ..vectors import Case, Corpus, golden, load
+from ..vectors import Case
 from ..verbs import run
 from . import huge
 from .answers import Answer, Broken, as_handed
 from .comparison import Comparison, Unsteady, held
+from .corpora import cases, corpus
 from .declaration import WITHIN
 from .deviations import declared
 from .directed import launches as directed
@@ -39,18 +38,6 @@ from .record import Deviation, Failure
 from .reduce import Difference, shortened
 from .search import ALL_INPUTS, EXAMPLES, LANES, LAW_LANES, LAW_SHARE, SHRINKING, Abandoned, LaunchCheck, NoPlan, search
 from .sizes import alone, expression, fewest, limits, repeated
-
-
-@lru_cache(maxsize=1)
-def corpus() -> Corpus:
-    """The committed golden vectors."""
-    return load()
-
-
-@lru_cache(maxsize=4)
-def cases(op: str, dialect: str) -> tuple[Case, ...]:
-    """The golden cases of an op in a dialect."""
-    return tuple(golden(definition(op, dialect)))
 
 
 class Subject(Following):

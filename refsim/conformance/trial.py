@@ -25,6 +25,7 @@ from ..verbs import run
 from . import layouts
 from .answers import Answer
 from .comparison import Suite
+from .corpora import cases
 from .directed import Directed, launches
 from .kinds import Effort, Layouts
 from .laws import STANDARD, Check, Vacuous, suitable
@@ -32,7 +33,7 @@ from .narrow import domain
 from .record import Failure
 from .search import EXAMPLES, LAW_SHARE, Abandoned
 from .state import Launch, Sequence, sequences
-from .subject import Subject, cases
+from .subject import Subject
 from .targets import Description, covers
 
 SLOW = "sizes"
