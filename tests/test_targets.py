@@ -11,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import string
 import struct
 import subprocess
 import sys
@@ -335,6 +336,22 @@ def test_header_compiles_without_a_warning(tmp_path: Path, refsim_h: Path, compi
     assert done.returncode == 0, done.stderr
 
 
+def test_no_ordinary_macro_breaks_the_header(tmp_path: Path, refsim_h: Path) -> None:
+    """One of a single letter or in capitals, as -DM=768, complex.h's I and a build's own DEBUG are."""
+    code = re.sub(r"(?s)/\*.*?\*/|^#.*?$", "", refsim_h.read_text(), flags=re.M)
+    names = set(re.findall(r"\b[A-Za-z_]\w*", code)) - {"C"}  # of extern "C"
+    assert {name for name in names if (len(name) == 1 or name != name.lower()) and not name.startswith("REFSIM_")} == set()
+    assert {"value_m", "value_e", "value_q"} < names
+    macros = [f"-D{letter}=" for letter in (*string.ascii_letters, "DEBUG", "MAX")]
+    (tmp_path / "unit.c").write_text('#include "refsim.h"\n')
+    subprocess.run([COMPILER, "-std=c99", "-fsyntax-only", *macros, f"-I{refsim_h.parent}", str(tmp_path / "unit.c")], check=True)
+
+
+def test_names_that_differ_in_capitals_only_are_refused() -> None:
+    with pytest.raises(UsageError, match="two names of the plan that differ in capitals only"):
+        header._structure("plan", (("int64_t ", header.identifier("M")), ("int64_t ", header.identifier("m"))))
+
+
 def test_structures_lie_in_memory_as_the_compiler_lays_them(tmp_path: Path, refsim_h: Path) -> None:
     from refsim.conformance.library import _structure_type
 
@@ -377,7 +394,7 @@ def read(structure: Any, plan: Any) -> list[Any]:
     values: list[Any] = []
     for field in header.layout(definition(plan.op, plan.dialect)):
         if field.kind == "plan":
-            values += read(getattr(structure, field.name), getattr(plan, field.name))
+            values += read(getattr(structure, field.member), getattr(plan, field.name))
             continue
         members = [getattr(structure, name) for _, name in field.members]
         if field.kind in ("integers", "reals") and members[0] is not None:
