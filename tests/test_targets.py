@@ -242,6 +242,35 @@ def test_program_that_does_not_start_breaks() -> None:
     assert "exited: the process ended with exit code 9" in found["trouble"]
 
 
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        ("pass", "exited: the process stopped reading its standard input and ended with exit code 0"),
+        ("r.read(struct.unpack('<Q', r.read(8))[0] + (1 << 23))", "exited: the process ended with exit code 0, though its standard input"),
+        (
+            "os.close(0); time.sleep(60)",
+            "timed out: the process stopped reading its standard input; no answer to i_sqrt (paper) within 2 s",
+        ),
+    ],
+)
+def test_program_that_reads_no_further_is_told_so(then: str, says: str) -> None:
+    """It is not enough to say that it ended with exit code 0, which sounds as if all were well. The request does not fit a pipe."""
+    script = (
+        "import os, sys, json, struct, time\n"
+        "r = sys.stdin.buffer\n"
+        "r.read(struct.unpack('<Q', r.read(8))[0])\n"
+        "t = json.dumps({'status': 'ok', 'protocol': 1, 'ops': ['i_sqrt'], 'dialects': ['paper'], 'arrays': []}).encode()\n"
+        f"os.write(1, struct.pack('<Q', len(t)) + t); {then}\n"
+    )
+    worker = connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}".replace("\\n", "\n")), launch=2, first=2)
+    plan = refsim.plan("i_sqrt", dialect="paper", input_bits=32)
+    n = np.zeros(1 << 20, dtype=np.int64)
+    with pytest.raises(Broken) as told:
+        worker.launch(plan, as_handed(plan, [n]), n.shape)
+    assert f"{told.value.kind}: {told.value.text}".startswith(says)
+    worker.close()
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that only waits to be noticed by its parent does not."""
     try:
