@@ -432,7 +432,7 @@ def table(
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(help="golden, implementations, properties or reports.")]) -> None:
+def path(name: Annotated[str, typer.Argument(help="docs, golden, implementations, properties or reports.")]) -> None:
     """Print where a shipped part of refsim stands."""
     from .content import PARTS, content
 
