@@ -5,7 +5,7 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make docs             the documentation as a site with search, out/site/index.html; a link or an anchor that leads nowhere fails
-#   make bench            benchmarks, one thread, beside Hugging Face's modules
+#   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts the table into docs/benchmarks.md
 #   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
@@ -43,7 +43,7 @@ HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := $(TORCH) -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
+HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,rules,reports,docs]'
 MUTATION_WANTS := -e '.[mutation]'
 
@@ -52,13 +52,16 @@ MUTATION_WANTS := -e '.[mutation]'
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
 
-# Modules are compiled when they are first imported: most of the heavy packages never are.
-# A stamp is written last, so an installation that failed or was interrupted is begun afresh.
+# Modules are compiled when they are first imported: most of the heavy packages never are. uv installs within seconds, but reads no
+# settings of pip's: where it finds no index, pip does it. A stamp is written last, so an installation that failed or was interrupted
+# is begun afresh.
 define environment
 @test -n "$(1)" || { echo "No Python >= 3.11 with venv was found. Install one (Debian: python3 python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
 @echo "Setting up $(@D) with $(1)"
 @$(1) -m venv --clear $(@D)
-@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2)
+@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check uv $(3)
+@$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(2) \
+	|| $(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2)
 @touch $@
 endef
 
@@ -72,7 +75,7 @@ $(MUTATION)/.installed: pyproject.toml Makefile
 	$(call environment,$(LIGHT_PYTHON),$(MUTATION_WANTS))
 
 $(HEAVY)/.installed: pyproject.toml Makefile
-	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS))
+	$(call environment,$(HEAVY_PYTHON),$(HEAVY_WANTS),$(TORCH))
 
 conformance: $(LIGHT)/.installed
 	$(LIGHT)/bin/refsim check $(LIGHT_TARGETS)
@@ -106,8 +109,15 @@ docs: $(TEST)/.installed
 	git ls-files -z '*.md' '*.png' '*.svg' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
 
+BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist --benchmark-only
+# The allocator gives no memory back, as no long-running service lets it: else Hugging Face's modules mostly wait for pages.
+LARGE := 8589934592
+
 bench: $(HEAVY)/.installed
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist tests/bench --benchmark-only
+	mkdir -p out
+	$(BENCH) tests/bench --benchmark-json=out/bench.json
+	MALLOC_MMAP_THRESHOLD_=$(LARGE) MALLOC_TRIM_THRESHOLD_=$(LARGE) $(BENCH) tests/bench/test_speed.py --benchmark-json=out/bench-tuned.json
+	$(HEAVY)/bin/python tests/bench/table.py out/bench.json out/bench-tuned.json docs/benchmarks.md
 
 gpu:
 	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(PYTHON),python3) implementations/gpu.py --out $(GPU_OUT)

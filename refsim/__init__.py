@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
     from .certificates import graph as graph
+    from .compiled import run as run
     from .conformance.loading import target as target
     from .errors import ContentError as ContentError
     from .errors import DefinitionError as DefinitionError
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from .plans import plan as plan
     from .registry import definition as definition
     from .registry import definitions as definitions
-    from .verbs import run as run
     from .verbs import trace as trace
 
 __version__ = "0.1.0"
@@ -56,7 +56,8 @@ _HOME = {
     "Graph": "carriers.recorded",
     **dict.fromkeys(("definition", "definitions"), "registry"),
     "plan": "plans",
-    **dict.fromkeys(("run", "trace"), "verbs"),
+    "run": "compiled",
+    "trace": "verbs",
 }
 
 __all__ = ["__version__", *sorted(_HOME), "vectors"]

@@ -445,6 +445,7 @@ def _mount() -> None:
     from .conformance.hint_command import hints
     from .conformance.score_command import score
     from .conformance.statement_command import app as statements
+    from .conformance.sweep_command import sweep
     from .export.cli import app as export
     from .export.emit_command import emit
     from .vectors.cli import app as golden
@@ -452,6 +453,7 @@ def _mount() -> None:
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(emit)
     app.command()(score)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
     app.command()(hints)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")
     app.add_typer(golden, name="golden", help="Golden vectors: generate, verify, render, make.")

@@ -56,8 +56,8 @@ class Beside(client.Worker):
         self._process, self._warm = SimpleNamespace(), set()
         return targets.described(self._read(frames.packed(targets.describe(self._target), []))[0], self._spec.text)
 
-    def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
-        return self._read(frames.packed(*worker.answer(self._target, *self._read(data))))
+    def _exchange(self, data: Sequence[frames.Bytes], limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
+        return self._read(frames.packed(*worker.answer(self._target, *self._read(b"".join(data)))))
 
     @staticmethod
     def _read(data: bytes) -> tuple[dict[str, Any], list[Any]]:

@@ -29,6 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("verbs",),
     ("catalogue",),
     ("vectors",),
+    ("emitted",),
+    ("compiled",),
     ("conformance", "export", "analysis", "drawing", "describe"),
     ("explain",),
     ("cli",),

@@ -211,7 +211,7 @@ def test_a_third_dialect_has_all_that_the_one_has_whose_run_it_is(third: dict[tu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("op", sorted(QUESTIONS))
+@pytest.mark.parametrize("op", [pytest.param(op, marks=pytest.mark.nightly if i % 3 else ()) for i, op in enumerate(sorted(QUESTIONS))])
 def test_a_third_dialect_obeys_the_laws_and_its_mutant_does_not(op: str, third: dict[tuple[str, str], Definition]) -> None:
     """Where an op has questions, its laws and its mutants ask the answers."""
     for d in third.values():

@@ -245,13 +245,13 @@ def test_interrupt_keeps_what_finished(tmp_path: Path, number: signal.Signals, w
     [
         ("dies", "crashed"),
         *(
-            pytest.param(mock, kind, marks=pytest.mark.slow)
-            for mock, kind in (
+            pytest.param(mock, kind, marks=[pytest.mark.slow, *nightly])
+            for mock, kind, *nightly in (
                 ("raises", "raised"),
-                ("exits", "exited"),
+                ("exits", "exited", pytest.mark.nightly),
                 ("shapes", "wrong shape"),
-                ("floats", "not integers"),
-                ("nan", "not integers"),
+                ("floats", "not integers", pytest.mark.nightly),
+                ("nan", "not integers", pytest.mark.nightly),
                 ("words", "malformed"),
             )
         ),

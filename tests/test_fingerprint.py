@@ -109,6 +109,7 @@ def test_saturation_is_told(ends: str, words: str) -> None:
     assert {f.property: f.found for f in made.findings}["saturation"] == words
 
 
+@pytest.mark.nightly
 def test_rounding_and_constants_of_no_rule_are_told() -> None:
     chosen = probes("requantize", "paper", {"rule": "dyadic_half_even"})
     h = next(h for h in chosen.hypotheses if h.name == "half down with a 24-bit multiplier, floored")
@@ -280,7 +281,7 @@ def test_exit_codes(words: list[str], code: int, said: str) -> None:
             {"float_scale": "float_scale", "onnx_quantize_linear": "onnx_quantize_linear"},
             marks=pytest.mark.nightly,
         ),
-        ("onnxruntime:qlinearmatmul", [], {"float_scale": "float_scale"}),
+        pytest.param("onnxruntime:qlinearmatmul", [], {"float_scale": "float_scale"}, marks=pytest.mark.nightly),
         pytest.param(
             "apytypes",
             ["dyadic_half_away", "half_even_shift"],

@@ -317,7 +317,7 @@ def test_divergent_barrier_is_an_error(tmp_path: Path, file: str, old: str, new:
     [
         ("memory", None),
         ("thread", "i_layernorm"),  # these two have all the barriers there are: of rows.cuh and of product.cuh
-        ("thread", "matmul"),
+        pytest.param("thread", "matmul", marks=pytest.mark.nightly),
         pytest.param("thread", None, marks=pytest.mark.nightly),
     ],
 )
@@ -363,6 +363,7 @@ def test_every_kind_of_kernel_mutant(mutants: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_unmutated_copy_is_not_noticed(mutants: Any, tmp_path: Path) -> None:
     """What notices the mutants is the mistake: the same run of the same copy without one finds nothing."""
     same = dataclasses.replace(mutants.MUTANTS[0], slug="none", old="#pragma once", new="#pragma once", found_by="bits")
@@ -378,7 +379,8 @@ def as_script(adapter: Path, **environment: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("c", marks=pytest.mark.nightly), "cuda"])  # CI checks c so at quick effort
+@pytest.mark.nightly  # CI checks c so at quick effort, and runs the kernels of CUDA under more sanitizers than this
+@pytest.mark.parametrize("name", ["c", "cuda"])
 def test_no_undefined_behaviour(name: str) -> None:
     done = as_script(FOLDERS[name] / "adapter.py", **{f"REFSIM_{name.upper()}_FLAGS": SANITIZE})
     assert done.returncode == 0, done.stdout + done.stderr

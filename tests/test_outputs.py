@@ -32,9 +32,9 @@ from refsim.conformance import facts as known
 from refsim.conformance import fingerprints, header, kill_matrix, matrix, runner, score, verdict
 from refsim.conformance.record import Record
 from refsim.conformance.verdict import OpVerdict, Result
+from refsim.emitted import c_source
 from refsim.errors import MissingExtraError, RefsimError, UsageError
 from refsim.exits import MEANINGS, Exit, table, worst
-from refsim.export import c_source
 from refsim.export import cli as export
 from refsim.vectors import corpus, formats, generator, make, render
 

@@ -388,7 +388,7 @@ def test_rule(rule: str, dialect: str) -> None:
 
 
 @pytest.mark.slow
-@both
+@pytest.mark.parametrize("dialect", ["ibert", pytest.param("paper", marks=pytest.mark.nightly)])
 @every_rule
 def test_rule_with_zero_point_and_every_kind_of_output(rule: str, dialect: str) -> None:
     lo, hi, _ = DOMAIN[rule]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import refsim
 from refsim import registry
 from refsim.catalogue import sizes
 from refsim.catalogue.mutants import mutants
-from refsim.conformance import connect, score, trial
+from refsim.conformance import connect, huge, score, trial
 from refsim.conformance.comparison import Suite
 from refsim.conformance.record import Failure, Record
 from refsim.conformance.subject import Subject
@@ -114,6 +115,55 @@ def test_a_mistake_that_is_none_of_size_is_told_as_such() -> None:
     assert [x["shape"] for x in failure.lane.operands if x] == [[1]]
 
 
+# ----------------------------------------------------------------------------------------------------- more than 2**31 bytes
+
+
+def huge_record(monkeypatch: pytest.MonkeyPatch, spec: str, op: str, bytes: int = 1 << 23, dialect: str = "ibert") -> Record:
+    """What comes of the largest launch, were 2**31 the number given."""
+    monkeypatch.setattr(huge, "BYTES", bytes)
+    with here():
+        worker = connect.connect(parse(spec))
+        subject = Subject(Suite(worker, "nightly", 0), op, dialect, "sizes")
+        subject._huge()
+        worker.close()
+    return subject.record
+
+
+HUGE = ["i_gelu", "i_softmax", "linear", "matmul", "embedding", "attention", "quantize"]
+
+
+@pytest.mark.parametrize("op", [*HUGE[:-2], *(pytest.param(op, marks=pytest.mark.nightly) for op in HUGE[-2:])])
+def test_what_goes_wrong_behind_many_bytes_is_found(monkeypatch: pytest.MonkeyPatch, op: str) -> None:
+    """The target writes 2**21 elements, which are 2**23 bytes where they are integers of 32 bits."""
+    (failure,) = huge_record(monkeypatch, f"{SIZES}:beyond_2_21", op).failures
+    assert failure.where == "size bytes" and failure.lane is not None
+    lines = reproduction(failure, f"{SIZES}:beyond_2_21")
+    assert ", times=" in lines
+    values: dict[str, Any] = {}
+    *setup, due, got = lines.splitlines()
+    exec("\n".join(setup), values)
+    assert eval(due, values) == failure.lane.expected
+    assert eval(got, values) == failure.lane.got
+    shape = refsim.run(values["plan"], *(values[n] for n in failure.lane.names)).shape
+    assert np.ravel_multi_index(failure.lane.index, shape) >= 1 << 21
+    assert math.prod(shape) < 1.2 * (1 << 21), "no more than it takes"
+
+
+@pytest.mark.parametrize("op", HUGE)
+def test_who_is_right_behind_many_bytes_agrees(monkeypatch: pytest.MonkeyPatch, op: str) -> None:
+    found = huge_record(monkeypatch, SIMULATOR, op)
+    assert (found.failures, found.broken, found.note) == ([], [], "")
+    assert found.lanes > 1 << 21 or op == "attention"
+
+
+@pytest.mark.parametrize(("limit", "why"), [("MEMORY", "it takes 8"), ("LONGEST", "the target would take about ")])
+def test_why_there_is_no_launch_of_many_bytes_is_said(monkeypatch: pytest.MonkeyPatch, limit: str, why: str) -> None:
+    monkeypatch.setattr(huge, limit, 1 << 40 if limit == "MEMORY" else 0)
+    found = huge_record(monkeypatch, SIMULATOR, "i_sqrt")
+    assert found.note.startswith(f"no launch of more than 2**31 bytes: {why}")
+    assert found.launches == 3, "what tells the time"
+
+
 def test_every_launch_is_legal_and_handed_over_in_its_smallest_type() -> None:
     for d in registry.ours():
         for launch in sizes.launches(d, {}, lambda plan: True, every=False):
@@ -170,5 +220,6 @@ def test_a_mistake_of_size_is_none_of_a_small_launch() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_mistake_of_size_is_noticed_by_its_check() -> None:
     assert {m.id: score.fate(m, "default", first=True).killers for m in LARGE} == {m.id: ["sizes"] for m in LARGE}

@@ -27,7 +27,7 @@ from refsim.registry import definition
 TARGETS = Path(__file__).parent / "targets"
 STATE = str(TARGETS / "state.py")
 SIMULATOR = str(TARGETS / "simulator.py")
-EFFORTS = ("quick", pytest.param("default", marks=pytest.mark.slow))
+EFFORTS = ("quick", pytest.param("default", marks=[pytest.mark.slow, pytest.mark.nightly]))
 MISTAKES = {
     "stale_plan": ("i_gelu", "i_softmax", "i_layernorm", "requantize", "attention", "quantize"),
     "stale_result": ("i_sqrt", "i_softmax", "linear", "embedding"),
@@ -362,6 +362,7 @@ def test_a_broken_launch_is_told_with_all_that_makes_it_again(tmp_path: Path, wh
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_mutant_of_state_is_noticed_by_the_check_of_state() -> None:
     found = mutants(level="state")
     assert len(found) >= 12 * 19

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from refsim import cache
-from refsim.export.c_source import Function, function, source
+from refsim.emitted.c_source import Function, function, source
 from refsim.ops import axes
 from refsim.registry import definitions, of
 

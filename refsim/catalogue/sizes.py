@@ -103,6 +103,9 @@ WANTED: dict[str, tuple[Wanted, ...]] = {
     ),
 }
 """By layout the sizes that are launched, those of quick effort first; of `sums` a launch for each axis that is summed over."""
+BLOCK = Wanted(name="bytes", lead=(7,), rows=101, columns=257, channels=False)
+"""What is launched again and again, one behind the other, until an operand or the result has more bytes than 31 bits count: of a size
+that divides no power of two, so that an address which wraps meets another element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,12 @@ def launches(d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan],
             if size not in seen:
                 seen.append(size)
                 yield launch
+
+
+def block(d: Definition, domain: Mapping[str, Any], covered: Callable[[Plan], bool]) -> Launch | None:
+    """The launch that is repeated to make one of many bytes; None where the domain has no plan for it."""
+    ((name, lengths),) = _named(d, BLOCK)
+    return _launch(d, domain, covered, sized(d), BLOCK, name, lengths)
 
 
 def shape_of(plan: Plan, lead: tuple[int, ...], opened: Mapping[str, int], text: str) -> tuple[int, ...]:

@@ -115,7 +115,7 @@ class Answering(Protocol):
     def announce(self, case: Case) -> None:
         """Say which golden case is launched next."""
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C", limit: float | None = None) -> Answer:
         """Run the target once.
 
         Parameters
@@ -124,6 +124,8 @@ class Answering(Protocol):
             As `as_handed` gives them.
         shape : tuple of int
             The shape that ``out`` must have.
+        limit : float, optional
+            Seconds that it may take; by default as long as any other.
 
         Raises
         ------

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Worker:
             raise
 
     def _greet(self) -> Description:
-        header, _ = self._exchange(b"", FIRST, "loading")
+        header, _ = self._exchange([], FIRST, "loading")
         if header["status"] != "ready":
             self.close()
             if header["usage"]:
@@ -101,7 +102,7 @@ class Worker:
             raise Unloadable(f"{self._spec.text} could not be loaded: {header['error']}", bool(header["missing"]))
         return described(header, self._spec.text)
 
-    def _exchange(self, data: bytes, limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
+    def _exchange(self, data: Sequence[frames.Bytes], limit: float, what: str, first: bool = False) -> tuple[dict[str, Any], list[Any]]:
         """Send `data` and receive one frame."""
         pipes = self._pipes
         assert pipes is not None
@@ -110,7 +111,8 @@ class Worker:
             raise Broken("garbage", "it wrote something before it was asked", fatal=True, first=first)
         pipes.expect(limit)
         try:
-            pipes.send(data)
+            for piece in data:
+                pipes.send(piece)
             return frames.read(pipes)
         except TimeoutError:
             begun, tail = pipes.begun, self._tail()
@@ -159,15 +161,18 @@ class Worker:
         own = {"op": plan.op, "dialect": plan.dialect, "parameters": dict(plan.parameters)}
         return {"verb": verb, "layout": layout, "plan": own}
 
-    def _ask(self, verb: str, plan: Plan, operands: list[Any], layout: Layouts = "C") -> tuple[dict[str, Any], list[Any]]:
+    def _ask(
+        self, verb: str, plan: Plan, operands: list[Any], layout: Layouts = "C", limit: float | None = None
+    ) -> tuple[dict[str, Any], list[Any]]:
         if self._process is None:
             try:
                 self._start()
             except Unloadable as error:  # it loaded before, so this is one more way of not answering
                 raise Broken("exited", str(error), fatal=True) from None
         first = (plan.op, plan.dialect) not in self._warm
-        data = frames.packed(self._request(verb, plan, layout), operands)
-        header, arrays = self._exchange(data, self._first if first else self._launch, f"{plan.op} ({plan.dialect})", first)
+        data = frames.pieces(self._request(verb, plan, layout), operands)
+        limit = max(limit or 0, self._first if first else self._launch)
+        header, arrays = self._exchange(data, limit, f"{plan.op} ({plan.dialect})", first)
         status = header.get("status")
         if status != "ok":
             text = f"{header.get('error', 'no error named')}\n{header.get('trace', '')}".strip()
@@ -178,9 +183,9 @@ class Worker:
     def announce(self, case: Case) -> None:
         """Say which golden case is launched next."""
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C", limit: float | None = None) -> Answer:
         """Run the target once; see `Answering.launch`."""
-        header, arrays = self._ask("run", plan, operands, layout)
+        header, arrays = self._ask("run", plan, operands, layout, limit)
         answer = usable(plan, header.get("names", ["out"]), arrays, shape)
         return Answer(answer.arrays, header.get("modified") is True, header.get("mapping") is True)
 

@@ -15,8 +15,10 @@ import numpy as np
 
 HEADER = 1 << 26
 """A header's greatest size in bytes; more is garbage."""
-MAXIMUM = 1 << 31
+MAXIMUM = 1 << 34
 """An array's greatest size in bytes."""
+JOINED = 1 << 16
+"""Bytes up to which a frame is one piece: longer ones are not copied together."""
 AXES = 32
 DTYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
@@ -33,19 +35,30 @@ class Ended(FrameError):
         self.partial = partial
 
 
+Bytes = bytes | memoryview
+
+
 class Readable(Protocol):
     """Something with bytes to read."""
 
     def read(self, size: int, /) -> bytes: ...
 
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
 
 def packed(header: dict[str, Any], arrays: list[Any] | None = None) -> bytes:
     """One frame; absent arrays (None) are null in the header."""
+    return b"".join(pieces(header, arrays))
+
+
+def pieces(header: dict[str, Any], arrays: list[Any] | None = None) -> list[Bytes]:
+    """The same in pieces, the arrays without a copy where they are large."""
     blocks = [None if a is None else np.asarray(a) for a in arrays or []]
     listed = [None if a is None else {"dtype": a.dtype.name, "shape": list(a.shape)} for a in blocks]
     text = json.dumps({**header, "arrays": listed}, separators=(",", ":")).encode("ascii")
-    data = [a.astype(a.dtype.newbyteorder("<"), copy=False).tobytes() for a in blocks if a is not None]
-    return b"".join([struct.pack("<Q", len(text)), text, *data])
+    data = [np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data for a in blocks if a is not None]
+    made: list[Bytes] = [struct.pack("<Q", len(text)), text, *data]
+    return made if sum(map(len, made)) > JOINED else [b"".join(made)]
 
 
 def read(stream: Readable) -> tuple[dict[str, Any], list[Any]]:
@@ -68,7 +81,7 @@ def read(stream: Readable) -> tuple[dict[str, Any], list[Any]]:
     try:
         header = json.loads(text)
         arrays = [None if item is None else _array(stream, item) for item in header["arrays"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise FrameError(f"garbage instead of a frame: {type(error).__name__}: {error}") from None
     return header, arrays
 
@@ -83,8 +96,14 @@ def _array(stream: Readable, item: dict[str, Any]) -> Any:
     size = math.prod(shape) * dtype.itemsize
     if size > MAXIMUM:
         raise ValueError(f"an array of {size} bytes")
-    data = bytearray(_exactly(stream, size))
-    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+    data = np.empty(size, dtype=np.uint8)
+    rest = data.data
+    while rest:
+        count = stream.readinto(rest)
+        if not count:
+            raise Ended(True)
+        rest = rest[count:]
+    return data.view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 
 def _exactly(stream: Readable, size: int) -> bytes:

@@ -43,7 +43,7 @@ class Offline:
     def announce(self, case: Case) -> None:
         self._case = case
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C", limit: float | None = None) -> Answer:
         """The result of the case that was announced, or of the one with this plan and these operands."""
         case = self._case if self._case is not None and self._case.plan == plan else self._alike(plan, operands)
         if case is None:

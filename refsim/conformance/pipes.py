@@ -48,7 +48,7 @@ class Pipes:
             self._receive()
         return bool(self._data)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """All of `data`; what the process writes meanwhile is kept, lest both wait for each other. A dead process is silent."""
         rest = memoryview(data)
         while rest and not self._ended:
@@ -73,6 +73,18 @@ class Pipes:
         del self._data[:size]
         self._begun = self._begun or bool(part)
         return part
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a part of `buffer`, at least a byte; 0 where the stream ends, a TimeoutError at the deadline."""
+        while not self._data and not self._ended:
+            self._wait([self._from], [])
+            count = os.readv(self._from, [buffer])
+            self._ended, self._begun = not count, self._begun or count > 0
+            return count
+        count = min(len(self._data), len(buffer))
+        buffer[:count] = self._data[:count]
+        del self._data[:count]
+        return count
 
     def _wait(self, read: list[int], write: list[int]) -> tuple[list[int], list[int]]:
         left = self.deadline - time.monotonic()

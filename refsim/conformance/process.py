@@ -31,7 +31,7 @@ class Process(Worker):
         return dict(os.environ)
 
     def _greet(self) -> Description:
-        header, _ = self._exchange(frames.packed({"verb": "describe", "protocol": PROTOCOL}), FIRST, "the verb describe")
+        header, _ = self._exchange(frames.pieces({"verb": "describe", "protocol": PROTOCOL}), FIRST, "the verb describe")
         try:
             return described(_hello(header), self._spec.text)
         except ValueError as error:

@@ -22,15 +22,29 @@ TRIED = 40
 """Launches in search of a shorter one, at most."""
 
 
-def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int], without: Sequence[str] = ()) -> list[Any]:
-    """The operands of a launch as a target gets them; see `refsim.catalogue.sizes.operands`."""
-    return as_handed(plan, sizes.operands(plan, name, lead, opened, without))
+def operands(
+    plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, int], without: Sequence[str] = (), times: int = 1
+) -> list[Any]:
+    """The operands of a launch as a target gets them; see `refsim.catalogue.sizes.operands`.
+
+    Parameters
+    ----------
+    times : int
+        Those of a batch are repeated so often along their first axis.
+    """
+    return repeated(plan, as_handed(plan, sizes.operands(plan, name, lead, opened, without)), times)
 
 
-def expression(launch: Launch) -> str:
+def repeated(plan: Plan, given: Sequence[Any], times: int) -> list[Any]:
+    """Operands, those of a batch so many times behind each other along their first axis."""
+    pairs = zip(of(plan).operands, given, strict=True)
+    return [np.tile(x, (times, *(1,) * (x.ndim - 1))) if x is not None and axes.parse(o.shape).batched else x for o, x in pairs]
+
+
+def expression(launch: Launch, times: int = 1) -> str:
     """Python that makes the operands of a launch of `plan`."""
-    without = f", {launch.without!r}" if launch.without else ""
-    return f"{OPERANDS}.operands(plan, {launch.name!r}, {launch.lead!r}, {dict(launch.opened)!r}{without})"
+    more = (f", {launch.without!r}" if launch.without else "") + f", times={times}" * (times > 1)
+    return f"{OPERANDS}.operands(plan, {launch.name!r}, {launch.lead!r}, {dict(launch.opened)!r}{more})"
 
 
 def alone(found: Difference, again: Again, covered: Callable[[Plan], bool]) -> Difference | None:

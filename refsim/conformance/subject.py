@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -13,8 +15,8 @@ import numpy as np
 from ..catalogue.bins import Histogram
 from ..catalogue.bins import declared as declared_bins
 from ..catalogue.draw import Words, draw_operands, draw_plan
-from ..catalogue.sizes import Launch, launches
-from ..declared import choices, is_range
+from ..catalogue.sizes import Launch, block, launches
+from ..declared import LARGEST, choices, is_range
 from ..declared import limits as ends
 from ..domain import check_operands
 from ..errors import RefsimError
@@ -23,8 +25,10 @@ from ..plans import plan as make_plan
 from ..registry import definition
 from ..vectors import Case, Corpus, golden, load
 from ..verbs import run
-from .answers import Broken
-from .comparison import Comparison, Unsteady
+from . import huge
+from .answers import Answer, Broken, as_handed
+from .comparison import Comparison, Unsteady, held
+from .declaration import WITHIN
 from .deviations import declared
 from .directed import launches as directed
 from .failures import Mismatch, of_plan, shown
@@ -34,7 +38,7 @@ from .laws import Check, Vacuous
 from .record import Deviation, Failure
 from .reduce import Difference, shortened
 from .search import ALL_INPUTS, EXAMPLES, LANES, LAW_LANES, LAW_SHARE, SHRINKING, Abandoned, LaunchCheck, NoPlan, search
-from .sizes import alone, expression, fewest, limits
+from .sizes import alone, expression, fewest, limits, repeated
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +124,8 @@ class Subject(Following):
                 self.broke(broken, f"size {launch.name}", expression(launch))
         if not made and not self.given_up:
             self.record.note = "the declared domain admits no plan that fits its widths"
+        if made and not self.given_up and not self.record.failures and self.suite.effort in ("nightly", "exhaustive"):
+            self._huge()
         self.finish()
 
     def exhaustive(self) -> None:
@@ -229,6 +235,47 @@ class Subject(Following):
                 raise Mismatch(shown(lane, where, self.hint(found), found.share))
             small, cut = fewest(launch, found, self.again, self.covered)
             raise Mismatch(shown(cut, where, limits(cut), found.share, made=expression(small)))
+
+    def _huge(self) -> None:
+        """Launch more than 2**31 bytes, where neither time nor memory forbids it."""
+        launch = block(self.definition, self.domain, self.covered)
+        if launch is None:
+            return
+        plan, operands = launch.plan, launch.operands()
+        due, given = run(plan, *operands), as_handed(plan, operands)
+        times = huge.times(plan, given, due)
+        if times * launch.largest() > self.domain.get(LARGEST, math.inf):
+            return
+        where = f"size {launch.name}"
+
+        def seconds() -> float:
+            start = time.monotonic()
+            self.differing(plan, operands, due, "C", count=True, lanes=True)
+            return time.monotonic() - start
+
+        def excused(answer: Answer) -> Any:
+            if WITHIN in self.domain:
+                return ~held(self.domain, plan, operands, due.shape)
+            masks = self.suite.worker.deviating(plan, given).values()
+            return np.any([np.zeros(due.shape, np.bool_), *masks], axis=0)
+
+        try:
+            expected = times * min(seconds() for _ in range(3))
+            why = huge.obstacle(expected)
+            if why:
+                self.record.note = f"no launch of more than 2**31 bytes: {why}"
+                return
+            shape = (times * due.shape[0], *due.shape[1:])
+            self.record.launches += 1
+            limit = huge.PATIENCE * huge.LONGEST
+            answer = self.suite.worker.launch(plan, repeated(plan, given, times), shape, limit=limit)
+            self.record.lanes += due.size * times
+            failure = huge.first(launch, operands, answer, due, excused, where)
+        except Broken as broken:
+            self.broke(broken, where, expression(launch, times))
+            return
+        if failure is not None:
+            self.fail(failure)
 
     def _search(
         self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES, where: str = "search"

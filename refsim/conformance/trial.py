@@ -51,7 +51,7 @@ class Here:
         self._mutant = m
         self.description = Description((m.op,), (m.dialect,), {m.op: domain} if domain else {}, ())
 
-    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C") -> Answer:
+    def launch(self, plan: Plan, operands: list[Any], shape: tuple[int, ...], layout: Layouts = "C", limit: float | None = None) -> Answer:
         handed = layouts.handed(operands, layout)
         before = [None if x is None else x.tobytes() for x in handed]
         out = self._mutant.trace(plan, *handed)["out"]

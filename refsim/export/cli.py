@@ -59,7 +59,7 @@ def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = F
     try:
         from onnx import checker
 
-        from .names import leave_out
+        from ..emitted.names import leave_out
         from .onnx_graphs import has_graph, model, rules
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx") from error

@@ -22,11 +22,11 @@ def emit(
 
     Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
     """
+    from ..emitted.c_source import LANGUAGES, function, source
     from ..errors import UsageError
     from ..outputs import Outputs
     from ..plans import as_typed
     from ..terminal import plan_parameters
-    from .c_source import LANGUAGES, function, source
     from .verilog_source import module
 
     outputs = Outputs()

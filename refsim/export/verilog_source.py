@@ -10,10 +10,10 @@ import numpy as np
 from .. import __version__
 from ..carriers.recorded import Constant, Graph, Node
 from ..certificates import graph as recorded
+from ..emitted.names import called, fresh
 from ..errors import UsageError
 from ..ops.base import Plan
 from ..registry import of
-from .names import called, fresh
 
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*"}
 _COMPARED = {"greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
@@ -139,6 +139,8 @@ class _Writer:
             yield self._wire(f"{name}_r", wide, f"{a} % {b}")
             off = f"({name}_r != 0 && ({a} < 0) != ({b} < 0))"
             text = f"{off} ? {name}_q - 2'sd1 : {name}_q" if op == "floor_divide" else f"{off} ? {name}_r + {b} : {name}_r"
+        elif op == "divide" and node.rest == ("trunc",):
+            text = f"{a} / {b}"
         elif op == "i_sqrt":
             yield from self._root(name, a, node)
             return

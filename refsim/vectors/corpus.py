@@ -167,9 +167,10 @@ def _records(
             where = f"{name}: {record['id']}"
             if record["id"].split("/")[:2] != [record["plan"]["op"], record["plan"]["dialect"]]:
                 raise Malformed(f"has a plan of {record['plan']['op']} in {record['plan']['dialect']}")
-            yield record, text + b"\n", _large(record, fetch)
+            large = _large(record, fetch)
         except Malformed as error:
             raise ContentError(f"{where}: {error}") from None
+        yield record, text + b"\n", large
 
 
 def _large(record: dict[str, Any], fetch: Callable[[str], bytes]) -> dict[str, NDArray[Any]]:

@@ -14,12 +14,14 @@ import torch
 from transformers.models.ibert import quant_modules as ibert
 
 import refsim
+from refsim import compiled
 from refsim.arithmetic import raw_integers
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
 
-Pair = tuple[Callable[[], Any], Callable[[], Any]]
+Case = tuple[Any, tuple[Any, ...], Callable[[], Any]]
+"""A plan, its operands, and the same by Hugging Face."""
 
 
 def _inputs(name: str, shape: tuple[int, ...], size: int, dtype: Any) -> Any:
@@ -31,16 +33,16 @@ def _scales(lo: float, hi: float, count: int) -> tuple[float, ...]:
     return tuple(np.linspace(lo, hi, count).astype(np.float32).astype(float).tolist())
 
 
-def gelu() -> Pair:
+def gelu() -> Case:
     scale = _scales(1e-4, 1e-3, 3072)
     plan = refsim.plan("i_gelu", scale=scale, input_bits=17, constants="float32")
     q = _inputs("gelu", (8, 512, 3072), 30000, np.int32)
     module, s = ibert.IntGELU(quant_mode=True).eval(), torch.tensor(scale, dtype=torch.float32)
     x = torch.from_numpy(q).float() * s
-    return lambda: refsim.run(plan, q), lambda: module(x, s)
+    return plan, (q,), lambda: module(x, s)
 
 
-def softmax() -> Pair:
+def softmax() -> Case:
     plan = refsim.plan("i_softmax", scale=float(np.float32(0.01)), length=512, input_bits=16, constants="float32")
     q = _inputs("softmax", (8, 12, 512, 512), 1000, np.int16)
     module = ibert.IntSoftmax(8, quant_mode=True).eval()
@@ -48,10 +50,10 @@ def softmax() -> Pair:
     module.act.x_min.fill_(-float(plan.x_max))
     s = torch.tensor([0.01])
     x = torch.from_numpy(q).float() * s
-    return lambda: refsim.run(plan, q), lambda: module(x, s)
+    return plan, (q,), lambda: module(x, s)
 
 
-def layernorm() -> Pair:
+def layernorm() -> Case:
     gamma = _scales(0.5, 2.0, 768)
     plan = refsim.plan("i_layernorm", length=768, gamma=gamma, beta=0.125, shift=6, constants="float32")
     q = _inputs("layernorm", (8, 512, 768), 60000, np.int32)
@@ -61,10 +63,10 @@ def layernorm() -> Pair:
     module.shift.fill_(6.0)
     s = torch.tensor([2.0**-10])
     x = torch.from_numpy(q).float() * s
-    return lambda: refsim.run(plan, q), lambda: module(x, s)
+    return plan, (q,), lambda: module(x, s)
 
 
-def linear() -> Pair:
+def linear() -> Case:
     plan = refsim.plan("linear", in_features=768, out_features=3072)
     q, weight = _inputs("x", (1024, 768), 127, np.int8), _inputs("w", (3072, 768), 126, np.int8)
     bias = _inputs("b", (3072,), 10000, np.int32)
@@ -73,10 +75,10 @@ def linear() -> Pair:
     module.bias.copy_(torch.from_numpy(bias).float() * 2.0**-14)
     s = torch.tensor([2.0**-7])
     x = torch.from_numpy(q).float() * s
-    return lambda: refsim.run(plan, q, weight, bias), lambda: module(x, s)
+    return plan, (q, weight, bias), lambda: module(x, s)
 
 
-def requantize() -> Pair:
+def requantize() -> Case:
     scale = _scales(1e-4, 1e-3, 3072)
     before = refsim.plan("i_gelu", scale=scale, input_bits=17, constants="float32")
     q = refsim.run(before, _inputs("gelu", (8, 512, 3072), 30000, np.int32))
@@ -85,7 +87,7 @@ def requantize() -> Pair:
     module.x_max.fill_(0.0625 * 127)
     module.x_min.fill_(-0.0625 * 127)
     x = torch.from_numpy(q).float() * s
-    return lambda: refsim.run(plan, q), lambda: module(x, s)
+    return plan, (q,), lambda: module(x, s)
 
 
 CASES = {
@@ -98,8 +100,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("who", ["refsim", "Hugging Face"])
-def test_speed(benchmark: Any, case: str, who: str) -> None:
-    ours, theirs = CASES[case]()
+@pytest.mark.parametrize("who", ["NumPy", "compiled", "C by hand", "Hugging Face"])
+def test_speed(benchmark: Any, monkeypatch: pytest.MonkeyPatch, case: str, who: str) -> None:
+    plan, operands, theirs = CASES[case]()
+    by_hand = getattr(refsim.target("c"), plan.op)
+    absent = [None] * (len(refsim.definition(plan.op).operands) - len(operands))
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)  # the first call, which is not timed, compiles
+    monkeypatch.setenv("REFSIM_COMPILED", "0" if who == "NumPy" else "1")
+    called = {"Hugging Face": theirs, "C by hand": lambda: by_hand(*operands, *absent, plan)}.get(who, lambda: refsim.run(plan, *operands))
     benchmark.group = case
-    benchmark.pedantic(ours if who == "refsim" else theirs, rounds=5, warmup_rounds=1)
+    benchmark.pedantic(called, rounds=5, warmup_rounds=1)

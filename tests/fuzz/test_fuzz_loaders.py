@@ -39,6 +39,7 @@ def test_hypothesis_finds_typed_errors_only(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="there is no atheris for this Python")
 def test_atheris_finds_typed_errors_only(tmp_path):
     package("atheris", "dev")
@@ -49,7 +50,7 @@ def test_atheris_finds_typed_errors_only(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.nightly if i % 3 else ()) for i, name in enumerate(BOMBS)])
 def test_bomb_is_refused(tmp_path, name):
     ran = harness("bomb", name, folder=tmp_path)
     assert ran.returncode == 0 and ran.stdout.startswith("refused in "), ran.stderr[-3000:]

@@ -96,6 +96,7 @@ def ids(dtype):
 
 grid = Target(unwritten(4096), "i_gelu", "requantize", "i_sqrt", "quantize", "residual_add", "i_layernorm", "linear")
 beyond_2_20 = Target(unwritten(1 << 20), "i_gelu", "dequantize", "i_softmax", "matmul", "linear")
+beyond_2_21 = Target(unwritten(1 << 21), "i_gelu", "i_softmax", "linear", "matmul", "attention", "embedding", "quantize")
 columns_16 = Target(unwritten(16, axis=-1), "linear", "matmul", "linear_requantize")
 columns_64 = Target(unwritten(64, axis=-1), "linear", "matmul", "linear_requantize", "attention")
 columns_1024 = Target(unwritten(1024, axis=-1), "linear", "matmul", "embedding", "embedding_sum")

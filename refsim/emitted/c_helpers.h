@@ -10,7 +10,7 @@ static inline int raised(enum rounding rule, int64_t q, int negative, int inexac
     case TRUNC: return inexact && negative;
     case HALF_UP: return beyond || tie;
     case HALF_DOWN: return beyond;
-    case HALF_EVEN: return beyond || (tie && (q & 1));
+    case HALF_EVEN: return beyond | (tie & (int)(q & 1));
     case HALF_AWAY: return beyond || (tie && !negative);
     default: return beyond || (tie && negative);
     }
@@ -29,6 +29,19 @@ static inline int64_t remainder_of(int64_t n, int64_t d) {
 }
 /* end */
 
+/* begin floor_divide_32 */
+static inline int32_t floor_divide_32(int32_t n, int32_t d) { /* many at once, where a processor has no division of 64 bits for that */
+    int32_t q = n / d;
+    return q - (n % d != 0 && (n < 0) != (d < 0));
+}
+
+/* end */
+/* begin remainder_of_32: floor_divide_32 */
+static inline int32_t remainder_of_32(int32_t n, int32_t d) {
+    return n - floor_divide_32(n, d) * d;
+}
+
+/* end */
 /* begin left_shift */
 static inline int64_t left_shift(int64_t x, int64_t s) {
     return s < 63 ? x * (INT64_C(1) << s) : x ? INT64_MIN : 0; /* what a plan lets through fits: at 63 that is 0 and -1 */
@@ -91,6 +104,14 @@ static inline int64_t shift_right(int64_t n, int64_t s, enum rounding rule) {
 }
 /* end */
 
+/* begin shift_right_62 */
+static inline int64_t shift_right_62(int64_t n, int64_t s, enum rounding rule) { /* 0 < s < 63: no branch */
+    const uint64_t r = (uint64_t)n & ((UINT64_C(1) << s) - 1), half = UINT64_C(1) << (s - 1);
+    const int64_t q = n < 0 ? ~(~n >> s) : n >> s;
+    return q + raised(rule, q, q < 0, r != 0, r > half, r == half);
+}
+
+/* end */
 /* begin multiply_shift_round: left_shift round_magnitude */
 static inline int64_t multiply_shift_round(int64_t z, int64_t m, int64_t e, enum rounding rule) {
     if (e <= 0) return left_shift(z * m, -e);

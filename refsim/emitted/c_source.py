@@ -18,6 +18,7 @@ import numpy as np
 from .. import __version__
 from ..carriers.recorded import Constant, Graph, Node
 from ..certificates import graph as recorded
+from ..certificates import widths
 from ..errors import UsageError
 from ..ops.axes import inner, length, parse
 from ..ops.base import Definition, Operand, Plan
@@ -97,7 +98,7 @@ class Function:
     language: str
 
 
-def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c") -> Function:
+def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c", inside: bool = False) -> Function:
     """Write `plan`'s operation as a function in C99, or as a CUDA kernel.
 
     Parameters
@@ -108,6 +109,9 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: 
         Optional operands that the function shall not take (``mask``, ``bias``).
     language : str
         One of `LANGUAGES`.
+    inside : bool
+        As the simulator itself calls it: integers of the result have 64 bits, and the function returns 1 more than the first row that
+        violates a condition of the operation, 0 where none does.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: 
     for operand in of(plan).operands:
         if operand.name in _RESERVED:
             raise UsageError(f"{plan.op} cannot be written in C: its operand {operand.name} has a name that the function itself needs")
-    return _Writer(plan, called(plan, name, "C"), without, language).function()
+    return _Writer(plan, called(plan, name, "C"), without, language, inside).function()
 
 
 def source(functions: Sequence[Function]) -> str:
@@ -167,6 +171,7 @@ class _Writer:
     name: str
     without: Sequence[str]
     language: str
+    inside: bool
 
     def function(self) -> Function:
         self.d: Definition = of(self.plan)
@@ -181,6 +186,9 @@ class _Writer:
             self._place(node)
         self.uses = {node.index: {o for o in node.operands if isinstance(o, int)} for node in self.graph.nodes}
         self.last = self.graph.outputs[-1][1]
+        self.limits = self._conditions() if self.inside else {}
+        self.conditional = frozenset(self.limits)  # before it is looked at, it may be greater
+        self.out = "int64" if self.inside and not self.d.real else step_dtypes(self.d, self.plan)["out"]
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
@@ -188,7 +196,7 @@ class _Writer:
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
         sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
         operands = [Argument(o.name, "operand", operand_dtype(self.plan, o), o.shape) for o in self.operands.values()]
-        out = Argument("out", "out", step_dtypes(self.d, self.plan)["out"], self.d.out)
+        out = Argument("out", "out", self.out, self.d.out)
         lengths = tuple(str(self.axis[n]) for n in self.stored)
         buffer = [Argument("buffer", "buffer", "int64", length=lengths)] if self.stored else []
         arguments = (*sizes, *operands, out, *buffer)
@@ -196,9 +204,17 @@ class _Writer:
         text = f"/* {self.plan.op}, dialect {self.plan.dialect}: {given:.2000}.\n"
         text += "".join(f"   {a.name}: ({a.shape})\n" for a in arguments if a.shape)
         text += f"   buffer: {' + '.join(lengths)} elements{' for each thread' if self.language == 'cuda' else ''}\n" * bool(buffer)
-        text += f"*/\n{_HEAD[self.language]}void {self.name}({', '.join(map(str, arguments))}) {{\n"
+        text += f"*/\n{_HEAD[self.language]}{'size_t' if self.inside else 'void'} {self.name}({', '.join(map(str, arguments))}) {{\n"
         text += "".join(f"    static const {declared};\n" for name, declared in self.constants.values() if re.search(rf"\b{name}\b", body))
         return Function(self.name, arguments, f"{text}{body}\n}}\n", self.language)
+
+    def _conditions(self) -> dict[int, int]:
+        """By node of a condition what it may not exceed in any row."""
+        nodes, found = dict(self.graph.outputs), widths(self.d, self.plan)
+        limits = {nodes[name]: width.hi for name, (width, condition) in found.items() if condition and width is not None}
+        if any(self.axis[index] is not None for index in limits):
+            raise UsageError(f"{self.plan.op} has a condition on every element: no function looks at these")
+        return limits
 
     # ---------------------------------------------------------------------------------------------------------- names and sizes
 
@@ -293,10 +309,18 @@ class _Writer:
         for end in self.loops:
             needed = self._needed(end, self.ready)
             yield from self._scalars(needed, end, done, pad + "    ")
+            yield from self._checks(done, pad + "    ")
             yield from self._loop(self.graph.nodes[end], needed, pad + "    ")
             self.ready |= set(self.stored) & set(needed)
             done.add(end)
+            yield from self._checks(done, pad + "    ")
         yield f"{pad}}}"
+        if self.inside:
+            yield f"{pad}return 0;"
+
+    def _checks(self, done: set[int], pad: str) -> Iterator[str]:
+        for index in sorted(done & self.limits.keys()):
+            yield f"{pad}if ({self.variable[index]} > {_literal(self.limits.pop(index))}) return row + 1;"
 
     def _scalars(self, needed: Sequence[int], end: int, done: set[int], pad: str) -> Iterator[str]:
         """The nodes with one value a row for which a loop waits."""
@@ -336,7 +360,7 @@ class _Writer:
         yield f"{pad}}}"
 
     def _cast(self, node: Node) -> str:
-        return f"({TYPES[step_dtypes(self.d, self.plan)['out']]})({self.variable[node.index]})"
+        return f"({TYPES[self.out]})({self.variable[node.index]})"
 
     def _matrices(self) -> list[Operand]:
         return [self.operands[n.rest[0]] for n in self.graph.inputs if n.index in self.matrix]
@@ -350,7 +374,7 @@ class _Writer:
             return "int"
         if self.d.real and node.names and node.names[-1] == "out" and node.operation == "multiply":
             return "double"
-        lo, hi = node.interval if node.interval is not None else (-(1 << 63), (1 << 63) - 1)
+        lo, hi = node.interval if node.interval is not None and node.index not in self.conditional else (-(1 << 63), (1 << 63) - 1)
         return "int32_t" if lo > -(1 << 31) and hi < 1 << 31 else "int64_t"
 
     def _is_mask(self, node: Node) -> bool:
@@ -455,8 +479,10 @@ class _Writer:
         if op == "sign":
             return f"({words[0]} > 0) - ({words[0]} < 0)"
         if op == "multiply_shift_round" and self._fits_a_word(node):
-            return f"({kind})shift_right((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
-        helper = _HELPERS.get(op, op)
+            return f"({kind}){self._shift(node.operands[2])}((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
+        helper = self._shift(node.operands[1]) if op == "shift_right" else _HELPERS.get(op, op)
+        if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))):
+            helper += "_32"
         if helper in _parts()[1]:
             rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
             return f"({kind}){helper}({', '.join([*words, *rules])})"
@@ -469,6 +495,11 @@ class _Writer:
             return False
         interval = self.graph.nodes[first].interval
         return interval is not None and (interval[1] <= limit.value if above else limit.value <= interval[0])
+
+    def _shift(self, count: int | Constant) -> str:
+        """The helper that shifts to the right by `count`."""
+        lo, hi = self._reach(count)
+        return "shift_right_62" if lo > 0 and hi < 63 else "shift_right"
 
     def _fits_a_word(self, node: Node) -> bool:
         """Whether a dyadic rescaling needs one word: its product is proven to fit, and it shifts to the right."""
@@ -484,7 +515,8 @@ class _Writer:
     def _used(self, index: int) -> tuple[str, str]:
         node = self.graph.nodes[index]
         if index in self.ready:
-            return self._buffered(index), "int64_t"
+            kind = self._type(node)
+            return (f"(int32_t){self._buffered(index)}" if kind == "int32_t" else self._buffered(index)), kind
         return self.variable[index], self._type(node)
 
 

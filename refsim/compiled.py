@@ -1,0 +1,259 @@
+"""`refsim.run`: the simulator, by machine code where that is worth making.
+
+The recorded graph of a plan, written in C and compiled by the system's C compiler, gives the same integers in one loop that NumPy gives in
+an array for every step. It is used for what is computed element by element or row by row, once NumPy has had about as much to do as the
+compiler would: what was compiled before, in whatever process, is loaded at once. Where there is no compiler, NumPy computes.
+
+Environment: ``REFSIM_COMPILED=0`` never compiles; ``REFSIM_THREADS`` (1 by default) is how many threads share a launch; ``CC`` names the
+compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import verbs
+from .cache import folder
+from .domain import check_operands
+from .emitted.c_source import Argument, Function, function, source
+from .errors import UsageError
+from .ops import axes
+from .ops.base import Plan
+from .registry import of
+
+LEAST = 1 << 16
+"""Elements of a launch that NumPy computes in less time than it takes to look for machine code."""
+WORTHWHILE = 1 << 24
+"""Elements of one plan that take NumPy about as long as the compiler takes."""
+FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
+TIMEOUT = 60.0
+"""Seconds that the compiler may take."""
+KEPT = 1024
+"""Plans that are remembered."""
+MOST = 1024
+"""Threads."""
+
+
+def run(plan: Plan, *operands: Any) -> Any:
+    """Evaluate an op exactly.
+
+    Parameters
+    ----------
+    plan : Plan
+    *operands : array_like of int
+        As listed by ``refsim ops``; any integer dtype. Arrays of Python ints (dtype object) select the carrier that cannot
+        overflow. Optional operands (a softmax's mask, a linear layer's bias) may be left out or None.
+
+    Returns
+    -------
+    numpy.ndarray of int64, or of object for object operands
+
+    Raises
+    ------
+    DomainError
+        An operand of the wrong dtype, shape or range, or a row over its condition; names the operand, the value and what is legal.
+    """
+    size = max((getattr(x, "size", 0) for x in operands), default=0)
+    if size < LEAST or of(plan).layout not in ("element", "row") or any(map(_exact, operands)):
+        return verbs.run(plan, *operands)
+    padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
+    native = _native(plan, tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None), size)
+    out = None if native is None else native.run(check_operands(plan, operands))
+    return verbs.run(plan, *operands) if out is None else out  # a row over its condition is told in the simulator's own words
+
+
+def _exact(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "O"
+
+
+# ---------------------------------------------------------------------------------------------------------------------- use
+
+
+@dataclass(frozen=True)
+class Native:
+    """The machine code of a plan.
+
+    Attributes
+    ----------
+    function : Function
+        As it was written.
+    code : ctypes function
+    """
+
+    plan: Plan
+    function: Function
+    code: Any
+
+    def run(self, operands: Sequence[Any]) -> NDArray[Any] | None:
+        """The result of operands that were checked; None where a row violates a condition."""
+        d = of(self.plan)
+        sizes = axes.unify(d, self.plan, [None if x is None else x.shape for x in operands])
+        out = np.empty(sizes.shape(self.plan, d.out), self.result.dtype)
+        rows = math.prod(sizes.lead)
+        pairs = zip(d.operands, operands, strict=True)
+        given = {o.name: _rows(x, sizes.shape(self.plan, o.shape), rows) for o, x in pairs if x is not None}
+        given |= {"out": out.reshape(rows, -1)}
+        count = min(threads(), rows)
+        parts = [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+        if count == 1:
+            violated = self._call(parts[0], given, sizes)
+        else:
+            with ThreadPoolExecutor(count) as pool:
+                violated = any(list(pool.map(lambda part: self._call(part, given, sizes), parts)))
+        return None if violated else out
+
+    @property
+    def result(self) -> Argument:
+        """What the function writes."""
+        (result,) = (a for a in self.function.arguments if a.kind == "out")
+        return result
+
+    def _call(self, part: slice, given: Mapping[str, Any], sizes: axes.Sizes) -> bool:
+        """Run the function over some of the rows; whether one violates a condition."""
+        kept, arguments = list[Any](), list[Any]()
+        for a in self.function.arguments:
+            if a.kind == "size":
+                length = sizes.named[a.name.removeprefix("length_")] if a.name.startswith("length_") else part.stop - part.start
+                arguments.append(ctypes.c_size_t(length))
+                continue
+            if a.kind == "buffer":
+                x = np.empty(sum(sizes.named[axis] for axis in a.length), a.dtype)
+            else:
+                x = np.require(given[a.name][part], np.dtype(a.dtype), ["C", "ALIGNED"])
+            kept.append(x)
+            arguments.append(ctypes.c_void_p(x.ctypes.data))
+        return bool(self.code(*arguments))
+
+
+def _rows(x: Any, shape: tuple[int, ...], rows: int) -> Any:
+    return np.broadcast_to(x, shape).reshape(rows, -1)
+
+
+def threads() -> int:
+    """How many threads share a launch.
+
+    Raises
+    ------
+    UsageError
+        ``REFSIM_THREADS`` is no such number.
+    """
+    told = os.environ.get("REFSIM_THREADS", "1")
+    if not told.isdecimal() or not 1 <= int(told) <= MOST:
+        raise UsageError(f"REFSIM_THREADS={told:.40} is not legal: a number of threads from 1 to {MOST}")
+    return int(told)
+
+
+# --------------------------------------------------------------------------------------------------------------------- making
+
+
+_SEEN: dict[tuple[Plan, tuple[str, ...]], int] = {}
+"""By plan, and operands left out, the elements that there were so far."""
+
+
+def _native(plan: Plan, without: tuple[str, ...], size: int) -> Native | None:
+    """The machine code of a plan; None where it is not worth making, or cannot be made."""
+    if os.environ.get("REFSIM_COMPILED") == "0":
+        return None
+    key = (plan, without)
+    if len(_SEEN) >= KEPT:
+        _SEEN.clear()
+    _SEEN[key] = _SEEN.get(key, 0) + size
+    return native(plan, without, make=_SEEN[key] >= WORTHWHILE)
+
+
+def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native | None:
+    """The machine code of a plan; None where there is none and it cannot be made.
+
+    Parameters
+    ----------
+    without : sequence of str
+        Optional operands that are left out.
+    make : bool
+        Whether it is made where there is none.
+    """
+    written = _written(plan, tuple(without))
+    command = compiler()
+    if written is None or command is None:
+        return None
+    library = _library(source([written]), command, make)
+    return None if library is None else Native(plan, written, _function(library, written.name))
+
+
+@lru_cache(maxsize=KEPT)
+def _written(plan: Plan, without: tuple[str, ...]) -> Function | None:
+    try:
+        return function(plan, without=without, inside=True)
+    except UsageError:  # a step, or a condition, that no C is known for
+        return None
+
+
+@cache
+def compiler() -> tuple[str, ...] | None:
+    """The command that compiles; None where there is no compiler."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    found = shutil.which(words[0]) if words else None
+    return (os.path.abspath(found), *words[1:], *FLAGS) if found else None
+
+
+@cache
+def _machine() -> str:
+    """What the machine code depends on besides its source: the compiler's version and this processor."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    facts = {line for line in told.splitlines() if line.startswith(("flags", "Features", "model name", "CPU part"))}
+    version = subprocess.run([*(compiler() or ())[:1], "--version"], capture_output=True, text=True, timeout=TIMEOUT, check=False).stdout
+    return "\n".join([version, platform.machine(), *sorted(facts)])
+
+
+def _library(text: str, command: tuple[str, ...], make: bool) -> str | None:
+    """Where the library of a source text is: in the user's cache, under a hash of all that it is made of."""
+    digest = hashlib.sha256("\0".join([text, *command, _machine()]).encode()).hexdigest()
+    path = folder("compiled") / f"{digest[:32]}.so"
+    if not path.exists():
+        if not make:
+            return None
+        with tempfile.TemporaryDirectory(dir=path.parent) as made:  # renamed when whole: two processes may compile at once
+            Path(made, "plan.c").write_text(text, encoding="utf-8")
+            words = [*command, "plan.c", "-o", "plan.so"]
+            try:
+                done = subprocess.run(words, cwd=made, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+                trouble = done.stderr if done.returncode else ""
+            except subprocess.TimeoutExpired:
+                trouble = f"no end within {TIMEOUT:g} s"
+            if trouble:
+                _told(f"refsim computes with NumPy only: {shlex.join(words)} failed: {trouble.strip():.400}")
+                return None
+            Path(made, "plan.so").replace(path)
+    return str(path)
+
+
+@cache
+def _told(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+@lru_cache(maxsize=KEPT)
+def _function(path: str, name: str) -> Any:
+    found = getattr(ctypes.CDLL(path), name)
+    found.restype = ctypes.c_size_t
+    return found

@@ -1,0 +1,68 @@
+"""``refsim sweep``: every input of a domain."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..exits import Exit, worst
+
+
+def sweep(
+    context: typer.Context,
+    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`: a function of one integer.")],
+    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
+    domain: Annotated[str, typer.Option(help="all: the plan's whole range; all8, all16, all32: signed; or LO:HI.")] = "all",
+    target: Annotated[str, typer.Option(help="As for check; where left out, the simulator's own machine code is swept.")] = "",
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Machine code says what is due, instead of NumPy: a tenth of the time.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=0, max=64, help="Launches at a time; 0: one a core.")] = 0,
+    resume: Annotated[
+        Path | None, typer.Option(help="Note here what is done; go on where an earlier run ended.", show_default=False)
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome to this file.", show_default=False)] = None,
+) -> None:
+    """Compare all inputs of a whole domain with the simulator, up to 2**32 and more.
+
+    Further options are the op's parameters: --scale 2e-4 --input-bits 20 …; `refsim ops OP` lists them.
+
+    Exit code: 0 all are right (known deviations included), 1 some differ, 2 wrong usage, 3 the target broke, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from ..outputs import Outputs
+    from ..plans import as_typed, call
+    from ..registry import of
+    from ..terminal import plan_parameters, progress, width
+    from . import sweep as engine
+
+    outputs = Outputs()
+    outputs.file("--json", json_file)
+    outputs.file("--resume", resume)
+    wanted = engine.sweep_of(as_typed(op, dialect, plan_parameters(context.args)), domain, target)
+    start = time.monotonic()
+    with progress(f"{wanted.inputs:,} inputs") as told:
+        outcome = engine.run(wanted, jobs=jobs, fast=compiled, state=resume, progress=told)
+    console = Console(highlight=False, width=width(), soft_wrap=True, markup=False)
+    console.print(f"{op} ({dialect}) of {target or 'machine code'}, inputs {wanted.lo} to {wanted.hi}")
+    if outcome.inputs < wanted.inputs:
+        console.print(f"compared: {outcome.inputs:,} of {wanted.inputs:,}")
+    name = of(wanted.plan).operands[0].name
+    if outcome.first is not None:
+        x, got, due = outcome.first
+        console.print(f"{outcome.wrong:,} differ; the least: {name} = {x} => {got}, expected {due}")
+        console.print(call(wanted.plan))
+    for deviation, lanes in outcome.deviations.items():
+        console.print(f"known deviation {deviation}: {lanes:,}")
+    for text in outcome.broken:
+        console.print(f"broke: {text}")
+    if outcome.inputs and not outcome.wrong:
+        console.print(f"all {outcome.inputs:,} right ({time.monotonic() - start:.1f} s)")
+    outputs.write("--json", json_file, lambda: json.dumps(outcome.as_json(), indent=1) + "\n")
+    found = [Exit.INTERRUPTED] * outcome.interrupted + [Exit.WRONG] * bool(outcome.wrong) + [Exit.BROKE] * bool(outcome.broken)
+    raise typer.Exit(worst([*found, outputs.code()]))

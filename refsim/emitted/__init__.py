@@ -1,0 +1,1 @@
+"""Recorded graphs written as source code."""
