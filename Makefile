@@ -4,6 +4,7 @@
 #   make conformance-all  the same and every other implementation there is here: Hugging Face's I-BERT, Triton, OpenCL, ONNX, LiteRT, … (installs torch)
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
+#   make docs             the documentation as a site with search, out/site/index.html; a link or an anchor that leads nowhere fails
 #   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts the table into docs/benchmarks.md
 #   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
@@ -43,10 +44,10 @@ TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
 HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
-TEST_WANTS := -e '.[dev,rules,reports]'
+TEST_WANTS := -e '.[dev,rules,reports,docs]'
 MUTATION_WANTS := -e '.[mutation]'
 
-.PHONY: help conformance conformance-all verdicts test bench gpu nightly mutmut clean
+.PHONY: help conformance conformance-all verdicts test docs bench gpu nightly mutmut clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -100,6 +101,13 @@ test: $(TEST)/.installed
 	$(TEST)/bin/mypy & types=$$!; \
 	$(TEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m '$(MARKS)' $(TESTS); found=$$?; \
 	wait $$types && exit $$found
+
+# The pages lie as in the repository, so that their links are right in both. (With --quiet, --strict would see no warning.)
+docs: $(TEST)/.installed
+	rm -rf out/site.src
+	mkdir -p out/site.src
+	git ls-files -z '*.md' '*.png' '*.svg' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
+	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
 
 BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist --benchmark-only
 # The allocator gives no memory back, as no long-running service lets it: else Hugging Face's modules mostly wait for pages.

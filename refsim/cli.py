@@ -203,6 +203,7 @@ def ver(
 @app.command()
 def header(
     out: Annotated[Path | None, typer.Option(help="File to write; standard output where left out.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another text that is there.")] = False,
 ) -> None:
     """Print refsim.h, the C interface of a library to be checked as lib:PATH."""
     from .conformance.header import text
@@ -212,7 +213,8 @@ def header(
     outputs.file("--out", out)
     if out is None:
         print(text(), end="")
-    outputs.write("--out", out, text)
+    else:
+        outputs.source("--out", out, text(), force)
     raise typer.Exit(outputs.code())
 
 
@@ -430,7 +432,7 @@ def table(
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(help="golden, implementations, properties or reports.")]) -> None:
+def path(name: Annotated[str, typer.Argument(help="docs, golden, implementations, properties or reports.")]) -> None:
     """Print where a shipped part of refsim stands."""
     from .content import PARTS, content
 

@@ -1,4 +1,4 @@
-"""The parts that are not code of the package, golden/, properties/, reports/, implementations/: where they stand, and their scripts."""
+"""The parts beside the code: docs, golden, implementations, properties, reports. Where they stand, and their scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import CodeType, ModuleType
 
 from .errors import ContentError
 
-PARTS = ("golden", "implementations", "properties", "reports")
+PARTS = ("docs", "golden", "implementations", "properties", "reports")
 
 
 @cache
@@ -21,7 +21,7 @@ def content(name: str) -> Path:
 
     Parameters
     ----------
-    name : {"golden", "implementations", "properties", "reports"}
+    name : {"docs", "golden", "implementations", "properties", "reports"}
 
     Raises
     ------

@@ -81,6 +81,19 @@ class Outputs:
         if path is not None:
             self.attempt(option, path, lambda: files.write(path, content()))
 
+    def source(self, option: str, path: Path, content: bytes | str, force: bool) -> None:
+        """Write a file that was named and that people write by hand too: another text that stands there needs ``--force``.
+
+        Raises
+        ------
+        UsageError
+            Another text stands there; it is left as it is.
+        """
+        data = files.encoded(content) if isinstance(content, str) else content
+        if not force and not files.is_device(path) and path.is_file() and path.read_bytes() not in (b"", data):
+            raise UsageError(f"{option} {path}: there already, and left as it is (--force replaces it)")
+        self.write(option, path, lambda: data)
+
     def attempt(self, option: str, path: Path, action: Callable[[], object]) -> None:
         """Do what writes `path`; an OSError is said, and noted."""
         try:

@@ -20,12 +20,14 @@ from typing import Any
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from refsim import cli
 from refsim.catalogue.mutants import Mutant
 from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
 from refsim.conformance.console import show
+from refsim.conformance.statement import schema
 from refsim.conformance.trial import Here
 from refsim.conformance.verdict import Result
 
@@ -87,6 +89,10 @@ def here(*, apart: bool = False) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+REPORTS = Draft202012Validator(schema("report"))
+"""Every report that a test asks for is held against its schema."""
+
+
 def judged(
     spec: str,
     *ops: str,
@@ -106,7 +112,9 @@ def judged(
 def checked(spec: str, *ops: str, **kwargs: Any) -> tuple[int, dict[str, Any], str]:
     """The exit code of `refsim check`, its report and what it shows; see `judged`."""
     result, text = judged(spec, *ops, **kwargs)
-    return result.exit_code, json.loads(json.dumps(result.as_json())), text
+    report = json.loads(json.dumps(result.as_json()))
+    REPORTS.validate(report)
+    return result.exit_code, report, text
 
 
 def called(*words: str, cwd: Path | None = None, apart: bool = False) -> subprocess.CompletedProcess[str]:

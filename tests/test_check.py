@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 from inprocess import called, checked, started
 
+from refsim.conformance import runner
 from refsim.conformance.record import Failure
 from refsim.conformance.words import reproduction
 
@@ -95,12 +96,11 @@ def timeless(found: Any) -> Any:
 
 @pytest.mark.slow
 def test_a_failure_far_below_32_bits_comes_through_two_processes(tmp_path: Path) -> None:
-    report, target = tmp_path / "report.json", tmp_path / "far.py"
+    target, told = tmp_path / "far.py", []
     target.write_text("def i_sqrt(n, plan):\n    return n * 0 - (1 << 40)\n")
-    words = ["--op", "i_sqrt", "--effort", "quick", "--jobs", "2", "--json", str(report)]
-    assert started("check", str(target), *words).returncode == 1
-    failures = [f for o in json.loads(report.read_text())["ops"] for f in o["failures"]]
-    assert {f["got"] for f in failures} == {-(1 << 40)}
+    result = runner.check(str(target), ops=["i_sqrt"], effort="quick", seed=0, jobs=2, progress=lambda *step: told.append(step[:2]))
+    assert {f["got"] for o in result.as_json()["ops"] for f in o["failures"]} == {-(1 << 40)}
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)], "how many there are is known from the first one on"
 
 
 @pytest.mark.slow

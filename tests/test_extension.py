@@ -209,9 +209,10 @@ def test_vectors_of_an_op_that_is_not_named_are_refused(taken: None, tmp_path: P
 
 def test_the_header_and_its_number(taken: None) -> None:
     text = header.text()
-    assert "typedef struct refsim_i_silu_paper_plan {" in text and "    int64_t k;\n" in text
+    assert "typedef struct refsim_i_silu_paper_plan {" in text and "    int64_t value_k;\n" in text
     assert re.search(
-        r"int refsim_i_softmax_direct\(const refsim_i_softmax_direct_plan \*plan,\s+const refsim_i64 \*q,\s+const refsim_u8 \*mask", text
+        r"int refsim_i_softmax_direct\(const refsim_i_softmax_direct_plan \*plan,\s+const refsim_i64 \*value_q,\s+const refsim_u8 \*mask",
+        text,
     )
     ours = tuple(d.key for d in registry.ours())
     everything = tuple(d.key for d in registry.definitions())
@@ -234,7 +235,7 @@ int refsim_i_silu_paper(const refsim_i_silu_paper_plan *plan, const refsim_i64 *
 {
     for (int64_t i = 0; i < q->size; i++) {
         int64_t x = q->data[i], up = e(plan, x < 0 ? x : 0), down = e(plan, x < 0 ? 0 : -x);
-        out->data[i] = x * ((up << plan->k) / (up + down));
+        out->data[i] = x * ((up << plan->value_k) / (up + down));
     }
     return 0;
 }

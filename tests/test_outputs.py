@@ -161,10 +161,10 @@ WRITERS = [
         other=("mine.py",),
     ),
     Writer("score-json", option="--json", other=("--out", "."), **SCORE),
-    Writer("header", ("header",), "--out", (header, "text", lambda: "#define A 1\n")),
+    Writer("header", ("header", "--force"), "--out", (header, "text", lambda: "#define A 1\n")),
     Writer("explain", ("explain", "i_sqrt"), "--svg", (explain, "svg", lambda *_: "<svg/>"), says="output", suffix=".svg"),
-    Writer("emit", ("emit", "i_sqrt"), "--out", (c_source, "source", lambda _: "int i_sqrt;\n"), says="output"),
-    Writer("export", ("export", "onnx", "--op", "i_sqrt"), "--out", (export, "serialized", lambda *_: b"model"), says="output"),
+    Writer("emit", ("emit", "i_sqrt", "--force"), "--out", (c_source, "source", lambda _: "int i_sqrt;\n"), says="output"),
+    Writer("export", ("export", "onnx", "--op", "i_sqrt", "--force"), "--out", (export, "serialized", lambda *_: b"model"), says="output"),
     Writer("render", ("golden", "render", *MAKE, "--format", "bin"), **RENDER),
     Writer("make", ("golden", "make", *MAKE, "--count", "3", "--format", "npz"), **MADE),
     Writer(
@@ -518,6 +518,19 @@ def broken() -> Iterator[Any]:
 @contextlib.contextmanager
 def full() -> Iterator[Any]:
     yield open("/dev/full", "w")  # noqa: SIM115  nothing is left in it to be flushed: that would fail
+
+
+@pytest.mark.parametrize("w", [w for w in FILES if w.name in ("header", "emit", "export")], ids=lambda w: w.name)
+def test_another_text_is_left_as_it_is(here: Path, w: Writer) -> None:
+    """What people write by hand too is not overwritten by a slip of --out; the same again, or an empty file, is no loss."""
+    own = replace(w, words=tuple(word for word in w.words if word != "--force"))
+    Path("my_good.py").write_text("mine")
+    code, _, said, _ = called(own, "my_good.py")
+    assert code == 2 and "--out my_good.py: there already, and left as it is (--force replaces it)" in said
+    assert Path("my_good.py").read_text() == "mine"
+    Path("new").touch()
+    assert [called(own, "new")[0] for _ in range(2)] == [0, 0]
+    assert content("new") == due(w)
 
 
 @cells((WRITERS, [closed, broken, full]))

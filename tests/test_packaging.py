@@ -21,7 +21,7 @@ import pytest
 import refsim
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("golden", "implementations", "properties", "reports")
+PARTS = ("docs", "golden", "implementations", "properties", "reports")
 
 
 def run(*command: str | Path, cwd: Path) -> str:

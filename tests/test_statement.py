@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import inprocess
 import pytest
 from inprocess import called, checked, started
 from jsonschema import Draft202012Validator
@@ -78,6 +79,21 @@ def test_statement_conforms_and_holds(made: Path, stated: dict[str, Any]) -> Non
     done = called("statement", "verify", "statement.json", cwd=made)
     assert done.returncode == 0, done.stderr
     assert "statement.json: holds" in done.stdout
+
+
+def test_every_member_of_a_report_is_described() -> None:
+    """Every report of every other test is held against the schema; here, that it names what there is, and refuses what there is not."""
+    described = schema("report")
+    Draft202012Validator.check_schema(described)
+    _, report, _ = inprocess.checked(str(Path(__file__).parent / "targets" / "half_up.py"), "requantize", dialects=("ibert",))
+    (op,) = report["ops"]
+    for name, made in (("report", report), ("op", op), ("failure", op["failures"][0])):
+        assert set(made) <= set(described["$defs"][name]["properties"]), name
+        assert set(described["$defs"][name]["required"]) <= set(made), name
+    validator = Draft202012Validator(described)
+    validator.validate([report, report])
+    for wrong in ({**report, "exit_code": 7}, {**report, "ops": [{**op, "lanes": "many"}]}, {"refsim": "0.1.0"}, []):
+        assert not validator.is_valid(wrong)
 
 
 def bump(*where: Any) -> Callable[[dict[str, Any]], None]:

@@ -11,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import string
 import struct
 import subprocess
 import sys
@@ -241,6 +242,35 @@ def test_program_that_does_not_start_breaks() -> None:
     assert "exited: the process ended with exit code 9" in found["trouble"]
 
 
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        ("pass", "exited: the process stopped reading its standard input and ended with exit code 0"),
+        ("r.read(struct.unpack('<Q', r.read(8))[0] + (1 << 23))", "exited: the process ended with exit code 0, though its standard input"),
+        (
+            "os.close(0); time.sleep(60)",
+            "timed out: the process stopped reading its standard input; no answer to i_sqrt (paper) within 2 s",
+        ),
+    ],
+)
+def test_program_that_reads_no_further_is_told_so(then: str, says: str) -> None:
+    """It is not enough to say that it ended with exit code 0, which sounds as if all were well. The request does not fit a pipe."""
+    script = (
+        "import os, sys, json, struct, time\n"
+        "r = sys.stdin.buffer\n"
+        "r.read(struct.unpack('<Q', r.read(8))[0])\n"
+        "t = json.dumps({'status': 'ok', 'protocol': 1, 'ops': ['i_sqrt'], 'dialects': ['paper'], 'arrays': []}).encode()\n"
+        f"os.write(1, struct.pack('<Q', len(t)) + t); {then}\n"
+    )
+    worker = connect(parse(f"cmd:{sys.executable} -c {json.dumps(script)}".replace("\\n", "\n")), launch=2, first=2)
+    plan = refsim.plan("i_sqrt", dialect="paper", input_bits=32)
+    n = np.zeros(1 << 20, dtype=np.int64)
+    with pytest.raises(Broken) as told:
+        worker.launch(plan, as_handed(plan, [n]), n.shape)
+    assert f"{told.value.kind}: {told.value.text}".startswith(says)
+    worker.close()
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that only waits to be noticed by its parent does not."""
     try:
@@ -335,6 +365,22 @@ def test_header_compiles_without_a_warning(tmp_path: Path, refsim_h: Path, compi
     assert done.returncode == 0, done.stderr
 
 
+def test_no_ordinary_macro_breaks_the_header(tmp_path: Path, refsim_h: Path) -> None:
+    """One of a single letter or in capitals, as -DM=768, complex.h's I and a build's own DEBUG are."""
+    code = re.sub(r"(?s)/\*.*?\*/|^#.*?$", "", refsim_h.read_text(), flags=re.M)
+    names = set(re.findall(r"\b[A-Za-z_]\w*", code)) - {"C"}  # of extern "C"
+    assert {name for name in names if (len(name) == 1 or name != name.lower()) and not name.startswith("REFSIM_")} == set()
+    assert {"value_m", "value_e", "value_q"} < names
+    macros = [f"-D{letter}=" for letter in (*string.ascii_letters, "DEBUG", "MAX")]
+    (tmp_path / "unit.c").write_text('#include "refsim.h"\n')
+    subprocess.run([COMPILER, "-std=c99", "-fsyntax-only", *macros, f"-I{refsim_h.parent}", str(tmp_path / "unit.c")], check=True)
+
+
+def test_names_that_differ_in_capitals_only_are_refused() -> None:
+    with pytest.raises(UsageError, match="two names of the plan that differ in capitals only"):
+        header._structure("plan", (("int64_t ", header.identifier("M")), ("int64_t ", header.identifier("m"))))
+
+
 def test_structures_lie_in_memory_as_the_compiler_lays_them(tmp_path: Path, refsim_h: Path) -> None:
     from refsim.conformance.library import _structure_type
 
@@ -377,7 +423,7 @@ def read(structure: Any, plan: Any) -> list[Any]:
     values: list[Any] = []
     for field in header.layout(definition(plan.op, plan.dialect)):
         if field.kind == "plan":
-            values += read(getattr(structure, field.name), getattr(plan, field.name))
+            values += read(getattr(structure, field.member), getattr(plan, field.name))
             continue
         members = [getattr(structure, name) for _, name in field.members]
         if field.kind in ("integers", "reals") and members[0] is not None:

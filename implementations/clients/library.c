@@ -123,8 +123,8 @@ I_EXP(paper, q_ln2)
 BOTH(I_SQRT)
 
 int refsim_i_softmax_ibert(const refsim_i_softmax_ibert_plan *p, const refsim_i64 *q, const refsim_u8 *mask, const refsim_i64_out *out) {
-    i_softmax_ibert(rows_of(out), out->shape[out->ndim - 1], q->data, mask ? mask->data : 0, p->x0, p->q_b, p->q_c, p->M, p->E,
-                    p->output_bits, out->data);
+    i_softmax_ibert(rows_of(out), out->shape[out->ndim - 1], q->data, mask ? mask->data : 0, p->x0, p->q_b, p->q_c, p->value_m,
+                    p->value_e, p->output_bits, out->data);
     return 0;
 }
 

@@ -32,6 +32,8 @@ FIRST = 120.0
 LAUNCH = 10.0
 """Seconds for any other launch."""
 
+_STOPPED = "stopped reading its standard input"
+
 
 class Worker:
     """One target in one process, restarted after a crash or a time-out.
@@ -114,11 +116,12 @@ class Worker:
             return frames.read(pipes)
         except TimeoutError:
             begun, tail = pipes.begun, self._tail()
+            unread = f"the process {_STOPPED}; " * pipes.refused
             self.close()
             if begun:
                 text = f"the answer to {what} was begun and did not end within {limit:g} s{tail}"
                 raise Broken("stalled", text, fatal=True, first=first) from None
-            raise Broken("timed out", f"no answer to {what} within {limit:g} s{tail}", fatal=True, first=first) from None
+            raise Broken("timed out", f"{unread}no answer to {what} within {limit:g} s{tail}", fatal=True, first=first) from None
         except frames.Ended as error:
             kind, text = self._end()
             if error.partial:
@@ -138,9 +141,14 @@ class Worker:
                 self.close()
                 return "exited", "the process closed its standard output and went on"
             time.sleep(0.002)
-        code = self.close()
+        refused, code = self._pipes is not None and self._pipes.refused, self.close()
         if code < 0:
             return "crashed", f"the process died of {signal.Signals(-code).name}"
+        if code == 0:  # as a program ends that thinks it has done what it was asked to
+            told = (
+                f"{_STOPPED} and ended with exit code 0" if refused else "ended with exit code 0, though its standard input had not ended"
+            )
+            return "exited", f"the process {told}"
         return "exited", f"the process ended with exit code {code}"
 
     def _tail(self) -> str:

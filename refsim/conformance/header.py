@@ -10,6 +10,7 @@ from operator import or_
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from ..errors import UsageError
 from ..ops.base import Definition, Operand, Plan
 from ..ops.parameters import Channels, Scale
 from ..ops.rescalings import RESCALINGS
@@ -35,7 +36,7 @@ class Field:
     Attributes
     ----------
     name : str
-        As in the plan.
+        As in the plan; in C it is `identifier` of it.
     kind : {"integer", "rule", "integers", "real", "reals", "range", "plan"}
         int64_t; int64_t of enum refsim_rule; pointer to int64_t with a length; double; pointer to double with a length; two int64_t; the
         structure of another op's plan. What a plan lacks (None) is 0, and of reals a null pointer with the length 0.
@@ -50,12 +51,24 @@ class Field:
     @property
     def members(self) -> tuple[tuple[str, str], ...]:
         """(type, name) of each member in C."""
+        name = self.member
         if self.kind == "range":
-            stem = self.name.removesuffix("_range")
+            stem = name.removesuffix("_range")
             return ("int64_t ", f"{stem}_lo"), ("int64_t ", f"{stem}_hi")
         if self.kind in ("integers", "reals"):
-            return ("const int64_t *" if self.kind == "integers" else "const double *", self.name), ("int64_t ", f"{self.name}_length")
-        return (({"plan": f"{self.structure} ", "real": "double "}.get(self.kind, "int64_t "), self.name),)
+            return ("const int64_t *" if self.kind == "integers" else "const double *", name), ("int64_t ", f"{name}_length")
+        return (({"plan": f"{self.structure} ", "real": "double "}.get(self.kind, "int64_t "), name),)
+
+    @property
+    def member(self) -> str:
+        """The name of the member in C; of the first where there are two."""
+        return identifier(self.name)
+
+
+def identifier(name: str) -> str:
+    """A plan's or an operand's name as it stands in C, where it must not be that of a macro: -DM=768 is ordinary, complex.h has I."""
+    plain = len(name) > 1 and name == name.lower()
+    return name if plain else f"value_{name.lower()}"
 
 
 def layout(d: Definition) -> tuple[Field, ...]:
@@ -118,7 +131,8 @@ _TOP = """/* The interface between refsim and a library that is to be checked, `
  *
  * A library exports refsim_abi and a function for each operation it has, in each dialect it has it in. What it does not export
  * counts as not implemented. A function writes every element of its result and nothing else, and returns 0; any other value
- * says that it could not do what was asked. Operands come in C order. The names are those of the simulator's plans.
+ * says that it could not do what was asked. Operands come in C order. The names are those of the simulator's plans;
+ * one of a single letter or with capitals might be a macro's too, and stands here in small letters behind value_: M is value_m.
  * What a plan lacks is 0, or a null pointer with the length 0: one that was made from given integers lacks the scales that they
  * stand for.
  */
@@ -202,6 +216,8 @@ def _ordered(chosen: Sequence[Definition]) -> list[Definition]:
 
 
 def _structure(name: str, members: tuple[tuple[str, str], ...]) -> str:
+    if len({member for _, member in members}) < len(members):
+        raise UsageError(f"{name}: two names of the plan that differ in capitals only cannot both stand in C")
     inside = "".join(f"    {kind}{member};\n" for kind, member in members)
     return f"typedef struct {name} {{\n{inside}}} {name};\n"
 
@@ -209,7 +225,7 @@ def _structure(name: str, members: tuple[tuple[str, str], ...]) -> str:
 def _operation(d: Definition) -> str:
     plan = f"{symbol(d)}_plan"
     operands = ", ".join(f"{o.name} ({o.shape}){' or null' * o.optional}" for o in d.operands)
-    arguments = [f"const {plan} *plan", *(f"const refsim_{operand_suffix(o)} *{o.name}" for o in d.operands)]
+    arguments = [f"const {plan} *plan", *(f"const refsim_{operand_suffix(o)} *{identifier(o.name)}" for o in d.operands)]
     arguments.append(f"const refsim_{result_suffix(d)}_out *out")
     members = tuple(member for field in layout(d) for member in field.members)
     prototype = f"REFSIM_EXPORT int {symbol(d)}(" + ",\n    ".join(arguments) + ");\n"

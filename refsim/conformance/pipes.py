@@ -15,7 +15,13 @@ ROOM = 1 << 20
 
 
 class Pipes:
-    """Both ends of a process, with one deadline for what is sent and received."""
+    """Both ends of a process, with one deadline for what is sent and received.
+
+    Attributes
+    ----------
+    refused : bool
+        Whether the process stopped reading before it had all that was sent: it closed its standard input, or ended.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -25,7 +31,7 @@ class Pipes:
         for end in (self._to, self._from) if sys.platform == "linux" else ():
             with suppress(OSError):  # a user may have only so much of it
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, ROOM)
-        self._data, self._ended, self.deadline = bytearray(), False, 0.0
+        self._data, self._ended, self.refused, self.deadline = bytearray(), False, False, 0.0
 
     @property
     def begun(self) -> bool:
@@ -55,7 +61,8 @@ class Pipes:
                 except BlockingIOError:
                     continue
                 except OSError:  # a process that died meanwhile is found out by the missing answer
-                    return
+                    break
+        self.refused = bool(rest)
 
     def read(self, size: int) -> bytes:
         """`size` bytes, or fewer where the stream ends; a TimeoutError at the deadline."""

@@ -155,6 +155,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _event(config, {"collected": len(items)})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """With several processes each collects everything, and the one that tells how far it all is nothing."""
+    _event(node.config, {"collected": len(ids)})
+
+
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Any:
     """One op in one dialect of the implementation under test."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import Any
 
 from ..errors import ContentError
 from ..vectors import form
-from ..vectors.case import Case
-from ..vectors.corpus import Corpus, lines_of, load
+from ..vectors.corpus import Corpus, load
 from ..vectors.formats import npz, raw
 from ..vectors.launch import ABOUT
 from ..vectors.launch import FORMAT as VECTORS
-from .targets import Description
+from ..vectors.made import Made
+from .declaration import WHERE
+from .targets import Description, described
 
 MANIFEST = "results.json"
 FORMAT = 1
@@ -25,26 +26,6 @@ MEMBERS = 1 << 14
 """Arrays in one archive of results: an output and some steps of every case of an op."""
 RESULT = "result"
 """Stem of the file with a launch's result, in a folder that `refsim golden render` wrote."""
-
-
-class Made:
-    """Vectors made to order, from a file of JSON Lines: answers as a corpus does.
-
-    Attributes
-    ----------
-    hash : str
-        SHA-256 of the file.
-    keys : list of (op, dialect)
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._cases = list(lines_of(path))
-        self.hash = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.keys = sorted({(case.plan.op, case.plan.dialect) for case in self._cases})
-
-    def cases(self, op: str, dialect: str) -> Iterator[Case]:
-        """Those of one op in one dialect."""
-        return (case for case in self._cases if (case.plan.op, case.plan.dialect) == (op, dialect))
 
 
 class Results:
@@ -91,13 +72,17 @@ class Results:
         path = self.folder / str(named)
         return Made(path) if path.is_file() else load(path)
 
-    def _of_corpus(self, named: Any, where: str) -> None:
-        """Refuse results of other vectors, and those that do not say of which they are."""
+    def _of_corpus(self, named: Any, where: str, ordered: bool = False) -> None:
+        """Refuse results of other vectors, and those that do not say of which they are; `ordered`: of vectors made to order."""
         if named is None and self._manifest is not None:
             named, where = self._manifest.get("corpus"), MANIFEST
         if named is None:
-            text = f'if that is the one here, write {{"results": {FORMAT}, "corpus": "{self.vectors.hash}"}} to {self.folder / MANIFEST}'
+            entries = {**(self._manifest or {"results": FORMAT}), "corpus": self.vectors.hash}
+            text = f"if that is the one here, write {json.dumps(entries)} to {self.folder / MANIFEST}"
             which = "it does not name" if where == MANIFEST else f"neither it nor {MANIFEST} names"
+            if ordered and not isinstance(self.vectors, Made):
+                which = "of vectors made to order, and nothing names"
+                text = f'write {{"results": {FORMAT}, "vectors": "PATH OF THESE VECTORS"}} to {self.folder / MANIFEST}'
             raise ContentError(f"{where}: {which} the corpus that the results are of; {text}")
         if named != self.vectors.hash:
             raise ContentError(f"{where}: results of corpus {named!r:.80}, here is {self.vectors.hash}")
@@ -176,7 +161,9 @@ class Results:
         """(prefix, id of the case) of each launch that a rendering holds."""
         if about.get("format") != VECTORS:
             raise ContentError(f"{where}: its format is {about.get('format')!r:.40}, not {VECTORS!r}")
-        self._of_corpus(about.get("corpus"), where)
+        listed = about.get("launches")
+        ordered = isinstance(listed, list) and '"seed"' in json.dumps(listed[:1])
+        self._of_corpus(about.get("corpus"), where, ordered)
         try:
             for entry in about["launches"]:
                 yield str(entry["prefix"]).rstrip("/"), str(entry["launch"]["id"])
@@ -206,7 +193,13 @@ class Results:
         self.ids[id] = where
 
     def _claims(self) -> Description:
-        """The ops of the manifest, or those of which there is any result."""
+        """The ops of the manifest, or those of which there is any result, with the domain that it declares.
+
+        Raises
+        ------
+        UsageError
+            A domain that names what there is not.
+        """
         listed = (self._manifest or {}).get("ops")
         keys = Counter(tuple(id.split("/")[:2]) for id in self.ids)
         if listed is None:
@@ -219,8 +212,12 @@ class Results:
         if unknown:
             raise ContentError(f"{MANIFEST}: there are no vectors of {' '.join(unknown[0])}")
         ops = tuple(dict.fromkeys(op for op, _ in claimed))
-        domain = {op: {"dialects": tuple(d for o, d in claimed if o == op)} for op in ops}
-        return Description(ops, tuple(sorted({d for _, d in claimed})), domain, ())
+        declared = (self._manifest or {}).get("domain", {})
+        if not isinstance(declared, dict) or not all(isinstance(entry, dict) and WHERE not in entry for entry in declared.values()):
+            raise ContentError(f'{MANIFEST}: "domain" is no object of ops with objects of plan parameters')
+        domain = {op: {**declared.get(op, {}), "dialects": [d for o, d in claimed if o == op]} for op in ops}
+        told = {"ops": list(ops), "dialects": sorted({d for _, d in claimed}), "domain": {**declared, **domain}, "deviations": []}
+        return described(told, MANIFEST)
 
 
 def _object(data: bytes, where: str) -> dict[str, Any]:

@@ -110,6 +110,8 @@ def check(
         result.trouble, result.missing = str(error), spec.shipped and error.missing
         return result
     claims = worker.description
+    if worker.vectors is not None and worker.vectors.hash != result.corpus:  # what other vectors notice was not measured
+        result.strength, result.corpus = None, worker.vectors.hash
     worker.close()
     result.deviations, result.stale = claims.deviations, stale(claims)
     result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}

@@ -26,9 +26,9 @@ VERSION = 1
 MAX_BYTES = 1 << 24
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a statement."""
-    found: dict[str, Any] = json.loads(Path(__file__).with_name("statement.schema.json").read_text(encoding="utf-8"))
+def schema(of: str = "statement") -> dict[str, Any]:
+    """The JSON Schema of a "statement", or of a "report", which is what ``refsim check --json`` writes."""
+    found: dict[str, Any] = json.loads(Path(__file__).with_name(f"{of}.schema.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -32,8 +32,10 @@ def verify(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of a statement."""
+def schema(
+    report: Annotated[bool, typer.Option("--report", help="That of what `refsim check --json` writes instead.")] = False,
+) -> None:
+    """Print the JSON Schema of a statement, or of a report."""
     from .statement import schema as described
 
-    print(json.dumps(described(), indent=1))
+    print(json.dumps(described("report" if report else "statement"), indent=1))

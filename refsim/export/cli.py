@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import files
 from ..errors import MissingExtraError, UsageError
-from ..outputs import Outputs, unwritten
+from ..outputs import Outputs
 from ..terminal import plan_parameters
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,6 +27,7 @@ def onnx(
     dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
     without: Annotated[list[str] | None, typer.Option(help="Optional operand that the graph shall not take: mask, bias.")] = None,
     intermediates: Annotated[bool, typer.Option("--intermediates", help="Make the op's named intermediates outputs too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what else is there.")] = False,
 ) -> None:
     """Write an op as an integer-only ONNX graph (opset 21): plain operators, every constant of the plan inside.
 
@@ -35,14 +35,17 @@ def onnx(
     """
     from ..plans import as_typed
 
-    Outputs().file("--out", out)
-    plan = as_typed(op, dialect, plan_parameters(context.args))
-    write_onnx(plan, out, tuple(without or ()), intermediates)
-    print(out)
+    outputs = Outputs()
+    outputs.file("--out", out)
+    made = serialized(as_typed(op, dialect, plan_parameters(context.args)), tuple(without or ()), intermediates)
+    outputs.source("--out", out, made, force)
+    if not outputs.lost:
+        print(out)
+    raise typer.Exit(outputs.code())
 
 
-def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediates: bool = False) -> None:
-    """Write the graph of `plan`, checked by ``onnx.checker``, whole or not at all.
+def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = False) -> bytes:
+    """The bytes of the graph of `plan`, checked by ``onnx.checker``.
 
     Raises
     ------
@@ -50,18 +53,7 @@ def write_onnx(plan: Any, path: Path, without: tuple[str, ...] = (), intermediat
         onnx is not installed.
     UsageError
         The op has no graph in the plan's dialect, its rule has none, or `without` names no optional operand.
-    OutputError
-        `path` can't be written.
     """
-    made = serialized(plan, without, intermediates)
-    try:
-        files.write(path, made)
-    except OSError as error:
-        raise unwritten("--out", path, error) from error
-
-
-def serialized(plan: Any, without: tuple[str, ...] = (), intermediates: bool = False) -> bytes:
-    """The bytes that `write_onnx` writes."""
     from .. import registry
 
     try:

@@ -16,6 +16,7 @@ def emit(
     out: Annotated[Path | None, typer.Option(help="File to write; else it is printed.", show_default=False)] = None,
     name: Annotated[str, typer.Option(help="Of the function; op and dialect by default.", show_default=False)] = "",
     without: Annotated[list[str] | None, typer.Option(help="Optional operand that the function shall not take: mask, bias.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another text that is there.")] = False,
 ) -> None:
     """Write an op as source code, with the constants of its plan inside: the same integers as the simulator's.
 
@@ -42,7 +43,7 @@ def emit(
     if out is None:
         print(text, end="")
         return
-    outputs.write("--out", out, lambda: text)
+    outputs.source("--out", out, text, force)
     if not outputs.lost:
         print(out)
     raise typer.Exit(outputs.code())

@@ -100,7 +100,7 @@ def decode(record: dict[str, Any], large: Mapping[str, NDArray[Any]], remake: Re
 
     The plan is made again by `remake`, by default without a proof of its widths, and has to be the one that is written down.
     """
-    plan = _remade(record["plan"], remake or plans.unproven)
+    plan = remade(record["plan"], remake or plans.unproven)
     d = registry.of(plan)
     operands = []
     if list(record["operands"]) != [o.name for o in d.operands]:
@@ -131,7 +131,8 @@ def _tensor(name: str, record: Mapping[str, Any], large: Mapping[str, NDArray[An
         raise Malformed(f"{name}: {error}") from None
 
 
-def _remade(record: dict[str, Any], remake: Remake) -> Plan:
+def remade(record: dict[str, Any], remake: Remake = plans.unproven) -> Plan:
+    """The plan of a `plan_record`, made again and proven to be the one that is written down."""
     given = {name: form.unscalar(value) for name, value in record["parameters"].items()}
     try:
         plan = remake(record["op"], record["dialect"], given)
