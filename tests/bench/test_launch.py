@@ -31,7 +31,7 @@ COMPILER = shutil.which("cc") or "gcc"
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example library and the example program in C."""
     folder = tmp_path_factory.mktemp("built")
-    header.command(folder / "refsim.h")
+    (folder / "refsim.h").write_text(header.text())
     sources = list(map(str, sorted((IMPLEMENTATIONS / "c").glob("*.c"))))
     common = [COMPILER, "-std=c99", "-O2", f"-I{folder}", f"-I{IMPLEMENTATIONS / 'c'}", *sources]
     clients = IMPLEMENTATIONS / "clients"

@@ -104,7 +104,7 @@ CASES = {
 def test_speed(benchmark: Any, monkeypatch: pytest.MonkeyPatch, case: str, who: str) -> None:
     plan, operands, theirs = CASES[case]()
     by_hand = getattr(refsim.target("c"), plan.op)
-    absent = [None] * (len(refsim.definition(plan.op).operands) - len(operands))
+    absent = [None] * (len(refsim.definition(plan.op, plan.dialect).operands) - len(operands))
     monkeypatch.setattr(compiled, "WORTHWHILE", 0)  # the first call, which is not timed, compiles
     monkeypatch.setenv("REFSIM_COMPILED", "0" if who == "NumPy" else "1")
     called = {"Hugging Face": theirs, "C by hand": lambda: by_hand(*operands, *absent, plan)}.get(who, lambda: refsim.run(plan, *operands))
