@@ -166,6 +166,8 @@ def threads() -> int:
 
 _SEEN: dict[tuple[Plan, tuple[str, ...]], int] = {}
 """By plan, and operands left out, the elements that there were so far."""
+_LOADED: dict[tuple[Plan, tuple[str, ...]], Native] = {}
+"""By the same, what was loaded."""
 
 
 def _native(plan: Plan, without: tuple[str, ...], size: int) -> Native | None:
@@ -173,10 +175,16 @@ def _native(plan: Plan, without: tuple[str, ...], size: int) -> Native | None:
     if os.environ.get("REFSIM_COMPILED") == "0":
         return None
     key = (plan, without)
-    if len(_SEEN) >= KEPT:
-        _SEEN.clear()
-    _SEEN[key] = _SEEN.get(key, 0) + size
-    return native(plan, without, make=_SEEN[key] >= WORTHWHILE)
+    found = _LOADED.get(key)
+    if found is None:
+        if len(_SEEN) >= KEPT:
+            _SEEN.clear()
+            _LOADED.clear()
+        _SEEN[key] = _SEEN.get(key, 0) + size
+        found = native(plan, without, make=_SEEN[key] >= WORTHWHILE)
+        if found is not None:
+            _LOADED[key] = found
+    return found
 
 
 def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native | None:

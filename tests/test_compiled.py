@@ -30,6 +30,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     program("cc", "build-essential")
     monkeypatch.setattr(compiled, "folder", lambda name: tmp_path)
     monkeypatch.setattr(compiled, "_SEEN", {})
+    monkeypatch.setattr(compiled, "_LOADED", {})
     monkeypatch.delenv("REFSIM_COMPILED", raising=False)
     monkeypatch.delenv("REFSIM_THREADS", raising=False)
     yield
@@ -124,6 +125,7 @@ def test_it_is_made_once_numpy_has_had_as_much_to_do(monkeypatch: pytest.MonkeyP
         counts.append(made(tmp_path))
     assert counts == [0, 0, 1, 1]
     monkeypatch.setattr(compiled, "_SEEN", {})
+    monkeypatch.setattr(compiled, "_LOADED", {})
     monkeypatch.setattr(compiled.verbs, "run", None)  # what another process made is there at once
     refsim.run(plan, q)
 

@@ -122,6 +122,15 @@ static inline int64_t multiply_shift_round(int64_t z, int64_t m, int64_t e, enum
 }
 /* end */
 
+/* begin multiply_shift_round_62 */
+static inline int64_t multiply_shift_round_62(int64_t z, int64_t m, int64_t e, enum rounding rule) { /* 0 < e < 63; no C99 */
+    const __int128 p = (__int128)z * m;
+    const uint64_t r = (uint64_t)p & ((UINT64_C(1) << e) - 1), half = UINT64_C(1) << (e - 1);
+    const int64_t q = (int64_t)(p >> e);
+    return q + raised(rule, q, q < 0, r != 0, r > half, r == half);
+}
+
+/* end */
 /* begin i_sqrt: bit_length */
 static inline int64_t i_sqrt(int64_t n) { /* Newton's method from above; it descends until it is there */
     if (n == 0) return 0;

@@ -481,6 +481,8 @@ class _Writer:
         if op == "multiply_shift_round" and self._fits_a_word(node):
             return f"({kind}){self._shift(node.operands[2])}((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
         helper = self._shift(node.operands[1]) if op == "shift_right" else _HELPERS.get(op, op)
+        if op == "multiply_shift_round" and self.inside and self._shift(node.operands[2]) != "shift_right":
+            helper = "multiply_shift_round_62"
         if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))):
             helper += "_32"
         if helper in _parts()[1]:
