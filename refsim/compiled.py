@@ -201,8 +201,12 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native
     command = compiler()
     if written is None or command is None:
         return None
-    library = _library(source([written]), command, make)
-    return None if library is None else Native(plan, written, _function(library, written.name))
+    try:
+        library = _library(source([written]), command, make)
+        return None if library is None else Native(plan, written, _function(library, written.name))
+    except (OSError, UsageError, subprocess.SubprocessError) as error:  # no room, nowhere to keep it, nothing may be loaded from there
+        _told(f"refsim computes with NumPy only: {error}")
+        return None
 
 
 @lru_cache(maxsize=KEPT)
@@ -243,13 +247,9 @@ def _library(text: str, command: tuple[str, ...], make: bool) -> str | None:
         with tempfile.TemporaryDirectory(dir=path.parent) as made:  # renamed when whole: two processes may compile at once
             Path(made, "plan.c").write_text(text, encoding="utf-8")
             words = [*command, "plan.c", "-o", "plan.so"]
-            try:
-                done = subprocess.run(words, cwd=made, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-                trouble = done.stderr if done.returncode else ""
-            except subprocess.TimeoutExpired:
-                trouble = f"no end within {TIMEOUT:g} s"
-            if trouble:
-                _told(f"refsim computes with NumPy only: {shlex.join(words)} failed: {trouble.strip():.400}")
+            done = subprocess.run(words, cwd=made, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            if done.returncode:
+                _told(f"refsim computes with NumPy only: {shlex.join(words)} failed: {done.stderr.strip():.400}")
                 return None
             Path(made, "plan.so").replace(path)
     return str(path)

@@ -169,6 +169,24 @@ def test_a_compiler_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp
     assert list(tmp_path.iterdir()) == [], "nothing half made is left"
 
 
+@pytest.mark.parametrize("why", ["nowhere to keep it", "no end", "not loaded"])
+def test_what_else_may_fail_is_told_and_numpy_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str) -> None:
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    if why == "nowhere to keep it":
+        monkeypatch.setattr(compiled, "folder", lambda name: tmp_path / "nowhere")
+    if why == "not loaded":
+        monkeypatch.setattr(compiled.ctypes, "CDLL", lambda path: (tmp_path / "nowhere").stat())
+    if why == "no end":
+        (tmp_path / "cc").write_text("#!/bin/sh\ncase $1 in --version) ;; *) exec sleep 9;; esac\n")
+        (tmp_path / "cc").chmod(0o755)
+        monkeypatch.setenv("CC", str(tmp_path / "cc"))
+        compiled.compiler.cache_clear()
+        monkeypatch.setattr(compiled, "TIMEOUT", 0.2)
+    plan, q = refsim.plan("i_gelu", **GELU), np.arange(compiled.LEAST) % 60000
+    with pytest.warns(RuntimeWarning, match="refsim computes with NumPy only: "):
+        assert (refsim.run(plan, q) == verbs.run(plan, q)).all()
+
+
 @pytest.mark.parametrize("count", ["0", "many", "1025", ""])
 def test_a_number_of_threads_that_is_none(monkeypatch: pytest.MonkeyPatch, count: str) -> None:
     monkeypatch.setenv("REFSIM_THREADS", count)
