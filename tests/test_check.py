@@ -125,6 +125,7 @@ def test_wrong_usage_exits_2() -> None:
     assert "nowhere.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
@@ -143,7 +144,8 @@ def test_hostile_project_does_not_reach_the_suite(tmp_path: Path) -> None:
 HOSTILE = ("random", "secrets", "types", "numpy", "pytest", "refsim", "json")
 
 
-@pytest.mark.parametrize("beside", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True])
 def test_modules_in_the_folder_do_not_reach_the_suite(tmp_path: Path, beside: bool) -> None:
     """Whatever stands in the folder where it is called; and beside the kernel, where a script would find it."""
     project, kernels = tmp_path / "project", tmp_path / ("project" if beside else "kernels")

@@ -162,6 +162,7 @@ def test_ops_and_explain(taken: None, tmp_path: Path) -> None:
     assert drawn.returncode == 0 and "exp-maximum: i-exp is greatest" in drawn.stdout and (tmp_path / "g.svg").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_golden_vectors(taken: None, tmp_path: Path) -> None:
     """generate, verify, coverage, diff, render and make."""
     own, again = str(tmp_path / "own"), str(tmp_path / "again")
@@ -310,6 +311,7 @@ def test_check_of_kernels_of_both(tmp_path: Path) -> None:
     assert refused.returncode == 1 and "i_silu (paper): there is no such operation without the --ops it was made with" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_kernel_is_told_apart_and_its_mistake_named(taken: None, tmp_path: Path) -> None:
     ended = called("check", f"{KERNELS}:RoundsUp", "--effort", "quick", "--jobs", "1")
     assert ended.returncode == 1
@@ -322,6 +324,8 @@ def test_a_wrong_kernel_is_told_apart_and_its_mistake_named(taken: None, tmp_pat
     subprocess.run([sys.executable, "-c", pasted], check=True, env=environment)
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("key", KEYS)
 def test_a_hint_is_right_or_there_is_none(taken: None, key: tuple[str, str]) -> None:
     known, unknown = given(*key, every=4), given(*key, unknown=True, every=4)

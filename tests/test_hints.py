@@ -88,7 +88,7 @@ def test_another_factor_is_named() -> None:
 @pytest.mark.parametrize(
     ("id", "says"),
     [
-        ("gelu_requantize/ibert/requantize-rounds-half-up", "half up"),
+        pytest.param("gelu_requantize/ibert/requantize-rounds-half-up", "half up", marks=pytest.mark.slow),
         ("gelu_requantize/paper/erf-itself", "requantises i-erf, without the product with the input"),
     ],
 )

@@ -164,6 +164,7 @@ def test_why_there_is_no_launch_of_many_bytes_is_said(monkeypatch: pytest.Monkey
     assert found.launches == 3, "what tells the time"
 
 
+@pytest.mark.slow
 def test_every_launch_is_legal_and_handed_over_in_its_smallest_type() -> None:
     for d in registry.ours():
         for launch in sizes.launches(d, {}, lambda plan: True, every=False):

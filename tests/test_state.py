@@ -167,6 +167,7 @@ def differing(made: list[Any]) -> set[frozenset[str]]:
     return {frozenset(n for n, v in x.plan.numbers().items() if own.get(n) != v and not isinstance(v, float)) for x in made[1:]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "most"), [(False, 25), pytest.param(True, 80, marks=pytest.mark.nightly)])
 def test_launches_are_few_and_legal(every: bool, most: int) -> None:
     for d in registry.definitions():
@@ -191,6 +192,7 @@ def test_one_constant_changes_by_as_much_as_leaves_the_others() -> None:
     assert frozenset({"q_c"}) in differing(next(s for s in made if s.name == "plans of one shape").launches)
 
 
+@pytest.mark.slow
 def test_every_axis_of_every_operand_has_a_stride_of_0_once() -> None:
     for d in registry.definitions():
         found = set()
@@ -394,6 +396,7 @@ def test_every_mutant_of_state_is_noticed_by_the_check_of_state() -> None:
     assert survivors == []
 
 
+@pytest.mark.slow
 def test_a_mutant_of_state_is_right_on_contiguous_operands_in_a_first_launch() -> None:
     for m in mutants(level="state"):
         case = trial.cases(m.op, m.dialect)[0]
