@@ -66,7 +66,8 @@ def test_machine_code_is_swept_where_no_target_is_named(monkeypatch: pytest.Monk
     assert (swept("", "-200:200").inputs, swept("", "-200:200").wrong) == (401, 0)
     honest = sweep.compiled.Native.run
     monkeypatch.setattr(sweep.compiled.Native, "run", lambda self, operands: honest(self, operands) + (operands[0] == 100))
-    assert swept("", "-200:200").first[0] == 100  # type: ignore[index]
+    first = swept("", "-200:200").first
+    assert first is not None and first[0] == 100
 
 
 def test_command_line(tmp_path: Path) -> None:
@@ -87,7 +88,8 @@ def test_known_deviations_are_excused_and_counted(tmp_path: Path) -> None:
     with Path(spec).open("a") as file:
         file.write(f"DEVIATIONS = [{{**{entry!r}, 'applies': lambda plan, operands, steps: operands[0] > 0}}]\n")
     found = swept(spec)
-    assert (found.wrong, found.first[0], found.deviations) == (1, -3, {"d": 2})  # type: ignore[index]
+    assert found.first is not None
+    assert (found.wrong, found.first[0], found.deviations) == (1, -3, {"d": 2})
 
 
 def test_a_broken_target_ends_it_and_what_was_compared_is_told(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def first(launch: Launch, operands: list[Any], answer: Answer, due: Any, excused: Callable[[Answer], Any], where: str) -> Failure | None:
+def first(launch: Launch, operands: list[Any], answer: Answer, due: Any, excused: Callable[[], Any], where: str) -> Failure | None:
     """The first repetition that differs beyond what is excused, as a failure of the whole launch; None where none does.
 
     Parameters
@@ -69,7 +69,7 @@ def first(launch: Launch, operands: list[Any], answer: Answer, due: Any, excused
     due : numpy.ndarray
         The simulator's answer to them.
     excused : callable
-        Answer to one repetition to the lanes of it that may differ.
+        The lanes of one repetition that may differ.
     """
     parts = answer.out.reshape(-1, *due.shape)
     for number, part in enumerate(parts):
@@ -77,7 +77,7 @@ def first(launch: Launch, operands: list[Any], answer: Answer, due: Any, excused
         if not wrong.any():
             continue
         own = Answer({"out": part}, mapping=answer.mapping)
-        wrong &= ~excused(own)
+        wrong &= ~excused()
         if wrong.any():
             found = Difference(launch.plan, operands, "C", own, due, wrong)
             share = (

@@ -24,7 +24,7 @@ from ..plans import plan as make_plan
 from ..vectors import Case
 from ..verbs import run
 from . import huge
-from .answers import Answer, Broken, as_handed
+from .answers import Broken, as_handed
 from .comparison import Comparison, Unsteady, held
 from .corpora import cases, corpus
 from .declaration import WITHIN
@@ -240,11 +240,9 @@ class Subject(Following):
             self.differing(plan, operands, due, "C", count=True, lanes=True)
             return time.monotonic() - start
 
-        def excused(answer: Answer) -> Any:
-            if WITHIN in self.domain:
-                return ~held(self.domain, plan, operands, due.shape)
-            masks = self.suite.worker.deviating(plan, given).values()
-            return np.any([np.zeros(due.shape, np.bool_), *masks], axis=0)
+        def excused() -> Any:
+            own = ~held(self.domain, plan, operands, due.shape) if WITHIN in self.domain else np.zeros(due.shape, np.bool_)
+            return np.any([own, *self.suite.worker.deviating(plan, given).values()], axis=0)
 
         try:
             expected = times * min(seconds() for _ in range(3))

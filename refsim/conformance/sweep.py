@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, compiled, verbs
-from ..errors import RefsimError, UsageError
+from ..errors import UsageError
 from ..ops.base import Plan
 from ..plans import call
 from ..registry import of
@@ -202,7 +202,7 @@ def run(
         return outcome
     left = _Left(number for number in range(sweep.parts) if number not in outcome.done)
     first = _comparing(sweep, fast)  # in this thread, where what is wrong with it is told at once
-    answers: SimpleQueue[Part | Broken | None] = SimpleQueue()
+    answers: SimpleQueue[Part | Exception | None] = SimpleQueue()
     stop = threading.Event()
     count = min(jobs or os.cpu_count() or 1, missing)
     threads = [threading.Thread(target=_work, args=(sweep, fast, first if i == 0 else None, left, answers, stop)) for i in range(count)]
@@ -219,6 +219,8 @@ def run(
                         outcome.broken.append(str(answer))
                     if len(outcome.broken) == MOST_BROKEN:
                         stop.set()
+                elif isinstance(answer, Exception):
+                    raise answer
                 else:
                     notes.add(answer)
                     outcome.done[answer.number] = answer
@@ -290,7 +292,7 @@ def _work(
     fast: bool,
     made: tuple[Compare, Callable[[], object]] | None,
     left: _Left,
-    answers: SimpleQueue[Part | Broken | None],
+    answers: SimpleQueue[Part | Exception | None],
     stop: threading.Event,
 ) -> None:
     """Compare parts until none is left; None is the last answer."""
@@ -312,8 +314,8 @@ def _work(
         answers.put(broken)
         if not stop.is_set():  # the next one has a process of its own
             return _work(sweep, fast, None, left, answers, stop)
-    except RefsimError as error:
-        answers.put(Broken("exited", str(error)))
+    except Exception as error:  # noqa: BLE001  (raised again where the answers are read: nobody is to wait for this thread)
+        answers.put(error)
     answers.put(None)
     return None
 
