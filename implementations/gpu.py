@@ -6,7 +6,8 @@ Nothing is installed and nothing downloaded: what this interpreter lacks is said
 of its own; one that fails or takes too long does not keep the others from running. Several run at a time.
 
 Left in the folder: gpu.md and gpu.json, a table of what was run with card, driver and versions; logs/, a file a step; statements/ and
-reports/, what `refsim check` says of each target; cuda_powers.json, the powers of two as this GPU has them.
+reports/, what `refsim check` says of each target; cuda_powers.json, the powers of two as this GPU has them; bandwidth.json, how near an
+emitted kernel comes to the memory's speed.
 Exit 0 if all that could run found nothing, 1 if something was found, 2 if there is no GPU.
 """
 
@@ -48,6 +49,8 @@ class Step:
         Why it cannot run here; "" where it can.
     report : str
         File that `refsim check --json` writes.
+    alone : bool
+        Whether nothing else may run meanwhile: it takes times.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Step:
     environment: dict[str, str] = field(default_factory=dict)
     lacks: str = ""
     report: str = ""
+    alone: bool = False
     outcome: str = ABSENT
     detail: str = ""
     seconds: float = 0.0
@@ -125,15 +129,24 @@ def steps(out: Path, jobs: int = 0) -> list[Step]:
         "import triton",
         "import transformers.models.ibert.quant_modules",
         "import pyopencl as cl; assert any(p.get_devices(cl.device_type.GPU) for p in cl.get_platforms()), 'OpenCL has no GPU'",
+        f"import sys; sys.path.insert(0, {str(HERE / 'emitted')!r}); import on_gpu; on_gpu.nvrtc(), on_gpu.driver()",
     )
     with ThreadPoolExecutor(len(asked)) as pool:
-        no_torch, no_triton, no_models, no_opencl = pool.map(answers, asked)
+        no_torch, no_triton, no_models, no_opencl, no_nvrtc = pool.map(answers, asked)
     no_triton, no_models = no_torch or no_triton, no_torch or no_models
     no_sanitizer = no_nvcc or ("" if shutil.which("compute-sanitizer") else "compute-sanitizer is not on the PATH")
-    cuda, models = HERE / "cuda", HERE / "huggingface"
+    cuda, emitted, models = HERE / "cuda", HERE / "emitted", HERE / "huggingface"
     targets = ["huggingface:cuda", "huggingface:cuda_float32"]
     # Nightly effort of triton is more than eight minutes: its launches cost a millisecond of Python each.
     made = [
+        Step(
+            "bandwidth of emitted CUDA",
+            "i-GELU with requantisation as refsim emits it, beside a copy of as many bytes",
+            [python, str(emitted / "bandwidth.py"), "--least", "0.7", "--json", str(out / "bandwidth.json")],
+            lacks=no_nvrtc,
+            alone=True,
+        ),
+        check("emitted:cuda", "default", jobs or 6, out, no_nvrtc, REFSIM_CUDA_DEVICE="gpu"),
         check("cuda", "exhaustive", jobs or 6, out, no_nvcc, REFSIM_CUDA_DEVICE="gpu"),
         check("triton", "default", jobs or 4, out, no_triton, REFSIM_TRITON_DEVICE="cuda"),
         Step(
@@ -250,8 +263,11 @@ def main(tell: Callable[[str], None] = print) -> int:
             tell(f"{step.name}: {step.outcome} ({step.seconds} s): {step.detail or step.lacks}")
             write(out, found, made)
 
+    for step in made:
+        if step.alone:
+            one(step)
     with ThreadPoolExecutor(given.at_once) as pool:
-        list(pool.map(one, made))
+        list(pool.map(one, [step for step in made if not step.alone]))
     tell((out / "gpu.md").read_text(encoding="utf-8"))
     ran = [s for s in made if not s.lacks]
     if not ran:

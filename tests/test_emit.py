@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve()
 
 def adapter(flags: str = "-O0") -> Any:
     os.environ["REFSIM_C_FLAGS"] = flags
-    return loaded(content("implementations") / "emitted" / "adapter.py", "refsim_target_emitted")
+    return loaded(content("implementations") / "emitted" / "adapter.py", "refsim_target_emitted", importable=True)
 
 
 def wrong(emitted: Any, op: str, dialect: str, language: str = "c", spoilt: Callable[[str], str] = str) -> list[str]:

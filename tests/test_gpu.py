@@ -130,6 +130,8 @@ def test_what_is_missing_is_said(gpu: Any, tmp_path: Path, monkeypatch: pytest.M
 
     def answers(code: str) -> str:
         asked.append(code)
+        if "on_gpu" in code:
+            return "ImportError: no libcuda.so.1"
         return "ModuleNotFoundError: No module named 'pyopencl'" if "pyopencl" in code else "AssertionError: torch sees no GPU"
 
     monkeypatch.setattr(gpu, "answers", answers)
@@ -140,13 +142,15 @@ def test_what_is_missing_is_said(gpu: Any, tmp_path: Path, monkeypatch: pytest.M
         **nvcc,
         **dict.fromkeys(torch, "AssertionError: torch sees no GPU"),
         "check opencl": "ModuleNotFoundError: No module named 'pyopencl'",
+        "check emitted:cuda": "ImportError: no libcuda.so.1",
+        "bandwidth of emitted CUDA": "ImportError: no libcuda.so.1",
     }
     for program in ("nvcc", "compute-sanitizer"):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
         lacks = {step.name: step.lacks for step in gpu.steps(tmp_path)}
         assert (lacks["check cuda"], lacks["memcheck"]) == ("", "" if program != "nvcc" else "compute-sanitizer is not on the PATH")
-    assert len(asked) == 12
+    assert len(asked) == 15
 
 
 def test_answers(gpu: Any) -> None:
@@ -212,6 +216,15 @@ def test_one_step_keeps_no_other_from_running(gpu: Any, tmp_path: Path, monkeypa
     assert outcomes["gone"] == ("broke", "FileNotFoundError")
     assert outcomes["late"][0] == "did not end in time"
     assert outcomes["last"] == ("ok", "fine")
+
+
+def test_what_takes_times_runs_alone(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends before anything else begins, wherever it stands."""
+    lines = tmp_path / "lines"
+    says = "import time; f = open({!r}, 'a', buffering=1); f.write('{} begins\\n'); time.sleep(0.2); f.write('{} ends\\n')"
+    made = [gpu.Step(name, "what", python(says.format(str(lines), name, name)), alone=name == "alone") for name in ("one", "alone", "two")]
+    shown(gpu, monkeypatch, tmp_path / "out", made, "H", "--at-once", "3")
+    assert lines.read_text().splitlines()[:2] == ["alone begins", "alone ends"]
 
 
 def test_only_some_steps(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What `refsim emit` writes, of every operation: written for each plan, compiled on first use, called through ctypes.
 
-The target itself is the C; `cuda` the kernels, whose threads follow one another on the CPU: they share nothing.
+The target itself is the C; `cuda` the kernels, whose threads follow one another on the CPU: they share nothing. With
+``REFSIM_CUDA_DEVICE=gpu`` they run on the GPU, see on_gpu.py.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import on_gpu
 
 from refsim import cache
 from refsim.emitted.c_source import Function, function, source
@@ -53,7 +55,19 @@ def compiler(language: str) -> list[str]:
     return [*words, *flags, *shlex.split(os.environ.get("REFSIM_C_FLAGS", ""))]
 
 
-compiler("c")  # who has none is told when the target is loaded
+def _choice() -> str:
+    value = os.environ.get("REFSIM_CUDA_DEVICE", "cpu")
+    if value not in ("cpu", "gpu"):
+        raise ValueError(f"REFSIM_CUDA_DEVICE = {value!r} is not one of cpu, gpu")
+    return value
+
+
+DEVICE = _choice()
+# Who lacks something is told when the target is loaded.
+if DEVICE == "gpu":
+    on_gpu.nvrtc(), on_gpu.driver()
+else:
+    compiler("c")
 
 
 def text(functions: Sequence[Function]) -> str:
@@ -73,21 +87,70 @@ def text(functions: Sequence[Function]) -> str:
     return SHIM + source(functions) + "".join(runs)
 
 
+class Library:
+    """Functions in C, and kernels that run on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        What the compiler has made of `text`.
+    language : str
+    """
+
+    def __init__(self, path: Path, language: str) -> None:
+        self._loaded, self._language = ctypes.CDLL(str(path)), language
+
+    def grid(self, elements: int, buffer: int) -> tuple[int, int]:
+        """Blocks, and threads of each."""
+        return (BLOCKS, THREADS) if self._language == "cuda" else (1, 1)
+
+    def call(self, name: str, values: Sequence[Any], out: Any, grid: tuple[int, int]) -> None:
+        """Call a function with sizes and arrays; `out` is one of these."""
+        function = getattr(self._loaded, f"run_{name}" if self._language == "cuda" else name)
+        function(*(ctypes.c_size_t(v) if isinstance(v, int) else ctypes.c_void_p(v.ctypes.data) for v in values))
+
+
 @lru_cache(maxsize=256)
-def compiled(written: str, language: str = "c") -> Any:
+def compiled(written: str, language: str = "c") -> Library:
     """The library of a text: in the user's cache, under a hash of the text, the compiler and its flags."""
     command = compiler(language)
-    digest = hashlib.sha256(repr((command, written)).encode()).hexdigest()[:20]
-    library = cache.folder("emitted") / f"{digest}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
-            path, made = Path(folder) / "emitted.c", Path(folder) / library.name
-            path.write_text(written, encoding="utf-8")
-            done = subprocess.run([*command, str(path), "-o", str(made)], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
-            made.replace(library)
-    return ctypes.CDLL(str(library))
+
+    def make(folder: Path, made: Path) -> None:
+        source = folder / "emitted.c"
+        source.write_text(written, encoding="utf-8")
+        done = subprocess.run([*command, str(source), "-o", str(made)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
+
+    return Library(_kept((command, written), ".so", make), language)
+
+
+@lru_cache(maxsize=256)
+def on_device(written: str, process: int) -> on_gpu.Module:
+    """Kernels on the GPU: their machine code is in the user's cache, under a hash of the text and for what GPU it is."""
+    gpu = on_gpu.gpu(process)
+    path = _kept((gpu.architecture, written), ".cubin", lambda _, made: made.write_bytes(on_gpu.cubin(written, gpu.architecture)))
+    return on_gpu.Module(gpu, path.read_bytes())
+
+
+def _kept(key: Any, ending: str, make: Callable[[Path, Path], Any]) -> Path:
+    """A file of the cache, which is made where there is none."""
+    path = cache.folder("emitted") / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:20]}{ending}"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # renamed when whole: two workers may build at once
+            made = Path(folder) / path.name
+            make(Path(folder), made)
+            made.replace(path)
+    return path
+
+
+def placed(x: Any, apart: bool) -> Any:
+    """The array, or one like it that begins an element later than arrays do: kernels look at that."""
+    if not apart:
+        return x
+    there = np.empty(x.size + 1, x.dtype)[1:].reshape(x.shape)
+    there[...] = x
+    return there
 
 
 def called(library: Any, f: Function, plan: Any, operands: Sequence[Any]) -> Any:
@@ -95,22 +158,22 @@ def called(library: Any, f: Function, plan: Any, operands: Sequence[Any]) -> Any
     d = of(plan)
     given = {o.name: x for o, x in zip(d.operands, operands, strict=True)}
     sizes = axes.unify(d, plan, [None if x is None else x.shape for x in operands])
-    times = BLOCKS * THREADS if f.language == "cuda" else 1
-    kept, arguments = [], []
+    own = sum(sizes.named[axis] for a in f.arguments for axis in a.length)
+    elements = math.prod(sizes.shape(plan, d.out))
+    grid = library.grid(elements, own)
+    values, out = list[Any](), None
     for a in f.arguments:
         if a.kind == "size":
-            size = sizes.named[a.name.removeprefix("length_")] if a.name.startswith("length_") else math.prod(sizes.lead)
-            arguments.append(ctypes.c_size_t(size))
-            continue
-        if a.kind == "operand":
+            values.append(sizes.named[a.name.removeprefix("length_")] if a.name.startswith("length_") else math.prod(sizes.lead))
+        elif a.kind == "operand":
             x = np.require(np.broadcast_to(given[a.name], sizes.shape(plan, a.shape)), np.dtype(a.dtype), ["C", "ALIGNED"])
+            values.append(placed(x, elements % 2 > 0))
         elif a.kind == "out":
-            x = out = np.empty(sizes.shape(plan, a.shape), a.dtype)
+            out = placed(np.empty(sizes.shape(plan, a.shape), a.dtype), elements % 2 > 0)
+            values.append(out)
         else:
-            x = np.empty(sum(sizes.named[axis] for axis in a.length) * times, a.dtype)
-        kept.append(x)
-        arguments.append(ctypes.c_void_p(x.ctypes.data))
-    getattr(library, f"run_{f.name}" if f.language == "cuda" else f.name)(*arguments)
+            values.append(np.empty(own * math.prod(grid), a.dtype))
+    library.call(f.name, values, out, grid)
     return out
 
 
@@ -132,6 +195,8 @@ class Target:
     def _launch(self, *arguments: Any) -> Any:
         *operands, plan = arguments
         f = _written(plan, tuple(o.name for o, x in zip(of(plan).operands, operands, strict=True) if x is None), self._language)
+        if self._language == "cuda" and DEVICE == "gpu":
+            return called(on_device(source([f]), os.getpid()), f, plan, operands)
         return called(compiled(text([f]), self._language), f, plan, operands)
 
 

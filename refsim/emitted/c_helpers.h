@@ -2,6 +2,7 @@
 
 enum rounding { FLOOR, CEIL, TRUNC, HALF_UP, HALF_DOWN, HALF_EVEN, HALF_AWAY, HALF_ZERO };
 
+/* begin raised */
 /* Whether a rule takes q + 1 rather than the floor q of a quotient; `beyond` and `tie`: its remainder against the middle. */
 static inline int raised(enum rounding rule, int64_t q, int negative, int inexact, int beyond, int tie) {
     switch (rule) {
@@ -15,6 +16,7 @@ static inline int raised(enum rounding rule, int64_t q, int negative, int inexac
     default: return beyond || (tie && negative);
     }
 }
+/* end */
 
 /* begin floor_divide */
 static inline int64_t floor_divide(int64_t n, int64_t d) {
@@ -55,6 +57,13 @@ static inline int64_t right_shift(int64_t x, int64_t s) { /* floor(x / 2^s); >> 
 }
 /* end */
 
+/* begin right_shift_32 */
+static inline int32_t right_shift_32(int32_t x, int32_t s) {
+    s = s > 31 ? 31 : s;
+    return x < 0 ? ~(~x >> s) : x >> s;
+}
+/* end */
+
 /* begin bit_length */
 static inline int bit_length(uint64_t n) {
     int bits = 0;
@@ -63,14 +72,14 @@ static inline int bit_length(uint64_t n) {
 }
 /* end */
 
-/* begin divide: floor_divide */
+/* begin divide: floor_divide raised */
 static inline int64_t divide(int64_t n, int64_t d, enum rounding rule) {
     int64_t q = floor_divide(n, d), r = n - q * d, rest = d - r;
     return q + raised(rule, q, q < 0, r != 0, r > rest, r == rest);
 }
 /* end */
 
-/* begin round_magnitude */
+/* begin round_magnitude: raised */
 /* +-(high * 2^64 + low) / 2^s, rounded; s > 0. */
 static inline int64_t round_magnitude(int negative, uint64_t high, uint64_t low, int64_t s, enum rounding rule) {
     uint64_t q, above, below; /* the remainder against 2^s: its bits from the half down, the half on top of `above` */
@@ -94,7 +103,7 @@ static inline int64_t round_magnitude(int negative, uint64_t high, uint64_t low,
 }
 /* end */
 
-/* begin shift_right: right_shift round_magnitude */
+/* begin shift_right: right_shift round_magnitude raised */
 static inline int64_t shift_right(int64_t n, int64_t s, enum rounding rule) {
     if (s == 0) return n;
     if (rule == FLOOR) return right_shift(n, s);
@@ -104,7 +113,7 @@ static inline int64_t shift_right(int64_t n, int64_t s, enum rounding rule) {
 }
 /* end */
 
-/* begin shift_right_62 */
+/* begin shift_right_62: raised */
 static inline int64_t shift_right_62(int64_t n, int64_t s, enum rounding rule) { /* 0 < s < 63: no branch */
     const uint64_t r = (uint64_t)n & ((UINT64_C(1) << s) - 1), half = UINT64_C(1) << (s - 1);
     const int64_t q = n < 0 ? ~(~n >> s) : n >> s;
@@ -122,7 +131,7 @@ static inline int64_t multiply_shift_round(int64_t z, int64_t m, int64_t e, enum
 }
 /* end */
 
-/* begin multiply_shift_round_62 */
+/* begin multiply_shift_round_62: raised */
 static inline int64_t multiply_shift_round_62(int64_t z, int64_t m, int64_t e, enum rounding rule) { /* 0 < e < 63; no C99 */
     const __int128 p = (__int128)z * m;
     const uint64_t r = (uint64_t)p & ((UINT64_C(1) << e) - 1), half = UINT64_C(1) << (e - 1);
@@ -131,6 +140,33 @@ static inline int64_t multiply_shift_round_62(int64_t z, int64_t m, int64_t e, e
 }
 
 /* end */
+/* begin shift_right_nearest: right_shift */
+static inline int64_t shift_right_nearest(int64_t n, int64_t s) { /* |n| < 2^62, 0 < s < 63; ties upwards */
+    return right_shift(n + (INT64_C(1) << (s - 1)), s);
+}
+/* end */
+
+/* begin multiply_shift_nearest_96: right_shift */
+static inline int64_t multiply_shift_nearest_96(int64_t z, int32_t m, int64_t e) { /* 32 < e < 95; no tie, so that -x rounds as x does */
+    const uint32_t size = m < 0 ? -(uint32_t)m : (uint32_t)m;
+    const int64_t high = right_shift(z, 32) * size + (int64_t)((uint64_t)(uint32_t)z * size >> 32); /* floor(z * size / 2^32) */
+    const int64_t q = right_shift(high + (INT64_C(1) << (e - 33)), e - 32);
+    return m < 0 ? -q : q;
+}
+/* end */
+
+/* begin multiply_shift_round_96: right_shift raised */
+static inline int64_t multiply_shift_round_96(int64_t z, int32_t m, int64_t e, enum rounding rule) { /* 32 < e < 95: no branch */
+    const int64_t x = m < 0 ? -z : z;
+    const uint32_t y = m < 0 ? -(uint32_t)m : (uint32_t)m;
+    const uint64_t low = (uint64_t)(uint32_t)x * y;
+    const int64_t high = right_shift(x, 32) * y + (int64_t)(low >> 32), q = right_shift(high, e - 32);
+    const uint64_t above = (uint64_t)high & ((UINT64_C(1) << (e - 32)) - 1), half = UINT64_C(1) << (e - 33);
+    const int below = (uint32_t)low != 0;
+    return q + raised(rule, q, q < 0, above != 0 || below, above > half || (above == half && below), above == half && !below);
+}
+/* end */
+
 /* begin i_sqrt: bit_length */
 static inline int64_t i_sqrt(int64_t n) { /* Newton's method from above; it descends until it is there */
     if (n == 0) return 0;

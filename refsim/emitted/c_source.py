@@ -33,20 +33,33 @@ TYPES = {
     "float64": "double",
 }
 """By the dtype of an operand or a result, its type in C."""
-_RANK = {"int": 0, "int32_t": 1, "int64_t": 2, "double": 3}
+_RANK = {"int": 0, "int32_t": 1, "uint32_t": 2, "int64_t": 3, "double": 4}
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "greater_equal": ">=", "greater": ">", "less_equal": "<=", "less": "<"}
 _HELPERS = {"remainder": "remainder_of"}
 """Helpers that are not called as their operation: C has a function of that name."""
 _MOVED = ("transpose", "swapaxes")
 _REDUCING = ("row_max", "row_sum")
 _INDEX = "j"
-_RESERVED = frozenset({_INDEX, "i", "row", "rows", "batch", "batches", "out", "buffer", "thread", "threads"})
+_RESERVED = frozenset(
+    {_INDEX, "i", "row", "rows", "batch", "batches", "out", "buffer", "thread", "threads", "element", "group", "groups", "lane"}
+)
 LANGUAGES = {
     "c": "C99, no dependencies",
-    "cuda": "CUDA kernels: a thread a row, any grid",
+    "cuda": "CUDA kernels, any grid",
 }
 _HEAD = {"c": "", "cuda": 'extern "C" __global__ '}
 _INLINE = {"c": "static inline", "cuda": "static __device__ inline"}
+_POINTER = {"c": "*", "cuda": "*__restrict__ "}
+_THREADS = "const size_t thread = blockIdx.x * (size_t)blockDim.x + threadIdx.x, threads = gridDim.x * (size_t)blockDim.x;"
+_ACCESS = 16
+"""Bytes that a thread of a GPU reads or writes at once, where it can."""
+_SEVERAL = """/* Neighbours in an array, which are read and written at once. */
+template <class T, int count> struct alignas(count * sizeof(T)) several {
+    T at[count];
+};
+"""
+_TIES = ("HALF_EVEN", "HALF_UP", "HALF_DOWN", "HALF_AWAY", "HALF_ZERO")
+"""Rules that differ from each other in ties alone."""
 CHEAP = 3
 """Steps that are sooner computed again than kept."""
 
@@ -74,9 +87,13 @@ class Argument:
     length: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return self.declared("*")
+
+    def declared(self, pointer: str) -> str:
+        """As it is declared; `pointer` stands before the name of an array."""
         if self.kind == "size":
             return f"size_t {self.name}"
-        return f"{'const ' if self.kind == 'operand' else ''}{TYPES[self.dtype]} *{self.name}"
+        return f"{'const ' if self.kind == 'operand' else ''}{TYPES[self.dtype]} {pointer}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +151,8 @@ def source(functions: Sequence[Function]) -> str:
     texts = "\n".join(f.text for f in functions)
     included = "".join(f"#include <{name}.h>\n" for name in ("stddef", "stdint", "string"))
     head = f"/* Written by refsim {__version__}. {LANGUAGES[language]}. */\n{included}\n"
-    return head + helpers(texts).replace("static inline", _INLINE[language]) + "\n" + texts
+    several = _SEVERAL + "\n" if "several<" in texts else ""
+    return head + helpers(texts).replace("static inline", _INLINE[language]) + "\n" + several + texts
 
 
 def helpers(text: str) -> str:
@@ -192,7 +210,10 @@ class _Writer:
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
-        body = "\n".join(self._body())
+        on_gpu, independent = self.language == "cuda", self.loops == [self.last] and not self.stored and not self.inside
+        self.single = on_gpu and independent and self.axis[self.last] is None  # the result has no axis: elements, one by one
+        self.flat = on_gpu and independent and not self.single  # no loop waits for another: a thread takes an element
+        body = "\n".join(self._element_body() if self.single else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
         sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
         operands = [Argument(o.name, "operand", operand_dtype(self.plan, o), o.shape) for o in self.operands.values()]
@@ -204,9 +225,16 @@ class _Writer:
         text = f"/* {self.plan.op}, dialect {self.plan.dialect}: {given:.2000}.\n"
         text += "".join(f"   {a.name}: ({a.shape})\n" for a in arguments if a.shape)
         text += f"   buffer: {' + '.join(lengths)} elements{' for each thread' if self.language == 'cuda' else ''}\n" * bool(buffer)
-        text += f"*/\n{_HEAD[self.language]}{'size_t' if self.inside else 'void'} {self.name}({', '.join(map(str, arguments))}) {{\n"
-        text += "".join(f"    static const {declared};\n" for name, declared in self.constants.values() if re.search(rf"\b{name}\b", body))
-        return Function(self.name, arguments, f"{text}{body}\n}}\n", self.language)
+        text += "*/\n"
+        listed = ", ".join(a.declared(_POINTER[self.language]) for a in arguments)
+        head = f"{_HEAD[self.language]}{'size_t' if self.inside else 'void'} {self.name}({listed}) {{\n"
+        constants = "".join(f"    static const {c};\n" for name, c in self.constants.values() if re.search(rf"\b{name}\b", body))
+        if self.single:
+            one = fresh(f"{self.name}_of", self.taken)
+            taken = ", ".join(f"{TYPES[o.dtype]} {o.name}" for o in operands)
+            text += f"{_INLINE['cuda']} {TYPES[self.out]} {one}({taken}) {{\n{constants}{body}\n}}\n\n"
+            constants, body = "", "\n".join(self._grouped(one, operands))
+        return Function(self.name, arguments, f"{text}{head}{constants}{body}\n}}\n", self.language)
 
     def _conditions(self) -> dict[int, int]:
         """By node of a condition what it may not exceed in any row."""
@@ -287,19 +315,56 @@ class _Writer:
 
     # --------------------------------------------------------------------------------------------------------------------- text
 
-    def _body(self) -> Iterator[str]:
+    def _named(self) -> None:
+        """Give every node its variable."""
         self.variable: dict[int, str] = {}
         for node in self.graph.nodes:
             label = node.names[0] if node.names else f"t{node.index}"
             if node.operation == "input":
                 label = f"{node.rest[0]}_{_INDEX}"
             self.variable[node.index] = fresh("result" if label == "out" else label, self.taken)
+
+    def _element_body(self) -> Iterator[str]:
+        """A function from an element of each operand to one of the result."""
+        self._named()
+        yield from self._scalars([], self.last, set(), "    ")
+        yield f"    return {self._cast(self.graph.nodes[self.last])};"
+
+    def _grouped(self, one: str, operands: Sequence[Argument]) -> Iterator[str]:
+        """A kernel that calls the function of an element, where arrays allow it for several neighbours at once."""
+        out, pad = TYPES[self.out], "    "
+        sizes = {o.name: np.dtype(o.dtype).itemsize for o in operands} | {"out": np.dtype(self.out).itemsize}
+        count = _ACCESS // max(sizes.values())
+        yield f"{pad}{_THREADS}"
+        apart = " | ".join(f"((size_t){name} & {size * count - 1})" for name, size in sizes.items())
+        yield f"{pad}const size_t groups = ({apart}) == 0 ? rows / {count} : 0; /* {count} neighbours at once, in aligned arrays */"
+        yield f"{pad}for (size_t group = thread; group < groups; group += threads) {{"
+        names = {o.name: fresh(f"{o.name}_{count}", self.taken) for o in operands}
+        for o in operands:
+            several = f"several<{TYPES[o.dtype]}, {count}>"
+            yield f"{pad}    const {several} {names[o.name]} = ((const {several} *){o.name})[group];"
+        several, together = f"several<{out}, {count}>", fresh(f"out_{count}", self.taken)
+        yield f"{pad}    {several} {together};"
+        given = ", ".join(f"{name}.at[lane]" for name in names.values())
+        yield f"{pad}    for (int lane = 0; lane < {count}; ++lane) {together}.at[lane] = {one}({given});"
+        yield f"{pad}    (({several} *)out)[group] = {together};"
+        yield f"{pad}}}"
+        given = ", ".join(f"{o.name}[row]" for o in operands)
+        yield f"{pad}for (size_t row = groups * {count} + thread; row < rows; row += threads) out[row] = {one}({given});"
+
+    def _body(self) -> Iterator[str]:
+        self._named()
         pad = "    "
         rows = f"batches * {self._size(self.rows[0])}" if self.rows else "rows"
         if self.language == "cuda":
-            yield f"{pad}const size_t thread = blockIdx.x * (size_t)blockDim.x + threadIdx.x, threads = gridDim.x * (size_t)blockDim.x;"
+            yield f"{pad}{_THREADS}"
             if self.stored:
                 yield f"{pad}buffer += thread * ({' + '.join(self._size(str(self.axis[i])) for i in self.stored)});"
+        if self.flat:
+            size = self._size(str(self.axis[self.last]))
+            yield f"{pad}for (size_t element = thread; element < {rows} * {size}; element += threads) {{"
+            yield f"{pad}    const size_t row = element / {size}, {_INDEX} = element % {size};"
+        elif self.language == "cuda":
             yield f"{pad}for (size_t row = thread; row < {rows}; row += threads) {{"
         else:
             yield f"{pad}for (size_t row = 0; row < {rows}; ++row) {{"
@@ -345,7 +410,10 @@ class _Writer:
         if reduces:
             least = along.interval[0] if node.operation == "row_max" and along.interval is not None else 0
             yield f"{pad}{self._type(node)} {name} = {_literal(least)};"
-        yield f"{pad}for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX}) {{"
+        if self.flat:
+            pad = pad.removesuffix("    ")
+        else:
+            yield f"{pad}for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX}) {{"
         for index in needed:
             yield from self._statement(self.graph.nodes[index], pad + "    ")
             if index in self.stored:
@@ -356,8 +424,9 @@ class _Writer:
         elif node.operation == "row_sum":
             yield f"{pad}    {name} += {taken};"
         elif node.index == self.last:
-            yield f"{pad}    out[row * {size} + {_INDEX}] = {self._cast(node)};"
-        yield f"{pad}}}"
+            yield f"{pad}    out[{'element' if self.flat else f'row * {size} + {_INDEX}'}] = {self._cast(node)};"
+        if not self.flat:
+            yield f"{pad}}}"
 
     def _cast(self, node: Node) -> str:
         return f"({TYPES[self.out]})({self.variable[node.index]})"
@@ -375,7 +444,16 @@ class _Writer:
         if self.d.real and node.names and node.names[-1] == "out" and node.operation == "multiply":
             return "double"
         lo, hi = node.interval if node.interval is not None and node.index not in self.conditional else (-(1 << 63), (1 << 63) - 1)
-        return "int32_t" if lo > -(1 << 31) and hi < 1 << 31 else "int64_t"
+        if node.operation == "absolute" and hi == 1 << 31 and self._is_only_bounded(node):
+            return "uint32_t"
+        return "int32_t" if lo >= -(1 << 31) and hi < 1 << 31 else "int64_t"
+
+    def _is_only_bounded(self, node: Node) -> bool:
+        """Whether a node is but compared with constants of 32 bits and replaced by these where it is greater."""
+        users = [n for n in self.graph.nodes if node.index in n.operands]
+        bounds = [n.operands[1] for n in users if n.operation == "minimum" and n.operands[0] == node.index]
+        whole = [b for b in bounds if isinstance(b, Constant) and np.min(b.value) >= 0 and np.max(b.value) < 1 << 31]
+        return len(whole) == len(users) and not node.names
 
     def _is_mask(self, node: Node) -> bool:
         return node.operation == "input" and self.operands[node.rest[0].split(".")[0]].kind == "bool"
@@ -427,6 +505,8 @@ class _Writer:
 
     def _element(self, node: Node, operand: str) -> str:
         own, batched = self._own(node), parse(self.operands[operand].shape).batched
+        if self.single:
+            return operand
         if not own:
             return f"{operand}[row]"
         return f"{operand}[row * {self._size(own[-1])} + {_INDEX}]" if batched else f"{operand}[{_INDEX}]"
@@ -465,6 +545,8 @@ class _Writer:
         if op in ("minimum", "maximum"):
             if self._idle(node, 1, op == "minimum"):
                 return words[0]
+            if given[0][1] == "uint32_t":
+                return f"{words[0]} < (uint32_t){words[1]} ? ({kind}){words[0]} : {words[1]}"
             return f"{cast[0]} {'<' if op == 'minimum' else '>'} {cast[1]} ? {words[0]} : {words[1]}"
         if op == "clip":
             x, lo, hi = words
@@ -472,23 +554,45 @@ class _Writer:
             return below + (x if self._idle(node, 2, True) else f"{x} > {hi} ? {hi} : {x}")
         if op == "negative":
             return f"-({kind}){words[0]}"
+        if op == "absolute" and kind == "uint32_t":
+            return f"{words[0]} < 0 ? -(uint32_t){words[0]} : (uint32_t){words[0]}"
         if op == "absolute":
             return f"{words[0]} < 0 ? -({kind}){words[0]} : {words[0]}"
         if op == "square":
             return f"({kind}){words[0]} * ({kind}){words[0]}"
+        if op == "sign" and self.language == "cuda" and wide == "int32_t":  # a GPU has instructions for the lesser and the greater
+            return f"{words[0]} < -1 ? -1 : {words[0]} > 1 ? 1 : {words[0]}"
         if op == "sign":
             return f"({words[0]} > 0) - ({words[0]} < 0)"
-        if op == "multiply_shift_round" and self._fits_a_word(node):
-            return f"({kind}){self._shift(node.operands[2])}((int64_t){words[0]} * {words[1]}, {words[2]}, {str(node.rest[0]).upper()})"
+        if op == "multiply_shift_round":
+            return self._rescaled(node, kind, words)
         helper = self._shift(node.operands[1]) if op == "shift_right" else _HELPERS.get(op, op)
-        if op == "multiply_shift_round" and self.inside and self._shift(node.operands[2]) != "shift_right":
-            helper = "multiply_shift_round_62"
-        if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))):
+        if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))) and self._divides(node):
             helper += "_32"
         if helper in _parts()[1]:
             rules = [str(r).upper() for r in node.rest if isinstance(r, str)]
             return f"({kind}){helper}({', '.join([*words, *rules])})"
         raise UsageError(f"{self.plan.op} ({self.plan.dialect}) has a step that no C is known for: {op}")
+
+    def _rescaled(self, node: Node, kind: str, words: Sequence[str]) -> str:
+        """A product shifted to the right and rounded, by the least that what is proven of its parts allows."""
+        (z, m, e), rule = words, str(node.rest[0]).upper()
+        nearest = rule in _TIES and self._never_ties(node)
+        (z_least, _), (m_least, m_most), (least, most) = map(self._reach, node.operands)
+        if self._fits_a_word(node):
+            product = f"(int64_t){z} * {m}"
+            if (nearest or rule == "HALF_UP") and least > 0 and most < 63:
+                return f"({kind})shift_right_nearest({product}, {e})"
+            return f"({kind}){self._shift(node.operands[2])}({product}, {e}, {rule})"
+        if self.inside and least > 0 and most < 63:
+            return f"({kind})multiply_shift_round_62({z}, {m}, {e}, {rule})"
+        if m_least > -(1 << 31) and m_most < 1 << 31 and z_least > -(1 << 63) and least > 32 and most < 95:
+            return (
+                f"({kind})multiply_shift_nearest_96({z}, {m}, {e})"
+                if nearest
+                else f"({kind})multiply_shift_round_96({z}, {m}, {e}, {rule})"
+            )
+        return f"({kind})multiply_shift_round({z}, {m}, {e}, {rule})"
 
     def _idle(self, node: Node, bound: int, above: bool) -> bool:
         """Whether a bound never acts: the first operand is proven to lie on its side."""
@@ -502,6 +606,19 @@ class _Writer:
         """The helper that shifts to the right by `count`."""
         lo, hi = self._reach(count)
         return "shift_right_62" if lo > 0 and hi < 63 else "shift_right"
+
+    def _divides(self, node: Node) -> bool:
+        """Whether no quotient of 32 bits leaves them: only that of the least integer by -1 does."""
+        return self._reach(node.operands[0])[0] > -(1 << 31) or self._reach(node.operands[1])[0] > -1
+
+    def _never_ties(self, node: Node) -> bool:
+        """Whether no product lies in the middle between two results: to be an odd multiple of 2^(e-1) it has to be at least so great."""
+        z, m, e = node.operands
+        if not isinstance(m, Constant) or not isinstance(e, Constant):
+            return False
+        most = max(map(abs, self._reach(z)))
+        pairs = np.broadcast(np.asarray(m.value, object), np.asarray(e.value, object))
+        return all(not m or e < 1 or most * (m & -m) < 1 << (e - 1) for m, e in ((int(m), int(e)) for m, e in pairs))
 
     def _fits_a_word(self, node: Node) -> bool:
         """Whether a dyadic rescaling needs one word: its product is proven to fit, and it shifts to the right."""
