@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from small import given
 
 import refsim
 from refsim import registry
+from refsim.arithmetic.primitives import multiply_shift_round
 from refsim.conformance.answers import as_handed
 from refsim.content import content
 from refsim.content import module as loaded
@@ -53,6 +56,16 @@ def wrong(emitted: Any, op: str, dialect: str, language: str = "c", spoilt: Call
             found.append(case.id)
     assert cases
     return found
+
+
+def instead(old: str, new: str) -> Callable[[str], str]:
+    """What puts `new` into a text, which has to hold `old`."""
+
+    def spoilt(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return spoilt
 
 
 @pytest.fixture
@@ -100,11 +113,97 @@ MISTAKES = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("op", "dialect", "old", "new"), sampled(MISTAKES, 3))
 def test_a_mistake_in_it_is_seen(emitted: Any, op: str, dialect: str, old: str, new: str) -> None:
-    def spoilt(text: str) -> str:
-        assert old in text
-        return text.replace(old, new)
+    assert wrong(emitted, op, dialect, "c", instead(old, new))
 
-    assert wrong(emitted, op, dialect, spoilt=spoilt)
+
+KERNEL_MISTAKES = [
+    ("i_gelu", "paper", "+ thread; row < rows", "+ thread + 1; row < rows"),
+    ("gelu_requantize", "ibert", "at[lane] = ", "at[lane ^ 1] = "),
+    ("embedding", "ibert", "row = element / ", "row = element % "),
+    ("matmul", "paper", "element < batches", "element + 1 < batches"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("op", "dialect", "old", "new"), KERNEL_MISTAKES)
+def test_a_mistake_in_a_kernel_is_seen(emitted: Any, op: str, dialect: str, old: str, new: str) -> None:
+    assert wrong(emitted, op, dialect, "cuda", instead(old, new))
+
+
+def both(emitted: Any, plan: Any, operands: list[Any]) -> list[Any]:
+    """What the C and the kernel of a plan give."""
+    written = [function(plan, language=language) for language in c_source.LANGUAGES]
+    return [emitted.called(emitted.compiled(emitted.text([f]), f.language), f, plan, operands) for f in written]
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize("rule", ["dyadic_half_even", "dyadic_floor"])
+def test_products_of_more_than_a_word_at_the_ends(emitted: Any, dialect: str, rule: str) -> None:
+    """i-GELU of all 32 bits: its magnitude is 2^31, its product with the factor takes 77 bits. In arrays that lie apart, too."""
+    plan = refsim.plan("gelu_requantize", dialect=dialect, scale=2.3e-4, scale_out=0.05, output_bits=32, input_bits=32, rule=rule)
+    ends = [-(1 << 31), -(1 << 31) + 1, -(1 << 30), -10878, -5, -1, 0, 1, 2, 10877, 10878, 10879, 1 << 30, (1 << 31) - 1]
+    for q in (np.array(ends, np.int32), np.array(ends[1:], np.int32)):
+        assert [x.tolist() for x in both(emitted, plan, [q])] == [refsim.run(plan, q).tolist()] * 2
+    helper = "multiply_shift_nearest_96(" if rule == "dyadic_half_even" else "multiply_shift_round_96("
+    text = source([function(plan, language="cuda")])
+    assert helper in text
+    assert "const uint32_t t1 = q_j < 0" in text
+
+
+@pytest.mark.parametrize("rule", ["half_even", "half_up", "half_down", "half_away", "ceil"])
+@pytest.mark.parametrize("scale_in", [0.5, 0.75, 3.0 * 2.0**-6, 2.0**-7, 2.0**-8, 0.3, 5.0 * 2.0**-9])
+def test_a_rule_of_ties_stands_where_there_are_ties(rule: str, scale_in: float) -> None:
+    """And only there: else the halves go upwards, which takes no look at the remainder."""
+    plan: Any = refsim.plan("requantize", scale_in=scale_in, scale_out=1.0, input_range=(-128, 127))
+    (node,) = (n for n in refsim.graph(plan).nodes if n.operation == "multiply_shift_round")
+    writer = c_source._Writer(plan, "f", (), "c", False)
+    writer.function()
+    middle = 1 << (plan.shift - 1)
+    ties = any(q * plan.multiplier % (2 * middle) == middle for q in range(-128, 128))
+    text = writer._rescaled(replace(node, rest=(rule,)), "int32_t", ["q", "m", "e"])
+    if rule == "ceil":
+        assert text == "(int32_t)shift_right_62((int64_t)q * m, e, CEIL)"
+    elif ties and rule != "half_up":
+        assert text == f"(int32_t)shift_right_62((int64_t)q * m, e, {rule.upper()})"
+    else:
+        assert text == "(int32_t)shift_right_nearest((int64_t)q * m, e)"
+
+
+HELPERS = """
+#include <stddef.h>
+#include <stdint.h>
+{helpers}
+int64_t round_96(int64_t z, int64_t m, int64_t e, int64_t rule) {{ return multiply_shift_round_96(z, (int32_t)m, e, (enum rounding)rule); }}
+int64_t nearest_96(int64_t z, int64_t m, int64_t e, int64_t rule) {{ return (void)rule, multiply_shift_nearest_96(z, (int32_t)m, e); }}
+int64_t nearest(int64_t z, int64_t m, int64_t e, int64_t rule) {{ return (void)rule, shift_right_nearest(z * m, e); }}
+int64_t shifted_32(int64_t x, int64_t m, int64_t s, int64_t rule) {{ return (void)m, (void)rule, right_shift_32((int32_t)x, (int32_t)s); }}
+"""
+RULES = ["floor", "ceil", "trunc", "half_up", "half_down", "half_even", "half_away", "half_zero"]
+
+
+def test_narrow_helpers_at_their_ends(emitted: Any) -> None:
+    """Each beside what the simulator defines, on products about halves and on the greatest there are."""
+    library = emitted.compiled(HELPERS.format(helpers=c_source.helpers(HELPERS)))._loaded
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)
+    round_96, nearest_96, nearest, shifted_32 = (prototype((name, library)) for name in ("round_96", "nearest_96", "nearest", "shifted_32"))
+    edges = [s * (1 << b) + d for s in (-1, 1) for b in (0, 5, 31, 32, 33, 47, 62) for d in (-1, 0, 1)] + [-(1 << 63) + 1, (1 << 63) - 1]
+    factors, least = [-(1 << 31) + 1, -(1 << 30), -7, -1, 1, 3, 1 << 16, (1 << 31) - 1], -(1 << 63)
+    for z in edges:
+        for m in factors:
+            for e in (33, 34, 47, 63, 64, 94):
+                for number, rule in enumerate(RULES):
+                    due = multiply_shift_round(z, m, e, rule)
+                    if least <= due < -least:
+                        assert round_96(z, m, e, number) == due, (z, m, e, rule)
+                up, down = multiply_shift_round(z, m, e, "half_up"), multiply_shift_round(z, m, e, "half_down")
+                if up == down and least <= up < -least:  # no tie
+                    assert nearest_96(z, m, e, 0) == up, (z, m, e)
+            for e in (1, 2, 33, 61, 62):
+                if abs(z * m) < 1 << 62:
+                    assert nearest(z, m, e, 0) == multiply_shift_round(z, m, e, "half_up"), (z, m, e)
+        for s in (0, 1, 30, 31, 32, 40):
+            if -(1 << 31) <= z < 1 << 31:
+                assert shifted_32(z, 0, s, 0) == z >> s
 
 
 @pytest.mark.parametrize("key", KEYS, ids="/".join)
