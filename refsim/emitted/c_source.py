@@ -584,14 +584,13 @@ class _Writer:
             if (nearest or rule == "HALF_UP") and least > 0 and most < 63:
                 return f"({kind})shift_right_nearest({product}, {e})"
             return f"({kind}){self._shift(node.operands[2])}({product}, {e}, {rule})"
+        two_words = m_least > -(1 << 31) and m_most < 1 << 31 and z_least > -(1 << 63) and least > 32 and most < 95
+        if two_words and nearest:
+            return f"({kind})multiply_shift_nearest_96({z}, {m}, {e})"
         if self.inside and least > 0 and most < 63:
             return f"({kind})multiply_shift_round_62({z}, {m}, {e}, {rule})"
-        if m_least > -(1 << 31) and m_most < 1 << 31 and z_least > -(1 << 63) and least > 32 and most < 95:
-            return (
-                f"({kind})multiply_shift_nearest_96({z}, {m}, {e})"
-                if nearest
-                else f"({kind})multiply_shift_round_96({z}, {m}, {e}, {rule})"
-            )
+        if two_words:
+            return f"({kind})multiply_shift_round_96({z}, {m}, {e}, {rule})"
         return f"({kind})multiply_shift_round({z}, {m}, {e}, {rule})"
 
     def _idle(self, node: Node, bound: int, above: bool) -> bool:
