@@ -8,7 +8,9 @@ import importlib
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from refsim.emitted.c_source import function, source
 from refsim.vectors import load
 
 FOLDER = content("implementations") / "emitted"
-BROKEN = 719
+BROKEN, INVALID_CONTEXT = 719, 201
+WITHOUT_CONTEXT = ("cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuDeviceGetAttribute", "cuGetErrorString")
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ class Driver:
         self.memory: dict[int, Any] = {}
         self.modules: list[Any] = []
         self.fails, self.free = "", 1 << 40
+        self.threads: set[int] = set()
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         own = getattr(Driver, f"_{name}", None)
@@ -49,11 +53,16 @@ class Driver:
         def called(*arguments: Any) -> int:
             if name == self.fails:
                 return BROKEN
+            if name not in WITHOUT_CONTEXT and threading.get_ident() not in self.threads:
+                return INVALID_CONTEXT
             if own is not None:
                 own(self, *arguments)
             return 0
 
         return called
+
+    def _cuCtxSetCurrent(self, context: Any) -> None:
+        self.threads.add(threading.get_ident())
 
     def _cuGetErrorString(self, status: int, text: Any) -> None:
         text._obj.value = f"error {status}".encode()
@@ -136,6 +145,16 @@ def test_a_kernel_that_writes_elsewhere_or_fails_is_noticed(emitted: Any) -> Non
     with pytest.raises(RuntimeError, match=rf"cuCtxSynchronize: error {BROKEN} \({BROKEN}\)"):
         emitted.called(on_gpu(emitted, driver, text), f, plan, [q])
     assert driver.memory == {}
+
+
+def test_any_thread_may_launch(emitted: Any) -> None:
+    plan, driver = refsim.plan("i_softmax", dialect="paper", scale=2.0**-6, input_bits=8), Driver()
+    f, q = function(plan, without=("mask",), language="cuda"), np.arange(-6, 6, dtype=np.int8).reshape(3, 4)
+    module = on_gpu(emitted, driver, emitted.text([f]))
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(emitted.called, module, f, plan, [q, None]).result()
+    assert got.tolist() == refsim.run(plan, q, None).tolist()
+    assert len(driver.threads) == 2
 
 
 def test_working_space_is_bounded(emitted: Any) -> None:

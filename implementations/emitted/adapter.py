@@ -100,12 +100,12 @@ class Library:
     def __init__(self, path: Path, language: str) -> None:
         self._loaded, self._language = ctypes.CDLL(str(path)), language
 
-    def grid(self, elements: int, buffer: int) -> tuple[int, int]:
+    def grid(self, work: int, buffer: int) -> tuple[int, int]:
         """Blocks, and threads of each."""
         return (BLOCKS, THREADS) if self._language == "cuda" else (1, 1)
 
-    def call(self, name: str, values: Sequence[Any], out: Any, grid: tuple[int, int]) -> None:
-        """Call a function with sizes and arrays; `out` is one of these."""
+    def call(self, name: str, kinds: Sequence[str], values: Sequence[Any], grid: tuple[int, int]) -> None:
+        """Call a function with sizes and arrays."""
         function = getattr(self._loaded, f"run_{name}" if self._language == "cuda" else name)
         function(*(ctypes.c_size_t(v) if isinstance(v, int) else ctypes.c_void_p(v.ctypes.data) for v in values))
 
@@ -159,8 +159,9 @@ def called(library: Any, f: Function, plan: Any, operands: Sequence[Any]) -> Any
     given = {o.name: x for o, x in zip(d.operands, operands, strict=True)}
     sizes = axes.unify(d, plan, [None if x is None else x.shape for x in operands])
     own = sum(sizes.named[axis] for a in f.arguments for axis in a.length)
-    elements = math.prod(sizes.shape(plan, d.out))
-    grid = library.grid(elements, own)
+    shape = sizes.shape(plan, d.out)
+    elements = math.prod(shape)
+    grid = library.grid(math.prod(shape[:-1]) if own else elements, own)
     values, out = list[Any](), None
     for a in f.arguments:
         if a.kind == "size":
@@ -169,11 +170,11 @@ def called(library: Any, f: Function, plan: Any, operands: Sequence[Any]) -> Any
             x = np.require(np.broadcast_to(given[a.name], sizes.shape(plan, a.shape)), np.dtype(a.dtype), ["C", "ALIGNED"])
             values.append(placed(x, elements % 2 > 0))
         elif a.kind == "out":
-            out = placed(np.empty(sizes.shape(plan, a.shape), a.dtype), elements % 2 > 0)
+            out = placed(np.empty(shape, a.dtype), elements % 2 > 0)
             values.append(out)
         else:
             values.append(np.empty(own * math.prod(grid), a.dtype))
-    library.call(f.name, values, out, grid)
+    library.call(f.name, [a.kind for a in f.arguments], values, grid)
     return out
 
 

@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -104,15 +105,19 @@ class Gpu:
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        device, context = ctypes.c_int(), ctypes.c_void_p()
+        device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self.do("cuInit", 0)
         self.do("cuDeviceGet", ctypes.byref(device), 0)
-        self.do("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
-        self.do("cuCtxSetCurrent", context)
+        self.do("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
+        self.enter()
         numbers = ctypes.c_int(), ctypes.c_int()
         for number, attribute in zip(numbers, (MAJOR, MINOR), strict=True):
             self.do("cuDeviceGetAttribute", ctypes.byref(number), attribute, device)
         self.architecture = f"sm_{numbers[0].value}{numbers[1].value}"
+
+    def enter(self) -> None:
+        """Have this thread's calls of the driver be about this GPU: every thread has to say so."""
+        self.do("cuCtxSetCurrent", self._context)
 
     def do(self, name: str, *arguments: Any) -> None:
         """Call the driver."""
@@ -141,28 +146,33 @@ class Module:
 
     def __init__(self, gpu: Gpu, image: bytes) -> None:
         self._gpu, self._module = gpu, ctypes.c_void_p()
+        gpu.enter()
         gpu.do("cuModuleLoadData", ctypes.byref(self._module), image)
 
     def __del__(self) -> None:
-        if self._module:
+        if self._module and not sys.is_finalizing():
+            self._gpu.enter()
             self._gpu.do("cuModuleUnload", self._module)
 
     @staticmethod
-    def grid(elements: int, buffer: int) -> tuple[int, int]:
-        """Blocks, and threads of each, for a result of so many elements, where a thread needs so much working space."""
+    def grid(work: int, buffer: int) -> tuple[int, int]:
+        """Blocks, and threads of each, for so many elements or rows, where a thread needs so much working space."""
         most = max(1, min(BLOCKS, BUFFER // (buffer * THREADS))) if buffer else BLOCKS
-        return min(most, max(1, -(-elements // THREADS))), THREADS
+        return min(most, max(1, -(-work // THREADS))), THREADS
 
-    def call(self, name: str, values: Sequence[int | np.ndarray], out: np.ndarray, grid: tuple[int, int]) -> None:
-        """Launch a kernel with sizes and arrays; `out`, one of these, is read back."""
+    def call(self, name: str, kinds: Sequence[str], values: Sequence[Any], grid: tuple[int, int]) -> None:
+        """Launch a kernel with sizes and arrays: what is an operand gets there, what is the result comes back."""
         pointers = list[Any]()
+        self._gpu.enter()
         try:
-            arguments = [ctypes.c_size_t(v) if isinstance(v, int) else self._placed(v, v is out, pointers) for v in values]
+            arguments = [
+                ctypes.c_size_t(value) if kind == "size" else self._placed(value, kind, pointers)
+                for kind, value in zip(kinds, values, strict=True)
+            ]
             self.prepared(name, arguments, grid)()
             self._gpu.do("cuCtxSynchronize")
-            for value, place in zip(values, arguments, strict=True):
-                if value is out:
-                    self._fetched(out, place.value)
+            at = kinds.index("out")
+            self._fetched(values[at], arguments[at].value)
         finally:
             for pointer in pointers:
                 self._gpu.do("cuMemFree_v2", pointer)
@@ -179,18 +189,17 @@ class Module:
 
         return launch
 
-    def _placed(self, array: np.ndarray, result: bool, pointers: list[Any]) -> Any:
+    def _placed(self, array: np.ndarray, kind: str, pointers: list[Any]) -> Any:
         """Where an array lies on the GPU: as far from a multiple of `GUARD` as on the CPU, since kernels look at that."""
         pointer, before = ctypes.c_uint64(), GUARD + array.ctypes.data % 16
         self._gpu.do("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(before + array.nbytes + GUARD))
         pointers.append(pointer)
         place = ctypes.c_uint64(pointer.value + before)
-        if result:
-            self._gpu.do(
-                "cuMemsetD8_v2", ctypes.c_uint64(place.value - GUARD), ctypes.c_ubyte(POISON), ctypes.c_size_t(array.nbytes + 2 * GUARD)
-            )
-        elif array.nbytes:
+        if kind == "operand" and array.nbytes:
             self._gpu.do("cuMemcpyHtoD_v2", place, ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes))
+        elif kind != "operand":
+            whole = ctypes.c_size_t(array.nbytes + 2 * GUARD)
+            self._gpu.do("cuMemsetD8_v2", ctypes.c_uint64(place.value - GUARD), ctypes.c_ubyte(POISON), whole)
         return place
 
     def _fetched(self, out: np.ndarray, place: int) -> None:
