@@ -210,9 +210,10 @@ class _Writer:
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
-        on_gpu, independent = self.language == "cuda", self.loops == [self.last] and not self.stored and not self.inside
-        self.single = on_gpu and independent and self.axis[self.last] is None  # the result has no axis: elements, one by one
-        self.flat = on_gpu and independent and not self.single  # no loop waits for another: a thread takes an element
+        independent = self.language == "cuda" and self.loops == [self.last] and not self.stored and not self.inside
+        elements = all(parse(o.shape).batched and not inner(self.plan, o.shape) for o in self.operands.values())
+        self.single = independent and elements and self.axis[self.last] is None  # from an element of each operand one of the result
+        self.flat = independent and self.axis[self.last] is not None  # no loop waits for another: a thread takes an element
         body = "\n".join(self._element_body() if self.single else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
         sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
