@@ -81,7 +81,7 @@ def passed(text: str) -> set[str]:
     return {a or b for a, b in re.findall(r"(test_\w+\[[\w-]+\]) PASSED|PASSED [^ ]*?::(test_\w+\[[\w-]+\])", text)}
 
 
-@pytest.mark.parametrize("spread", [ONE, LATER])
+@pytest.mark.parametrize("spread", [ONE, AT_NIGHT])
 def test_markers_select_op_and_dialect(project: pytest.Pytester, spread: list[str]) -> None:
     code, text = pytested(project, PROPERTIES, *TARGET, "-m", "i_gelu and ibert", "-v", *spread)
     assert code == 0, text
@@ -89,7 +89,7 @@ def test_markers_select_op_and_dialect(project: pytest.Pytester, spread: list[st
     assert all(name.endswith("[i_gelu-ibert]") for name in passed(text))
 
 
-@pytest.mark.parametrize("spread", [ONE, LATER])
+@pytest.mark.parametrize("spread", [ONE, AT_NIGHT])
 def test_the_declared_domain_is_printed_and_stands_in_junit_xml(project: pytest.Pytester, spread: list[str]) -> None:
     (project.path / "kernels.py").write_text(KERNELS + "DOMAIN = {'i_sqrt': {'input_bits': (4, 9)}}\n")
     code, text = pytested(project, SQRT, *TARGET, "-k", "golden", "--junitxml=suite.xml", *spread)
@@ -229,7 +229,7 @@ WITNESS = '"op": "i_sqrt", "witness": {"parameters": {}, "operands": [[8]]}'
         pytest.param(entry, extra, code, words, spread.values[0], marks=spread.marks, id=f"{name}-{spread.id}")
         for name, entry, extra, code, words, spreads in (
             ("quick", NOWHERE, [], 0, "passed", (ONE, AT_NIGHT)),
-            ("default", NOWHERE, ["--refsim-effort", "default"], 1, "remove it from DEVIATIONS, or give it a witness", (ONE, LATER)),
+            ("default", NOWHERE, ["--refsim-effort", "default"], 1, "remove it from DEVIATIONS, or give it a witness", (ONE, AT_NIGHT)),
             ("unsearched", NOWHERE, ["--refsim-effort", "default", "-k", "golden"], 0, "passed", (ONE, AT_NIGHT)),
             ("witness", WITNESS, [], 1, "remove it from DEVIATIONS\n", (ONE, AT_NIGHT)),
         )
@@ -281,7 +281,7 @@ def test_what_is_only_listed_need_not_check(project: pytest.Pytester) -> None:
         ("no_such_module", "'no_such_module' is no file"),
     ],
 )
-@pytest.mark.parametrize("spread", [ONE, LATER])
+@pytest.mark.parametrize("spread", [ONE, AT_NIGHT])
 def test_a_wrong_target_is_told_once(project: pytest.Pytester, target: str, says: str, spread: list[str]) -> None:
     code, text = pytested(project, PROPERTIES, "--refsim-target", target, *spread)
     assert code == pytest.ExitCode.USAGE_ERROR
