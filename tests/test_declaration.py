@@ -275,6 +275,7 @@ def partial(folder: Path, domain: str) -> str:
     return str(target)
 
 
+@pytest.mark.slow
 def test_what_a_target_is_not_for_is_not_asked(tmp_path: Path) -> None:
     domain = f"{{'i_softmax': {{'without': ['mask']}}, 'requantize': {{**{RULE}, 'within': {WITHIN}, 'where': one_shift}}}}"
     code, report, text = checked(partial(tmp_path, domain))
@@ -300,7 +301,7 @@ def test_what_a_target_is_not_for_is_not_asked(tmp_path: Path) -> None:
     ("domain", "op", "code"),
     [
         ("{}", "i_softmax", 3),
-        (f"{{'requantize': {{**{RULE}, 'where': one_shift}}}}", "requantize", 1),
+        pytest.param(f"{{'requantize': {{**{RULE}, 'where': one_shift}}}}", "requantize", 1, marks=pytest.mark.slow),
         pytest.param(f"{{'requantize': {{**{RULE}, 'within': {WITHIN}}}}}", "requantize", 3, marks=pytest.mark.slow),
         pytest.param(
             f"{{'requantize': {{**{RULE}, 'within': {{'rounded': (-(1 << 33), 1 << 33)}}, 'where': one_shift}}}}",
@@ -404,6 +405,7 @@ def test_every_report_prints_the_declared_domain(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ printed lines
 
 
+@pytest.mark.slow
 def test_printed_lines_are_bounded_and_the_report_has_all(tmp_path: Path) -> None:
     target = tmp_path / "mine.py"
     lines = ("import refsim", "def linear(q, w, b, plan):", "    return refsim.run(plan, q, w, b) + (w.size > 1000)")

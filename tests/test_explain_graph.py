@@ -155,6 +155,7 @@ def points(path: str) -> list[tuple[float, float]]:
     return down + [(curve(t, x, ax, bx, to), curve(t, leave, ay, by, arrive)) for t in steps]
 
 
+@pytest.mark.slow
 def test_every_rule_is_among_the_plans_drawn() -> None:
     assert {getattr(p, "rule", None) for d in DEFINITIONS for p, _, _ in drawn(*d.key)} >= set(RESCALINGS)
 
