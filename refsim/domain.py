@@ -54,7 +54,8 @@ def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
         array = np.asarray(np.frompyfunc(int, 1, 1)(array), dtype=object)  # NumPy's own integers would overflow
     elif array.dtype.kind not in "iu":
         raise DomainError(name, f"dtype {array.dtype}", f"an array of integers from {lo} to {hi}")
-    if array.size:
+    own = None if array.dtype == object else np.iinfo(array.dtype)
+    if array.size and (own is None or own.min < lo or own.max > hi):  # what a type cannot hold need not be looked for
         least, greatest = int(array.min()), int(array.max())
         if least < lo or greatest > hi:
             raise DomainError(name, least if least < lo else greatest, f"integers from {lo} to {hi} (the plan's range)")

@@ -884,3 +884,15 @@ def test_certificates_are_attained_where_intervals_can_see() -> None:
             assert value.max() <= bound.hi
             if bound.name in names:
                 assert (bound.lo, bound.hi) == (value.min(), value.max()), (plan.op, bound)
+
+
+def test_a_table_gives_wide_rows_and_is_else_an_array() -> None:
+    rows = np.arange(-128, 128, dtype=np.int8).reshape(64, 4)
+    table = tiles.Table(rows)
+    ids = np.array([[5, 63], [0, 5]])
+    taken = np.take(table, ids, axis=0)
+    assert taken.dtype == np.int64 and (taken == rows[ids]).all()
+    wide = rows.astype(np.int64)
+    assert (table * 4 - 1 == 4 * wide - 1).all() and (np.minimum(2 * table, 200) == np.minimum(2 * wide, 200)).all()
+    assert (np.where(table < 0, -table, table) == abs(wide)).all()
+    assert (np.take(table + table, ids, axis=0) == 2 * wide[ids]).all()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..errors import DomainError
 from ..ops.axes import parse
@@ -54,7 +55,7 @@ def evaluate(
     if definition.layout in ("product", "gather"):
         selects = [definition.layout == "gather" and parse(o.shape).batched for o in definition.operands]  # not computed with
         carried = [
-            x.astype(np.int64) if selecting else _carry(x, kind, exact, definition.layout == "product")
+            x.astype(np.int64) if selecting else _carry(x, kind, exact, definition.layout == "product", definition.layout == "gather")
             for x, kind, selecting in zip(operands, kinds, selects, strict=True)
         ]
         steps = definition.run(p, *carried)
@@ -95,12 +96,33 @@ def _parts(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _carry(x: Any, kind: str, exact: bool, narrow: bool) -> Any:
+class Table(NDArrayOperatorsMixin):
+    """A table of which rows are taken: only these are made int64. In any other use it is an array of int64."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def __array_function__(self, function: Any, types: Any, operands: Any, options: Any) -> Any:
+        if function is np.take and operands[0] is self:
+            return np.take(self._rows, *operands[1:], **options).astype(np.int64)
+        return function(*map(_whole, operands), **options)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*map(_whole, operands), **options)
+
+
+def _whole(x: Any) -> Any:
+    return x._rows.astype(np.int64) if isinstance(x, Table) else x
+
+
+def _carry(x: Any, kind: str, exact: bool, narrow: bool, table: bool = False) -> Any:
     """An operand on its carrier; products take int8 operands as they are."""
     if x is None or kind == "bool":
         return x
     if exact:
         return x.astype(object)
+    if table:
+        return Table(x)
     return x if narrow and x.dtype.itemsize < 4 else x.astype(np.int64)
 
 
