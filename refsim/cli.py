@@ -448,6 +448,7 @@ def _mount() -> None:
     from .conformance.sweep_command import sweep
     from .export.cli import app as export
     from .export.emit_command import emit
+    from .model.command import app as model
     from .vectors.cli import app as golden
 
     app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
@@ -456,6 +457,7 @@ def _mount() -> None:
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
     app.command()(hints)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")
+    app.add_typer(model, name="model", help="An integer-only encoder from a float one: quantize, run, trace, diff, check, report.")
     app.add_typer(golden, name="golden", help="Golden vectors: generate, verify, render, make.")
 
 

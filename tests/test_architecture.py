@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emitted",),
     ("compiled",),
     ("conformance", "export", "analysis", "drawing", "describe"),
+    ("model",),
     ("explain",),
     ("cli",),
     ("__main__",),

@@ -1,0 +1,298 @@
+"""``refsim model``: an integer-only encoder from a float one; its results, its tensors, and where another's differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import RefsimError, UsageError
+from ..exits import Exit, worst
+from ..outputs import Outputs
+from ..terminal import complain, progress, width
+
+app = typer.Typer(
+    help="An integer-only encoder from a float one: quantize it, run it, trace every tensor, compare with another's.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Stored = Annotated[Path, typer.Argument(help="A folder that `refsim model quantize` has written.", show_default=False)]
+Texts = Annotated[Path, typer.Option("--text", help="Texts, a line each, as UTF-8.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Batch = Annotated[int, typer.Option(min=1, max=4096, help="Texts at a time: memory grows with it.")]
+Tokens = Annotated[int, typer.Option(min=0, max=1 << 20, help="Cut texts to so many tokens; 0: to the model's positions.")]
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True, highlight=False, width=width()).print(text, markup=False)
+
+
+@contextmanager
+def _ends(left: str, out: Path | None = None) -> Iterator[None]:
+    """What ends a command early becomes a line and an exit code: an error, an interrupt with what it leaves, a package that is missing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"interrupted: {left}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except ImportError as error:
+        complain(f"{error.name} is not installed: pip install 'refsim[model]'")
+        raise typer.Exit(Exit.INCOMPLETE) from None
+    except RefsimError as error:
+        complain(error)
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if out is None:
+            raise
+        complain(f"--out {out} cannot be written: {error.strerror or error}; {left}")
+        raise typer.Exit(Exit.UNWRITTEN) from None
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder")
+    return path
+
+
+@app.command()
+def quantize(
+    checkpoint: Annotated[Path, typer.Argument(help="A folder of config.json, model.safetensors and tokenizer.json.", show_default=False)],
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.", show_default=False)],
+    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    paper: Annotated[bool, typer.Option("--paper", help="The paper's own configuration: moving averages, 8-bit residuals.")] = False,
+    ranges: Annotated[
+        str, typer.Option(help="Which range of an activation 8 bits cover: max, percentile, moving_average or error.")
+    ] = "error",
+    percentile: Annotated[float, typer.Option(help="Per cent of the values that --ranges percentile covers.")] = 99.99,
+    smooth: Annotated[float, typer.Option(help="How much of an activation's outliers goes into the weights behind it, from 0 to 1.")] = 0.5,
+    batch: Batch = 32,
+    tokens: Tokens = 128,
+    force: Force = False,
+) -> None:
+    """Make an integer-only encoder: ranges are taken from the texts, then every plan is made and proven."""
+    from . import checkpoint as checkpoints
+    from . import quantize as engine
+    from .storage import MARKER, save
+    from .text import Reader, lines
+
+    with _ends(f"{out} is as it was", out):
+        Outputs().folder("--out", out.parent)
+        if out.exists() and not force:
+            raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
+        base = engine.PAPER if paper else engine.Settings(ranges=_method(ranges), percentile=percentile, smooth=smooth)
+        settings = engine.with_dialect(base, dialect)
+        source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
+        longest = min(tokens or source.config.longest, source.config.longest)
+        reader = Reader(source.tokenizer, source.config.vocab_size, longest, source.config.pad_token_id)
+        with progress("ranges") as told:
+            seen = engine.watch(source, _told(reader, texts, batch, told))
+        model = engine.quantize(source, seen, settings)
+        save(model, out, force)
+        _say(f"{out / MARKER}: {len(model.nodes)} launches, every plan proven; ranges from {len(texts):,} texts")
+
+
+def _method(name: str) -> Any:
+    from .ranges import METHODS
+
+    if name not in METHODS:
+        raise UsageError(f"--ranges {name!r:.40} is not one of {', '.join(METHODS)}")
+    return name
+
+
+def _told(reader: Any, texts: list[str], batch: int, told: Callable[[int, int, str], None]) -> Iterator[tuple[Any, Any]]:
+    done = 0
+    for numbers, ids, kept in reader.batches(texts, batch):
+        yield ids, kept
+        done += len(numbers)
+        told(done, len(texts), "texts")
+
+
+def _opened(folder: Path, tokens: int) -> tuple[Any, Any]:
+    """A model and what reads texts for it."""
+    from .storage import load
+    from .text import Reader
+
+    model = load(_folder(folder))
+    vocabulary = model.about.get("config", {}).get("vocab_size", 1 << 24)
+    return model, Reader(model.tokenizer, vocabulary, min(tokens or model.longest, model.longest), model.padding)
+
+
+@app.command()
+def run(
+    model: Stored,
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="File to write, safetensors.", show_default=False)],
+    batch: Batch = 32,
+    tokens: Tokens = 0,
+) -> None:
+    """Sum the hidden states of each text's tokens, in integers: a vector a text, with the number of its tokens."""
+    import numpy as np
+
+    from .graph import forward
+    from .storage import serialized
+    from .text import lines
+
+    outputs = Outputs()
+    outputs.file("--out", out)
+    outputs.reads("--text", text)
+    with _ends(f"{out} is as it was", out):
+        made, reader = _opened(model, tokens)
+        texts = lines(text)
+        pooled, counts = np.zeros((len(texts), 0), np.int64), np.zeros(len(texts), np.int64)
+        with progress("texts") as told:
+            for done, (numbers, ids, kept) in enumerate(reader.batches(texts, batch)):
+                x = forward(made, ids, kept)[:, 0]
+                if not pooled.size:
+                    pooled = np.zeros((len(texts), x.shape[-1]), np.int64)
+                pooled[numbers], counts[numbers] = x, kept.sum(axis=1)
+                told(min((done + 1) * batch, len(texts)), len(texts), "texts")
+        outputs.write("--out", out, lambda: serialized({"pooled": pooled, "tokens": counts}))
+        scale = made.out.plan.output_scale
+        _say(f"{out}: pooled ({len(texts):,}, {pooled.shape[1]}), tokens; a mean is pooled / tokens * {scale!r}")
+    raise typer.Exit(outputs.code())
+
+
+@app.command()
+def trace(
+    model: Stored,
+    text: Texts,
+    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
+    batch: Batch = 32,
+    tokens: Tokens = 0,
+    force: Force = False,
+) -> None:
+    """Write every named tensor of a forward, integers as safetensors, with an index of operations, plans and widths."""
+    from . import traces
+    from .text import lines
+
+    with _ends(f"{out} is as it was", out):
+        made, reader = _opened(model, tokens)
+        texts = lines(text)
+        with progress("texts") as told:
+            traces.write(made, _told(reader, texts, batch, told), out, force)
+        _say(f"{out / traces.MARKER}: {len(made.nodes)} tensors of {len(texts):,} texts")
+
+
+@app.command()
+def diff(
+    model: Stored,
+    mine: Annotated[Path, typer.Argument(help="A folder that `refsim model trace` has written.", show_default=False)],
+    theirs: Annotated[Path, typer.Argument(help="A folder of the same form: tensors that are absent are left out.", show_default=False)],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.", show_default=False)] = None,
+) -> None:
+    """Say which tensor of another forward is the first to differ, and whether its operation is to blame or what it was fed.
+
+    Exit code: 0 all tensors are equal, 1 some differ, 4 a tensor is absent and all others are equal.
+    """
+    from . import difference, traces
+    from .storage import load
+
+    outputs = Outputs()
+    outputs.file("--json", json_file)
+    with _ends("nothing was written"):
+        made = load(_folder(model))
+        found = difference.compare(made, traces.pairs(traces.read(_folder(mine)), traces.read(_folder(theirs))))
+    _tell(found)
+    outputs.write("--json", json_file, lambda: json.dumps(asdict(found), indent=1) + "\n")
+    raise typer.Exit(worst([outputs.code(), _verdict(found)]))
+
+
+def _verdict(found: Any) -> Exit:
+    if found.findings or found.follow:
+        return Exit.WRONG
+    return Exit.INCOMPLETE if found.absent else Exit.DONE
+
+
+def _tell(found: Any) -> None:
+    for finding in found.findings:
+        at = ", ".join(map(str, finding.index))
+        head = f"{finding.tensor} ({finding.op}, {finding.dialect}) differs, at [{at}] of batch {finding.batch}"
+        _say(f"{head}: {finding.mine} expected, got {finding.theirs}")
+        _say(f"  {finding.share:.2%} of it differ. To blame: {finding.blame}. {finding.text[0].upper()}{finding.text[1:]}.")
+    if found.follow:
+        _say(f"follow from what came before, their own operations being right: {', '.join(found.follow)}")
+    if found.absent:
+        _say(f"not in the other trace: {', '.join(found.absent)}")
+    _say(f"equal: {found.equal:,} tensors")
+
+
+@app.command()
+def check(
+    model: Stored,
+    target: Annotated[str, typer.Argument(help="As for `refsim check`: its operations compute the launches.")],
+    text: Texts,
+    batch: Batch = 32,
+    tokens: Tokens = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.", show_default=False)] = None,
+) -> None:
+    """Compute every launch of a forward with the operations of a target, each fed by its own results, and compare all tensors.
+
+    Exit code: 0 all are equal, 1 some differ, 3 the target broke.
+    """
+    from contextlib import closing
+
+    from ..conformance.answers import Broken, Unloadable
+    from ..conformance.connect import connect
+    from ..conformance.targets import parse
+    from . import difference
+    from .answered import Answered
+    from .text import lines
+
+    outputs = Outputs()
+    outputs.file("--json", json_file)
+    with _ends("nothing was written"):
+        made, reader = _opened(model, tokens)
+        texts = lines(text)
+        try:
+            worker = connect(parse(target))
+            with closing(worker), progress("texts") as told:
+                both = Answered(made, worker)
+                found = difference.compare(made, both.forwards(_told(reader, texts, batch, told)))
+        except (Broken, Unloadable) as error:
+            complain(f"{target}: {error}")
+            raise typer.Exit(Exit.BROKE) from None
+    _tell(found)
+    if both.lacking:
+        _say(f"not implemented by {target}, computed by the simulator: {', '.join(sorted(f'{op} ({d})' for op, d in both.lacking))}")
+    outputs.write("--json", json_file, lambda: json.dumps(asdict(found), indent=1) + "\n")
+    raise typer.Exit(worst([outputs.code(), _verdict(found)]))
+
+
+@app.command()
+def report(
+    model: Stored,
+    checkpoint: Annotated[Path, typer.Argument(help="The float encoder that it was made from.", show_default=False)],
+    text: Texts,
+    batch: Batch = 32,
+    tokens: Tokens = 128,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.", show_default=False)] = None,
+) -> None:
+    """How near the integer encoder is to the float one, on texts that no range was taken from: cosines, tensor by tensor."""
+    from . import checkpoint as checkpoints
+    from .accuracy import measured
+    from .text import lines
+
+    outputs = Outputs()
+    outputs.file("--json", json_file)
+    with _ends("nothing was written"):
+        made, reader = _opened(model, tokens)
+        source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
+        with progress("texts") as told:
+            found = measured(made, source, _told(reader, texts, batch, told))
+    table = Table(header_style="bold", title=f"Cosine between integer and float tensors, {len(texts):,} texts")
+    for name in ("tensor", "mean", "95 % interval of the mean", "least"):
+        table.add_column(name, justify="left" if name == "tensor" else "right")
+    for name, c in found.items():
+        table.add_row(name, f"{c.mean:.4f}", f"{c.low:.4f} to {c.high:.4f}", f"{c.least:.4f}")
+    Console(highlight=False, width=width()).print(table)
+    outputs.write("--json", json_file, lambda: json.dumps({name: asdict(c) for name, c in found.items()}, indent=1) + "\n")
+    raise typer.Exit(outputs.code())

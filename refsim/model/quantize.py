@@ -1,0 +1,348 @@
+"""From a float encoder and texts to an integer one: post-training quantisation.
+
+Weights have 8 bits and a scale for each output channel, biases 32 at the scale of the accumulators. Activations between launches have
+8 bits, sums of a residual 22, and what i-LayerNorm gives goes on to the next residual as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..certificates import certificate
+from ..errors import PlanError
+from ..ops.base import Plan
+from ..plans import plan
+from .checkpoint import Checkpoint, Reals
+from .floating import forward
+from .graph import LAYER, POOLED, Input, Meaning, Model, Node
+from .ranges import METHODS, PERCENTILE, Method, Watched, bounds
+
+RESIDUAL_BITS, EMBEDDING_BITS = 22, 16
+"""Widths of a residual's sum and of the embeddings' sum."""
+FAINT = 2.0**-20
+"""Least gamma, against the greatest: a channel that a model has switched off is its beta, and a scale of 0 is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an encoder is quantised.
+
+    Attributes
+    ----------
+    dialect : {"ibert", "paper"}
+    ranges : {"max", "percentile", "moving_average", "error"}
+        Which range of an activation its 8 bits cover.
+    percentile : float
+        Per cent of the values that ``percentile`` covers.
+    wide_residual : bool
+        Whether a residual is taken from what i-LayerNorm gives, before it is narrowed to 8 bits.
+    smooth : float
+        How much of the difference between an activation's channels is moved into the weights behind it: 0 none, 1 all.
+    offset : bool
+        Whether i-GELU's result, hardly ever negative, has a zero point. The bias behind it takes that up.
+    """
+
+    dialect: str = "ibert"
+    ranges: Method = "percentile"
+    percentile: float = PERCENTILE
+    wide_residual: bool = True
+    smooth: float = 0.5
+    offset: bool = True
+
+    def __post_init__(self) -> None:
+        if self.ranges not in METHODS:
+            raise PlanError("ranges", self.ranges, f"one of {', '.join(METHODS)}")
+        if not 50 < self.percentile <= 100:
+            raise PlanError("percentile", self.percentile, "above 50, at most 100")
+        if not 0 <= self.smooth <= 1:
+            raise PlanError("smooth", self.smooth, "from 0 to 1")
+
+
+PAPER = Settings(ranges="moving_average", wide_residual=False, smooth=0.0, offset=False)
+"""The configuration of the paper and of its authors' code."""
+
+
+def with_dialect(settings: Settings, dialect: str) -> Settings:
+    """The same for another dialect."""
+    return replace(settings, dialect=dialect)
+
+
+def watch(checkpoint: Checkpoint, batches: Iterable[tuple[Any, Any]]) -> dict[str, Watched]:
+    """What a float forward of every batch (ids, kept) shows of each tensor."""
+    seen: dict[str, Watched] = {}
+
+    def add(name: str, x: Reals) -> None:
+        seen.setdefault(name, Watched()).add(x)
+
+    for ids, kept in batches:
+        forward(checkpoint, ids, kept, add)
+    if not seen:
+        raise PlanError("text", "", "at least one text to take ranges from")
+    return seen
+
+
+def quantize(checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings) -> Model:
+    """The integer encoder.
+
+    Raises
+    ------
+    PlanError
+        A plan that cannot be made or proven; it names the tensor.
+    """
+    return _Builder(checkpoint, seen, settings).model()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor that was made.
+
+    Attributes
+    ----------
+    scale : float or tuple of float
+    factors : numpy.ndarray
+        What each channel was divided by.
+    zero : int
+        Zero point.
+    """
+
+    name: str
+    scale: Any
+    factors: Any
+    bits: int
+    zero: int = 0
+
+
+class _Builder:
+    """A model under construction."""
+
+    def __init__(self, checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings) -> None:
+        self.checkpoint, self.seen, self.settings = checkpoint, seen, settings
+        self.config = checkpoint.config
+        self.nodes: list[Node] = []
+        self.weights: dict[str, Any] = {}
+        self.meanings: dict[str, Meaning] = {}
+
+    def model(self) -> Model:
+        x, residual = self.embeddings()
+        for number in range(self.config.num_hidden_layers):
+            x, residual = self.layer(number, x, residual)
+        c = self.config
+        self.node(POOLED, "matmul", [Input("mask", "ones"), Input(x.name, "padded")], length=c.longest, input_range=(0, 1), scale_b=x.scale)
+        return Model(
+            tuple(self.nodes),
+            self.weights,
+            c.num_attention_heads,
+            c.longest,
+            c.first_position,
+            c.pad_token_id,
+            self.meanings,
+            {"settings": asdict(self.settings), "config": asdict(c)},
+            self.checkpoint.tokenizer,
+        )
+
+    # ------------------------------------------------------------------------------------------------------------ tensors
+
+    def node(self, name: str, op: str, inputs: Iterable[str | Input], **given: Any) -> Plan:
+        try:
+            made = plan(op, dialect=self.settings.dialect, **given)
+        except PlanError as error:
+            raise PlanError(name, error.value, f"{op}: {error}") from error
+        self.nodes.append(Node(name, made, tuple(i if isinstance(i, Input) else Input(i) for i in inputs)))
+        scale = made.output_scale
+        self.meanings[name] = Meaning(scale if isinstance(scale, tuple) else float(scale))
+        return made
+
+    def made(self, name: str, scale: Any, factors: Any = 1.0, bits: int = 8, zero: int = 0) -> _Tensor:
+        """A tensor that a node gives, and what it means."""
+        channels = np.asarray(scale) * np.asarray(factors)
+        self.meanings[name] = Meaning(tuple(channels.tolist()) if channels.ndim else float(channels), zero)
+        return _Tensor(name, scale, factors, bits, zero)
+
+    def scale(self, name: str, bits: int = 8, divided: Any = 1.0) -> float:
+        """Of a tensor whose range has its middle at 0; the range of one whose channels are divided is as much of the greatest magnitude."""
+        seen = self.seen[name]
+        high = bounds(seen, self.settings.ranges if bits == 8 else "max", bits, self.settings.percentile)[1]
+        whole = float(seen.channels.max())
+        if whole > 0:
+            high *= float((seen.channels / divided).max()) / whole
+        return high / ((1 << (bits - 1)) - 1)
+
+    def table(self, name: str) -> float:
+        """Note an embedding's table as 8-bit integers; its scale."""
+        table = self.checkpoint.weights[f"embeddings.{name}.weight"]
+        scale = float(np.abs(table).max()) / 127 or 1.0
+        self.weights[f"embeddings.{name}"] = _rounded(table, scale, 8)
+        return scale
+
+    def matrix(self, name: str, source: str, scale: float, before: Any = 1.0, behind: Any = 1.0, zero: int = 0) -> dict[str, Any]:
+        """Note a linear layer's weights and bias as integers; what its plan is made from.
+
+        Parameters
+        ----------
+        scale : float
+            Of the input.
+        before : array_like
+            What each channel of the input was divided by.
+        behind : array_like
+            What each channel of the result is to be divided by.
+        zero : int
+            Zero point of the input: the bias takes it up.
+        """
+        weight = self.checkpoint.weights[f"{source}.weight"].astype(np.float64) * before / np.reshape(behind, (-1, 1))
+        bias = self.checkpoint.weights[f"{source}.bias"].astype(np.float64) / behind
+        scales = np.abs(weight).max(axis=1) / 127
+        scales = np.where(scales > 0, scales, 1.0)
+        whole = _rounded(weight, scales[:, None], 8)
+        offset = zero * whole.astype(np.int64).sum(axis=1)
+        self.weights[f"{name}.weight"] = whole
+        self.weights[f"{name}.bias"] = (_rounded(bias, scale * scales, 32).astype(np.int64) - offset).astype(np.int32)
+        return {"in_features": weight.shape[1], "out_features": weight.shape[0], "scale": scale, "weight_scale": tuple(scales.tolist())}
+
+    def smoothing(self, name: str, *sources: str) -> Any:
+        """What each channel of a tensor is divided by, so that the weights behind it take up some of what they differ by."""
+        part = self.settings.smooth
+        if not part:
+            return np.ones(self.seen[name].channels.shape)
+        size = np.maximum(self.seen[name].channels.astype(np.float64), 1e-12)
+        weight = np.max([np.abs(self.checkpoint.weights[f"{s}.weight"]).max(axis=0) for s in sources], axis=0)
+        found = size**part / np.maximum(weight, 1e-12) ** (1 - part)
+        return found / np.exp(np.log(found).mean())
+
+    # ------------------------------------------------------------------------------------------------------------ launches
+
+    def embeddings(self) -> tuple[_Tensor, _Tensor]:
+        tables = {part: self.table(f"{part}_embeddings") for part in ("word", "token_type", "position")}
+        sizes = {"word": self.config.vocab_size, "token_type": self.config.type_vocab_size, "position": self.config.max_position_embeddings}
+        made = self.node(
+            "embeddings.sum",
+            "embedding_sum",
+            [*(f"{part}_ids" for part in tables), *(f"embeddings.{part}_embeddings" for part in tables)],
+            embedding_dim=self.config.hidden_size,
+            add_token_type_scale_out=self.scale("embeddings.both", EMBEDDING_BITS),
+            add_position_scale_out=self.scale("embeddings.sum", EMBEDDING_BITS),
+            **{f"{part}_num_embeddings": size for part, size in sizes.items()},
+            **{f"{part}_scale": scale for part, scale in tables.items()},
+        )
+        return self.normalised("embeddings.", "", "embeddings.LayerNorm", made.output_scale, EMBEDDING_BITS, self.after(0))
+
+    def after(self, number: int) -> tuple[str, ...]:
+        """The linear layers that take what stands before a layer."""
+        if number == self.config.num_hidden_layers:
+            return ()
+        return tuple(f"encoder.layer.{number}.attention.self.{name}" for name in ("query", "key", "value"))
+
+    def normalised(self, prefix: str, part: str, source: str, scale: Any, bits: int, after: tuple[str, ...]) -> tuple[_Tensor, _Tensor]:
+        """i-LayerNorm of a sum, and its 8-bit result: the latter for what stands behind, and what the next residual takes."""
+        total, wide, name = f"{prefix}{part}sum", f"{prefix}{part}layernorm", f"{prefix}{part}output"
+        gamma, beta = (self.checkpoint.weights[f"{source}.{x}"].astype(np.float64) for x in ("weight", "bias"))
+        least = max(float(np.abs(gamma).max()), 1.0) * FAINT
+        gamma = np.where(np.abs(gamma) < least, np.copysign(least, gamma), gamma)
+        length = self.config.hidden_size
+        own = {"shift": proven_shift(length, bits)} if self.settings.dialect == "ibert" else {"fraction_bits": 16}
+        made = self.node(
+            wide, "i_layernorm", [total], length=length, gamma=tuple(gamma.tolist()), beta=tuple(beta.tolist()), input_bits=bits, **own
+        )
+        factors = self.smoothing(name, *after) if after else np.ones(length)
+        narrow, wide_bits = self.scale(name, divided=factors), _bits(made)
+        into = tuple((np.array(made.output_scale) / factors).tolist())
+        self.node(name, "requantize", [wide], scale_in=into, scale_out=narrow, input_bits=wide_bits)
+        tensor = self.made(name, narrow, factors)
+        return tensor, self.made(wide, made.output_scale, bits=wide_bits) if self.settings.wide_residual else tensor
+
+    def layer(self, number: int, x: _Tensor, residual: _Tensor) -> tuple[_Tensor, _Tensor]:
+        config, prefix, source = self.config, LAYER.format(number), f"encoder.layer.{number}."
+        moved = self.smoothing(prefix + "attention", f"{source}attention.output.dense")
+        scales = {}
+        for name in ("query", "key", "value"):
+            behind = moved if name == "value" else 1.0
+            given = self.matrix(prefix + name, f"{source}attention.self.{name}", x.scale, x.factors, behind)
+            scales[name] = self.scale(prefix + name, divided=behind)
+            self.node(prefix + name, "linear_requantize", _taken(x.name, prefix + name), scale_out=scales[name], **given)
+            self.made(prefix + name, scales[name], behind)
+        narrow = self.scale(prefix + "attention", divided=moved)
+        self.node(
+            prefix + "attention",
+            "attention",
+            [*(Input(prefix + name, "heads") for name in scales), Input("mask", "keys")],
+            scores_length=config.head_size,
+            scale=scales["query"],
+            scores_scale_b=scales["key"],
+            context_scale_b=scales["value"],
+            softmax_length=config.longest,
+            scale_out=narrow,
+        )
+        context = self.made(prefix + "attention", narrow, moved)
+        x, residual = self.added(
+            prefix, "attention_", f"{source}attention.output", context, residual, (f"{source}intermediate.dense",), "joined"
+        )
+        inner = self.gelu(prefix, f"{source}intermediate.dense", x)
+        return self.added(prefix, "", f"{source}output", inner, residual, self.after(number + 1))
+
+    def gelu(self, prefix: str, source: str, x: _Tensor) -> _Tensor:
+        """fc1 and i-GELU: on the accumulators, or, in a dialect whose i-GELU cannot take these, on 8 bits."""
+        given, name = self.matrix(prefix + "fc1", source, x.scale, x.factors), prefix + "gelu"
+        if self.settings.dialect == "paper":
+            scale: Any = self.scale(prefix + "fc1")
+            self.node(prefix + "fc1", "linear_requantize", _taken(x.name, prefix + "fc1"), scale_out=scale, **given)
+            bits = 8
+        else:
+            made = self.node(prefix + "fc1", "linear", _taken(x.name, prefix + "fc1"), **given)
+            scale, bits = made.output_scale, _accumulated(self.weights, prefix + "fc1")
+        low, high = bounds(self.seen[name], self.settings.ranges, 8, self.settings.percentile, even=not self.settings.offset)
+        narrow = (high - low) / 254
+        zero = 0 if not self.settings.offset else round(-127 - low / narrow)
+        self.node(name, "gelu_requantize", [prefix + "fc1"], scale=scale, input_bits=bits, scale_out=narrow, zero_point=zero)
+        return self.made(name, narrow, zero=zero)
+
+    def added(
+        self, prefix: str, part: str, source: str, x: _Tensor, residual: _Tensor, after: tuple[str, ...], form: str = ""
+    ) -> tuple[_Tensor, _Tensor]:
+        """A linear layer, its residual and its i-LayerNorm."""
+        linear = f"{prefix}{part}linear"
+        given = self.matrix(linear, f"{source}.dense", x.scale, x.factors, zero=x.zero)
+        made = self.node(linear, "linear", [Input(x.name, form), *_taken("", linear)[1:]], **given)
+        total = f"{prefix}{part}sum"
+        scale = self.scale(total, RESIDUAL_BITS)
+        back = np.asarray(residual.scale) * residual.factors
+        self.node(
+            total,
+            "residual_add",
+            [linear, residual.name],
+            scale_in=made.output_scale,
+            scale_residual=tuple(back.tolist()) if back.ndim else float(back),
+            scale_out=scale,
+            residual_bits=residual.bits,
+            output_bits=RESIDUAL_BITS,
+        )
+        return self.normalised(prefix, part, f"{source}.LayerNorm", scale, RESIDUAL_BITS, after)
+
+
+def _taken(x: str, name: str) -> list[str]:
+    return [x, f"{name}.weight", f"{name}.bias"]
+
+
+def _rounded(x: Any, scale: Any, bits: int) -> Any:
+    """Half to even, saturated to a symmetric range."""
+    most = (1 << (bits - 1)) - 1
+    return np.clip(np.rint(np.asarray(x, np.float64) / scale), -most, most).astype(f"int{bits}")
+
+
+def _bits(made: Plan) -> int:
+    """Bits that the result of a plan is proven to need."""
+    return certificate(made).bounds[-1].bits
+
+
+def _accumulated(weights: Mapping[str, Any], name: str) -> int:
+    """Bits of the accumulators of a linear layer with these weights, whatever 8 bits come in."""
+    weight, bias = weights[f"{name}.weight"].astype(np.int64), weights[f"{name}.bias"].astype(np.int64)
+    most = int((128 * np.abs(weight).sum(axis=1) + np.abs(bias)).max())
+    return most.bit_length() + 1
+
+
+def proven_shift(length: int, bits: int) -> int:
+    """The least shift of i-LayerNorm with which no row of any values leaves its 32 bits."""
+    return next(s for s in range(bits + 1) if length * (((1 << bits) - 1 >> s) + 1) ** 2 < 1 << 32)

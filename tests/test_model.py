@@ -1,0 +1,624 @@
+"""The integer-only encoder: what it computes, that no float takes part, where another differs, and what it does with damaged input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import encoder
+import numpy as np
+import pytest
+from inprocess import called, here
+from needs import package
+
+import refsim
+from refsim.errors import ContentError, DomainError, PlanError
+from refsim.model import accuracy, answered, checkpoint, difference, floating, graph, quantize, ranges, storage, traces
+from refsim.model.graph import Input, Model, Node
+from refsim.model.text import Reader, lines
+
+for _name in ("safetensors", "scipy", "tokenizers"):
+    package(_name, "model")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder.checkpoint(tmp_path_factory.mktemp("float"))
+
+
+@pytest.fixture(scope="module")
+def source(folder: Path) -> checkpoint.Checkpoint:
+    return checkpoint.load(folder)
+
+
+def batches(source: checkpoint.Checkpoint, texts: list[str], size: int = 8) -> list[tuple[Any, Any]]:
+    reader = Reader(source.tokenizer, source.config.vocab_size, source.config.longest, source.config.pad_token_id)
+    return [(ids, kept) for _, ids, kept in reader.batches(texts, size)]
+
+
+def quantized(source: checkpoint.Checkpoint, settings: quantize.Settings | None = None) -> Model:
+    return quantize.quantize(source, quantize.watch(source, batches(source, encoder.texts())), settings or quantize.Settings())
+
+
+@pytest.fixture(scope="module")
+def model(source: checkpoint.Checkpoint) -> Model:
+    return quantized(source)
+
+
+def traced(model: Model, ids: Any, kept: Any) -> dict[str, Any]:
+    given = graph.handed_in(model, ids, kept)
+    return {**given, **{node.name: x for node, x in graph.steps(model, given)}}
+
+
+# ------------------------------------------------------------------------------------------------------------ what it computes
+
+
+def test_the_float_encoder_is_the_one_of_a_formula_written_otherwise(source: checkpoint.Checkpoint) -> None:
+    """Token by token and head by head, in binary64, without padding."""
+    import math
+
+    config = source.config
+    w = {name: x.astype(float) for name, x in source.weights.items()}
+
+    def norm(x: Any, name: str) -> Any:
+        return (x - x.mean()) / math.sqrt(x.var() + config.layer_norm_eps) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def linear(x: Any, name: str) -> Any:
+        return w[f"{name}.weight"] @ x + w[f"{name}.bias"]
+
+    ids, kept = batches(source, encoder.texts())[1]
+    got = floating.forward(source, ids, kept)
+    for row in (0, len(ids) - 1):
+        own = ids[row][kept[row]]
+        tables = [w[f"embeddings.{name}_embeddings.weight"] for name in ("word", "token_type", "position")]
+        x = [norm(tables[0][token] + tables[1][0] + tables[2][place], "embeddings.LayerNorm") for place, token in enumerate(own)]
+        for number in range(config.num_hidden_layers):
+            at = f"encoder.layer.{number}."
+            q, k, v = ([linear(t, f"{at}attention.self.{name}") for t in x] for name in ("query", "key", "value"))
+            contexts = []
+            for query in q:
+                heads = []
+                for head in range(config.num_attention_heads):
+                    part = slice(head * config.head_size, (head + 1) * config.head_size)
+                    e = [math.exp(query[part] @ key[part] / math.sqrt(config.head_size)) for key in k]
+                    heads.append(sum(a * value[part] for a, value in zip(e, v, strict=True)) / sum(e))
+                contexts.append(np.concatenate(heads))
+            mid = [
+                norm(linear(c, f"{at}attention.output.dense") + t, f"{at}attention.output.LayerNorm")
+                for c, t in zip(contexts, x, strict=True)
+            ]
+            inner = [[y / 2 * (1 + math.erf(y / math.sqrt(2))) for y in linear(t, f"{at}intermediate.dense")] for t in mid]
+            x = [norm(linear(np.array(y), f"{at}output.dense") + t, f"{at}output.LayerNorm") for y, t in zip(inner, mid, strict=True)]
+        assert np.abs(got[row][kept[row]] - np.array(x)).max() < 1e-4
+
+
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+@pytest.mark.parametrize(
+    "settings",
+    [quantize.Settings(), quantize.PAPER, quantize.Settings(ranges="percentile", smooth=0)],
+    ids=["default", "paper", "percentile"],
+)
+def test_the_integer_encoder_is_near_the_float_one(source: checkpoint.Checkpoint, settings: quantize.Settings, dialect: str) -> None:
+    made = quantized(source, replace(settings, dialect=dialect))
+    found = accuracy.measured(made, source, iter(batches(source, encoder.texts(40))))
+    assert found[graph.POOLED].mean > (0.995 if settings != quantize.PAPER else 0.99)
+    assert {name for name in found if name != graph.POOLED} >= {"embeddings.output", "layer.0.attention", "layer.1.gelu", "layer.1.output"}
+    assert min(c.mean for c in found.values()) > 0.98
+
+
+def test_padding_changes_nothing(model: Model, source: checkpoint.Checkpoint) -> None:
+    ids, kept = batches(source, encoder.texts())[2]
+    assert not kept.all()
+    together = graph.forward(model, ids, kept)
+    for row in range(len(ids)):
+        alone = graph.forward(model, ids[row : row + 1, : kept[row].sum()])
+        assert (alone[0] == together[row]).all()
+
+
+def test_the_pooled_tensor_is_the_sum_over_the_tokens(model: Model, source: checkpoint.Checkpoint) -> None:
+    ids, kept = batches(source, encoder.texts())[2]
+    every = traced(model, ids, kept)
+    assert (every["pooled"][:, 0] == (every["layer.1.output"] * kept[..., None]).sum(axis=1)).all()
+
+
+def test_a_forward_on_python_integers_gives_the_same(model: Model, source: checkpoint.Checkpoint) -> None:
+    ids, kept = batches(source, encoder.texts(3))[0]
+    every = traced(model, ids, kept)
+    plain = replace(model, weights={name: x.astype(object) for name, x in model.weights.items()})
+    given = graph.handed_in(plain, ids, kept)
+    given = {name: x if x.dtype == bool else x.astype(object) for name, x in given.items()}
+    for node, x in graph.steps(plain, given):
+        assert x.dtype == object and type(x.flat[0]) is int
+        assert (x == every[node.name]).all()
+
+
+def test_no_launch_takes_or_gives_a_float(model: Model, source: checkpoint.Checkpoint) -> None:
+    launches = []
+
+    def watched(plan: Any, *operands: Any) -> Any:
+        out = refsim.run(plan, *operands)
+        launches.append([x.dtype.kind for x in (*operands, out)])
+        return out
+
+    for ids, kept in batches(source, encoder.texts(3)):
+        for _ in graph.steps(model, graph.handed_in(model, ids, kept), watched):
+            pass
+    assert len(launches) == len(model.nodes) and {kind for kinds in launches for kind in kinds} <= set("iub")
+
+
+def test_every_plan_is_proven_and_no_row_condition_can_fail(model: Model) -> None:
+    for node in model.nodes:
+        assert refsim.certificate(node.plan).misfit is None
+    for node in model.nodes:
+        if node.plan.op == "i_layernorm":
+            lo, hi = node.plan.input_range
+            worst = np.where(np.arange(16) % 2, lo, hi)[None]
+            refsim.run(node.plan, worst)
+
+
+def test_tensors_are_let_go_once_nothing_takes_them(model: Model, source: checkpoint.Checkpoint) -> None:
+    ids, kept = batches(source, encoder.texts(2))[0]
+    import gc
+    import weakref
+
+    alive: dict[str, Any] = {}
+    most = 0
+    for node, x in graph.steps(model, graph.handed_in(model, ids, kept)):
+        alive[node.name] = weakref.ref(x)
+        del x
+        gc.collect()
+        most = max(most, sum(ref() is not None for ref in alive.values()))
+    assert most <= 6
+
+
+# --------------------------------------------------------------------------------------------------------------------- ranges
+
+
+def test_ranges_by_each_method() -> None:
+    watched = ranges.Watched()
+    random = np.random.default_rng(0)
+    seen = [random.normal(0, 1, (500, 4)).astype(np.float32) for _ in range(20)]
+    for x in seen:
+        watched.add(x)
+    outlier = np.zeros((1, 4), np.float32)
+    outlier[0, 2] = 50
+    watched.add(outlier)
+    assert ranges.bounds(watched, "max") == (-50, 50)
+    assert watched.channels.argmax() == 2 and watched.channels[2] == 50
+    assert 3 < ranges.bounds(watched, "percentile", percentile=99.9)[1] < 4
+    assert 5 < ranges.bounds(watched, "moving_average")[1] < 7  # .95 of about 3.5, and .05 of 50
+    assert 3 < ranges.bounds(watched, "error")[1] < 50
+    every = np.concatenate([*seen, outlier]).reshape(-1)
+
+    def error(method: Any) -> float:
+        step = ranges.bounds(watched, method)[1] / 127
+        return float(np.square(np.clip(np.rint(every / step), -127, 127) * step - every).sum())
+
+    assert error("error") < min(error("max"), error("percentile"), error("moving_average"))
+    low, high = ranges.bounds(watched, "max", even=False)
+    assert -5 < low < -3 and high == 50
+    with pytest.raises(PlanError, match="one of max, percentile, moving_average, error"):
+        ranges.bounds(watched, "least")  # type: ignore[arg-type]
+
+
+def test_a_histogram_keeps_count_while_its_bins_widen() -> None:
+    watched = ranges.Watched()
+    for size in (1e-3, 1.0, 3.0, 1e4):
+        watched.add(np.array([[size, -size]], np.float32))
+    assert watched.counts.sum() == 8
+    assert abs(watched.middles()[np.flatnonzero(watched.counts)[-1]] - 1e4) <= watched.width
+
+
+# ----------------------------------------------------------------------------------------------------- folders and what is wrong
+
+
+def test_a_model_that_was_saved_is_the_same(model: Model, source: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    storage.save(model, tmp_path / "m")
+    again = storage.load(tmp_path / "m")
+    assert again.nodes == model.nodes and again.meanings == model.meanings and again.about["settings"] == model.about["settings"]
+    ids, kept = batches(source, encoder.texts(5))[0]
+    assert (graph.forward(again, ids, kept) == graph.forward(model, ids, kept)).all()
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda f: (f / "weights.safetensors").write_bytes(b"x"), "not the weights that model.json names"),
+        (lambda f: (f / "weights.safetensors").unlink(), "no model"),
+        (lambda f: (f / "tokenizer.json").write_bytes(b"{}"), "not the tokenizer that model.json names"),
+        (lambda f: (f / "model.json").write_bytes(b"{"), "model.json"),
+        (lambda f: (f / "model.json").write_bytes(b"[]"), "not 'refsim model 1'"),
+        (lambda f: _edit(f, lambda r: r["nodes"][3]["plan"]["integers"].update(in_features=7)), "not what its parameters make"),
+        (lambda f: _edit(f, lambda r: r["nodes"][3]["inputs"].__setitem__(0, ["layer.9", ""])), "takes 'layer.9'"),
+        (lambda f: _edit(f, lambda r: r["nodes"][3]["inputs"].pop()), "parameters|operands"),
+        (lambda f: _edit(f, lambda r: r["nodes"][4].update(name=r["nodes"][3]["name"])), "there twice"),
+        (lambda f: _edit(f, lambda r: r.update(heads=-1)), "a size that is none"),
+    ],
+)
+def test_a_damaged_model_is_not_taken(model: Model, tmp_path: Path, spoil: Callable[[Path], Any], words: str) -> None:
+    storage.save(model, tmp_path / "m")
+    spoil(tmp_path / "m")
+    if "operands" in words:
+        made = storage.load(tmp_path / "m")  # a bias may be left out
+        assert len(made.nodes[3].inputs) == 2
+        return
+    with pytest.raises(ContentError, match=words):
+        storage.load(tmp_path / "m")
+
+
+def _edit(folder: Path, change: Callable[[Any], Any]) -> None:
+    record = json.loads((folder / "model.json").read_text())
+    change(record)
+    (folder / "model.json").write_text(json.dumps(record))
+
+
+NAN = np.full((16,), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    "changes, config, words",
+    [
+        ({"bert.encoder.layer.1.output.dense.bias": None}, {}, "lacks the weight encoder.layer.1.output.dense.bias"),
+        ({"bert.encoder.layer.1.output.dense.bias": NAN}, {}, "encoder.layer.1.output.dense.bias holds nan"),
+        ({"bert.encoder.layer.1.output.dense.bias": NAN[1:]}, {}, r"has the shape \(15,\), not \(16,\)"),
+        ({"bert.encoder.layer.1.output.dense.bias": np.arange(16)}, {}, "holds int64, not floats"),
+        ({}, {"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({}, {"hidden_act": "relu"}, "hidden_act is 'relu'"),
+        ({}, {"num_attention_heads": 5}, "no multiple of num_attention_heads 5"),
+        ({}, {"hidden_size": -4}, "hidden_size is -4, not an integer from 1"),
+        ({}, {"position_embedding_type": "relative_key"}, "not absolute"),
+        ({}, {"layer_norm_eps": "small"}, "layer_norm_eps is 'small'"),
+        ({}, {"pad_token_id": 99}, "pad_token_id is 99"),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_taken(tmp_path: Path, changes: dict[str, Any], config: dict[str, Any], words: str) -> None:
+    folder = encoder.checkpoint(tmp_path, changes)
+    (folder / "config.json").write_text(json.dumps({**encoder.CONFIG, **config}))
+    with pytest.raises(ContentError, match=words):
+        checkpoint.load(folder)
+
+
+def test_texts_and_ids_that_are_not_taken(model: Model, source: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    reader = Reader(source.tokenizer, source.config.vocab_size, source.config.longest, 0)
+    with pytest.raises(DomainError, match="text = ' ' is not legal"):
+        reader.ids(" ")
+    with pytest.raises(DomainError, match="this tokenizer belongs to another model"):
+        Reader(source.tokenizer, 10, 12, 0).ids("the end")
+    with pytest.raises(ContentError, match=r"tokenizer.json: not there"):
+        Reader(None, 20, 12, 0)
+    with pytest.raises(ContentError, match=r"tokenizer.json: "):
+        Reader(b"{}", 20, 12, 0)
+    with pytest.raises(DomainError, match="from 1 to 12 tokens"):
+        graph.forward(model, np.zeros((1, 13), int))
+    with pytest.raises(DomainError, match="word_ids = 20 is not legal: integers from 0 to 19"):
+        graph.forward(model, np.full((1, 3), 20))
+    with pytest.raises(DomainError, match="kept"):
+        graph.forward(model, np.zeros((1, 3), int), np.ones((1, 4), bool))
+    (tmp_path / "empty").write_text("\n \n")
+    with pytest.raises(ContentError, match="holds no text"):
+        lines(tmp_path / "empty")
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    with pytest.raises(ContentError, match="latin"):
+        lines(tmp_path / "latin")
+
+
+def test_positions_of_roberta_begin_behind_the_padding(tmp_path: Path) -> None:
+    folder = encoder.checkpoint(tmp_path, model_type="roberta", pad_token_id=1)
+    source = checkpoint.load(folder)
+    assert source.config.first_position == 2 and source.config.longest == 10
+    made = quantized(source)
+    assert graph.handed_in(made, np.zeros((1, 3), int))["position_ids"].tolist() == [[2, 3, 4]]
+    assert accuracy.measured(made, source, iter(batches(source, encoder.texts())))["pooled"].mean > 0.99
+
+
+# ----------------------------------------------------------------------------------------------------------- where another differs
+
+
+def node(model: Model, name: str) -> Node:
+    return next(n for n in model.nodes if n.name == name)
+
+
+def wired(model: Model, name: str, place: int, tensor: str) -> Model:
+    """The model with one input of a launch taken from elsewhere."""
+    old = node(model, name)
+    inputs = tuple(replace(i, tensor=tensor) if p == place else i for p, i in enumerate(old.inputs))
+    return _put(model, replace(old, inputs=inputs))
+
+
+def planned(model: Model, name: str, **changes: Any) -> Model:
+    """The model with other parameters of a launch."""
+    old = node(model, name)
+    given = {**dict(old.plan.parameters), **changes}
+    return _put(model, replace(old, plan=refsim.plan(old.plan.op, dialect=old.plan.dialect, **given)))
+
+
+def stale(model: Model, name: str, other: str) -> Model:
+    return _put(model, replace(node(model, name), plan=node(model, other).plan))
+
+
+def formed(model: Model, name: str, place: int, form: str) -> Model:
+    old = node(model, name)
+    inputs = tuple(replace(i, form=form) if p == place else i for p, i in enumerate(old.inputs))
+    return _put(model, replace(old, inputs=inputs))
+
+
+def _put(model: Model, new: Node) -> Model:
+    return replace(model, nodes=tuple(new if n.name == new.name else n for n in model.nodes))
+
+
+def _flat_heads(model: Model, x: Any) -> Any:
+    """Heads cut as they lie, without moving the axis."""
+    return x.reshape(x.shape[0], model.heads, x.shape[1], -1)
+
+
+def _size_first(model: Model, x: Any) -> Any:
+    """(tokens, size, heads) instead of (tokens, heads, size)."""
+    return np.moveaxis(x.reshape(*x.shape[:-1], -1, model.heads), -1, 1)
+
+
+def _flat_joined(model: Model, x: Any) -> Any:
+    return np.ascontiguousarray(x).reshape(x.shape[0], x.shape[2], -1)
+
+
+L = "layer.1."
+PLANTED: list[tuple[str, Callable[[Model], Model], str, str, str]] = [
+    (
+        "stale plan of a query",
+        lambda m: stale(m, L + "query", "layer.0.query"),
+        L + "query",
+        "plan",
+        "the plan of layer.0.query",
+    ),
+    (
+        "query's weights for the key",
+        lambda m: wired(m, L + "key", 1, L + "query.weight"),
+        L + "key",
+        "input",
+        "takes layer.1.query.weight",
+    ),
+    (
+        "key and value exchanged",
+        lambda m: wired(wired(m, L + "attention", 1, L + "value"), L + "attention", 2, L + "key"),
+        L + "attention",
+        "input",
+        "exchanged",
+    ),
+    (
+        "mask ignored",
+        lambda m: _put(m, replace(node(m, L + "attention"), inputs=node(m, L + "attention").inputs[:3])),
+        L + "attention",
+        "input",
+        "the mask is ignored",
+    ),
+    (
+        "heads as they lie",
+        lambda m: formed(m, L + "attention", 0, "flat_heads"),
+        L + "attention",
+        "input",
+        "heads, tokens, size",
+    ),
+    (
+        "heads transposed",
+        lambda m: formed(m, L + "attention", 1, "size_first"),
+        L + "attention",
+        "input",
+        "(tokens, size, heads)",
+    ),
+    (
+        "context joined as it lies",
+        lambda m: formed(m, L + "attention_linear", 0, "flat_joined"),
+        L + "attention_linear",
+        "input",
+        "joined without",
+    ),
+    (
+        "residual of the wrong tensor",
+        lambda m: wired(m, L + "attention_sum", 1, "embeddings.layernorm"),
+        L + "attention_sum",
+        "input",
+        "takes embeddings.layernorm instead of layer.0.layernorm",
+    ),
+    (
+        "residual's scale of the wrong tensor",
+        lambda m: planned(m, L + "sum", scale_residual=m.meanings["layer.0.layernorm"].scale),
+        L + "sum",
+        "plan",
+        "scale_residual is the scale of layer.0.layernorm",
+    ),
+    (
+        "stale i-LayerNorm",
+        lambda m: stale(m, L + "layernorm", "layer.1.attention_layernorm"),
+        L + "layernorm",
+        "plan",
+        "the plan of layer.1.attention_layernorm",
+    ),
+    (
+        "sum of the wrong place",
+        lambda m: wired(m, L + "layernorm", 0, L + "attention_sum"),
+        L + "layernorm",
+        "input",
+        "takes layer.1.attention_sum",
+    ),
+    (
+        "stale requantisation",
+        lambda m: stale(m, L + "output", "layer.0.output"),
+        L + "output",
+        "plan",
+        "the plan of layer.0.output",
+    ),
+    (
+        "fc1 fed before its i-LayerNorm",
+        lambda m: wired(m, L + "fc1", 0, "layer.0.output"),
+        L + "fc1",
+        "input",
+        "takes layer.0.output instead of layer.1.attention_output",
+    ),
+    (
+        "stale i-GELU",
+        lambda m: stale(m, L + "gelu", "layer.0.gelu"),
+        L + "gelu",
+        "plan",
+        "the plan of layer.0.gelu",
+    ),
+    (
+        "fc2's bias from elsewhere",
+        lambda m: wired(m, L + "linear", 2, "layer.0.linear.bias"),
+        L + "linear",
+        "input",
+        "takes layer.0.linear.bias",
+    ),
+    (
+        "another rounding",
+        lambda m: planned(m, L + "output", rule="dyadic_floor"),
+        L + "output",
+        "op",
+        "the operation differs",
+    ),
+]
+"""What was planted; how; the tensor, the blame and the words that are due."""
+
+
+@pytest.mark.parametrize("what, plant, tensor, blame, words", PLANTED, ids=[p[0] for p in PLANTED])
+def test_a_planted_mistake_is_found_where_it_is(
+    model: Model,
+    source: checkpoint.Checkpoint,
+    what: str,
+    plant: Callable[[Model], Model],
+    tensor: str,
+    blame: str,
+    words: str,
+    monkeypatch: Any,
+) -> None:
+    forms = {**graph.FORMS, "flat_heads": _flat_heads, "size_first": _size_first, "flat_joined": _flat_joined}
+    monkeypatch.setattr(graph, "FORMS", forms)
+    theirs = plant(model)
+    every = batches(source, encoder.texts())[:2]
+    found = difference.compare(model, iter((n, traced(model, *b), traced(theirs, *b)) for n, b in enumerate(every)))
+    first = found.findings[0]
+    assert (first.tensor, first.blame) == (tensor, blame), first.text
+    assert words in first.text
+    assert len(found.findings) == 1, [f.tensor for f in found.findings]  # what comes behind only follows
+    mine, other = traced(model, *every[first.batch])[tensor], traced(theirs, *every[first.batch])[tensor]
+    assert (mine[first.index], other[first.index]) == (first.mine, first.theirs)
+    assert not (mine != other).reshape(-1)[: np.ravel_multi_index(first.index, mine.shape)].any()
+
+
+def test_equal_forwards_have_no_finding_and_absent_tensors_are_told(model: Model, source: checkpoint.Checkpoint) -> None:
+    ids, kept = batches(source, encoder.texts())[0]
+    mine = traced(model, ids, kept)
+    assert difference.compare(model, iter([(0, mine, mine)])) == difference.Compared(len(model.nodes), [], [], [])
+    theirs = {name: x for name, x in mine.items() if name != "layer.0.fc1"}
+    theirs["layer.0.gelu"] = theirs["layer.0.gelu"] + 1
+    found = difference.compare(model, iter([(0, mine, theirs)]))
+    assert found.absent == ["layer.0.fc1"]
+    assert [(f.tensor, f.blame) for f in found.findings] == [("layer.0.gelu", "unknown")]
+
+
+def test_a_target_computes_the_launches(model: Model, source: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    from refsim.conformance.connect import connect
+    from refsim.conformance.targets import parse
+
+    target = tmp_path / "kernels.py"
+    target.write_text(
+        "import refsim\n"
+        "def i_layernorm(q, plan):\n"
+        "    return refsim.run(plan, q) - (plan.parameters[1][1] != () and q.shape[1] > 5)\n"
+        "def attention(q, k, v, mask, plan):\n"
+        "    return refsim.run(plan, q, k, v, mask)\n"
+    )
+    with here():
+        worker = connect(parse(str(target)))
+        both = answered.Answered(model, worker)
+        found = difference.compare(model, both.forwards(batches(source, encoder.texts())[:2]))
+        worker.close()
+    assert ("linear", "ibert") in both.lacking and ("attention", "ibert") not in both.lacking
+    assert [f.tensor for f in found.findings] == [n.name for n in model.nodes if n.plan.op == "i_layernorm"]
+    assert found.findings[0].theirs - found.findings[0].mine == -1
+
+
+# ------------------------------------------------------------------------------------------------------------------- commands
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    place = tmp_path_factory.mktemp("files")
+    (place / "texts").write_text("\n".join(encoder.texts()) + "\n")
+    out = called("model", "quantize", str(folder), "--text", str(place / "texts"), "--out", str(place / "m"))
+    assert out.returncode == 0, out.stderr
+    assert "launches, every plan proven; ranges from 24 texts" in out.stdout
+    out = called("model", "trace", str(place / "m"), "--text", str(place / "texts"), "--out", str(place / "t"), "--batch", "10")
+    assert out.returncode == 0, out.stderr
+    return place
+
+
+def test_run_writes_sums_and_counts(files: Path, tmp_path: Path) -> None:
+    out = called("model", "run", str(files / "m"), "--text", str(files / "texts"), "--out", str(tmp_path / "o"))
+    assert out.returncode == 0, out.stderr
+    from safetensors.numpy import load_file
+
+    made = load_file(tmp_path / "o")
+    model = storage.load(files / "m")
+    assert made["pooled"].shape == (24, 16)
+    reader = Reader(model.tokenizer, 20, model.longest, 0)
+    for number, text in list(enumerate(encoder.texts()))[::7]:
+        ids = np.array([reader.ids(text)])
+        assert made["tokens"][number] == ids.shape[1]
+        assert (made["pooled"][number] == graph.forward(model, ids)[0, 0]).all()
+
+
+def test_a_trace_is_read_back_and_compared(files: Path, tmp_path: Path) -> None:
+    index = json.loads((files / "t" / "trace.json").read_text())
+    assert [b["texts"] for b in index["batches"]] == [10, 10, 4]
+    assert {t["name"] for t in index["tensors"]} == {n.name for n in storage.load(files / "m").nodes}
+    same = called("model", "diff", str(files / "m"), str(files / "t"), str(files / "t"))
+    assert same.returncode == 0 and "equal: " in same.stdout
+    other = tmp_path / "theirs"
+    other.mkdir()
+    for file in (files / "t").iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    tensors = traces.read(other).batch(1)
+    tensors["layer.0.gelu"] = tensors["layer.0.gelu"].copy()
+    tensors["layer.0.gelu"][3, 1, 5] ^= 1
+    (other / "batch-00001.safetensors").write_bytes(storage.serialized(tensors))
+    damaged = called("model", "diff", str(files / "m"), str(files / "t"), str(other))
+    assert damaged.returncode == 1 and "names by their hash" in damaged.stderr
+    index["batches"][1].pop("sha256")
+    (other / "trace.json").write_text(json.dumps({"batches": index["batches"]}))
+    out = called("model", "diff", str(files / "m"), str(files / "t"), str(other), "--json", str(tmp_path / "d.json"))
+    assert out.returncode == 1
+    assert "layer.0.gelu (gelu_requantize, ibert) differs, at [3, 1, 5] of batch 1" in out.stdout
+    assert json.loads((tmp_path / "d.json").read_text())["findings"][0]["blame"] == "op"
+    (other / "trace.json").write_text(json.dumps({"batches": [{"file": "../t/batch-00000.safetensors"}]}))
+    out = called("model", "diff", str(files / "m"), str(files / "t"), str(other))
+    assert out.returncode == 1 and "is not the name of a file beside it" in out.stderr
+
+
+def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path, tmp_path: Path) -> None:
+    text = ["--text", str(files / "texts")]
+    again = called("model", "quantize", str(folder), *text, "--out", str(files / "m"))
+    assert again.returncode == 2 and "--force replaces it" in again.stderr
+    assert called("model", "quantize", str(folder), *text, "--out", str(files / "m"), "--force").returncode == 0
+    spoilt = encoder.checkpoint(tmp_path / "spoilt", {"bert.encoder.layer.0.output.dense.bias": NAN})
+    out = called("model", "quantize", str(spoilt), *text, "--out", str(tmp_path / "m"))
+    assert out.returncode == 1 and "holds nan" in out.stderr and not (tmp_path / "m").exists()
+    out = called("model", "quantize", str(folder), "--text", str(tmp_path / "none"), "--out", str(tmp_path / "m"))
+    assert out.returncode == 1 and "none" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--ranges", "least", "--out", str(tmp_path / "m"))
+    assert out.returncode == 2 and "one of max, percentile" in out.stderr
+    out = called("model", "run", str(tmp_path), *text, "--out", str(tmp_path / "o"))
+    assert out.returncode == 1 and "no model" in out.stderr
+    out = called("model", "run", str(files / "m"), *text, "--out", str(tmp_path / "no" / "o"))
+    assert out.returncode == 2 and "there is no folder" in out.stderr
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+    out = called("model", "report", str(files / "m"), str(folder), *text)
+    assert out.returncode == 0 and "pooled" in out.stdout
+
+
+def test_inputs_name_what_is_there(model: Model) -> None:
+    known = {*graph.HANDED_IN, *model.weights}
+    for n in model.nodes:
+        assert {i.tensor for i in n.inputs} <= known and all(isinstance(i, Input) for i in n.inputs)
+        known.add(n.name)
