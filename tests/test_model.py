@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from needs import package
 
 import refsim
 from refsim.errors import ContentError, DomainError, PlanError
-from refsim.model import accuracy, answered, checkpoint, difference, floating, graph, quantize, ranges, storage, traces
+from refsim.model import accuracy, answered, checkpoint, difference, floating, graph, quantize, ranges, storage, tasks, traces
 from refsim.model.graph import Input, Model, Node
 from refsim.model.text import Reader, lines
 
@@ -539,6 +540,37 @@ def test_a_target_computes_the_launches(model: Model, source: checkpoint.Checkpo
     assert found.findings[0].theirs - found.findings[0].mine == -1
 
 
+def test_labels_and_likeness_are_measured_on_what_they_are_of() -> None:
+    random = np.random.default_rng(0)
+    real = random.normal(0, 1, (400, 8))
+    names = ["yes" if x[0] + x[1] > 0 else "no" for x in real]
+    same = tasks.labels(real, real, names, 200)
+    assert same.real == same.whole > 0.95 and (same.lost, same.won, same.p, same.low, same.high) == (0, 0, 1.0, 0.0, 0.0)
+    worse = tasks.labels(real, real + random.normal(0, 2, real.shape), names, 200)
+    assert worse.whole < worse.real - 0.1 and worse.high < 0 and worse.p < 1e-3
+    assert worse.lost - worse.won == round(200 * (worse.real - worse.whole))
+    a, b = random.normal(0, 1, (2, 300, 8))
+    scores = np.einsum("ij,ij->i", a, b) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    found = tasks.alike((a, b), (a, -b), scores.tolist())
+    assert round(found.real, 9) == 1 and round(found.whole, 9) == -1 and found.pairs == 300
+    with pytest.raises(ContentError, match="1 labels"):
+        tasks.labels(real, real, ["yes"] * 400, 200)
+
+
+def test_files_of_labels_and_judgements(tmp_path: Path) -> None:
+    (tmp_path / "l").write_text("1\ta film\n0\tno film\n")
+    assert tasks.labelled(tmp_path / "l") == [("1", "a film"), ("0", "no film")]
+    (tmp_path / "j").write_text("0.5\ta film\tno film\n")
+    assert tasks.judged(tmp_path / "j") == [(0.5, "a film", "no film")]
+    for text in ("a film", "x\ta\tb", "1\ta"):
+        (tmp_path / "j").write_text(text)
+        with pytest.raises(ContentError, match="text 1 is not a number, a text and a text"):
+            tasks.judged(tmp_path / "j")
+    (tmp_path / "l").write_text("a film")
+    with pytest.raises(ContentError, match="text 1 lacks a tab"):
+        tasks.labelled(tmp_path / "l")
+
+
 # ------------------------------------------------------------------------------------------------------------------- commands
 
 
@@ -613,8 +645,18 @@ def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path,
     out = called("model", "run", str(files / "m"), *text, "--out", str(tmp_path / "no" / "o"))
     assert out.returncode == 2 and "there is no folder" in out.stderr
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
-    out = called("model", "report", str(files / "m"), str(folder), *text)
-    assert out.returncode == 0 and "pooled" in out.stdout
+
+
+def test_report_tells_cosines_and_tasks(files: Path, folder: Path, tmp_path: Path) -> None:
+    every = encoder.texts()
+    (tmp_path / "l").write_text("".join(f"{'long' if len(t.split()) > 4 else 'short'}\t{t}\n" for t in every))
+    (tmp_path / "j").write_text("".join(f"{len(a) - len(b)}\t{a}\t{b}\n" for a, b in pairwise(every)))
+    words = ["--labelled", str(tmp_path / "l"), "--judged", str(tmp_path / "j"), "--json", str(tmp_path / "r.json")]
+    out = called("model", "report", str(files / "m"), str(folder), "--text", str(files / "texts"), *words)
+    assert out.returncode == 0, out.stderr
+    assert "pooled" in out.stdout and "labels: right, integer: " in out.stdout and "likeness: Spearman, integer: " in out.stdout
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["cosines"]["pooled"]["count"] == 24 and found["labels"]["test"] == 12 and found["likeness"]["pairs"] == 23
 
 
 def test_inputs_name_what_is_there(model: Model) -> None:

@@ -274,10 +274,19 @@ def report(
     text: Texts,
     batch: Batch = 32,
     tokens: Tokens = 128,
+    labelled: Annotated[
+        Path | None, typer.Option(help="Lines of a label, a tab and a text: how many are told apart.", show_default=False)
+    ] = None,
+    train: Annotated[int, typer.Option(min=0, help="Texts of --labelled that a classifier is fitted to; 0: half of them.")] = 0,
+    judged: Annotated[
+        Path | None,
+        typer.Option(help="Lines of a number and two texts, tabs between: whether cosines are as people judge.", show_default=False),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.", show_default=False)] = None,
 ) -> None:
-    """How near the integer encoder is to the float one, on texts that no range was taken from: cosines, tensor by tensor."""
+    """How near the integer encoder is to the float one, on texts that no range was taken from: cosines, tensor by tensor; tasks."""
     from . import checkpoint as checkpoints
+    from . import tasks
     from .accuracy import measured
     from .text import lines
 
@@ -286,13 +295,31 @@ def report(
     with _ends("nothing was written"):
         made, reader = _opened(model, tokens)
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
+        done: list[tuple[str, tasks.Labels | tasks.Alike]] = []
+        asked = tasks.labelled(labelled) if labelled else []
+        pairs = tasks.judged(judged) if judged else []
         with progress("texts") as told:
             found = measured(made, source, _told(reader, texts, batch, told))
+        if asked:
+            with progress("labelled texts") as told:
+                both = tasks.vectors(made, source, reader, [text for _, text in asked], batch, told)
+            done.append(("labels", tasks.labels(*both, [label for label, _ in asked], train or len(asked) // 2)))
+        if pairs:
+            own = list(dict.fromkeys(text for _, a, b in pairs for text in (a, b)))
+            with progress("judged texts") as told:
+                both = tasks.vectors(made, source, reader, own, batch, told)
+            places = [[own.index(a) for _, a, _ in pairs], [own.index(b) for *_, b in pairs]]
+            first, second = ((x[places[0]], x[places[1]]) for x in both)
+            done.append(("likeness", tasks.alike(first, second, [score for score, *_ in pairs])))
     table = Table(header_style="bold", title=f"Cosine between integer and float tensors, {len(texts):,} texts")
     for name in ("tensor", "mean", "95 % interval of the mean", "least"):
         table.add_column(name, justify="left" if name == "tensor" else "right")
     for name, c in found.items():
         table.add_row(name, f"{c.mean:.4f}", f"{c.low:.4f} to {c.high:.4f}", f"{c.least:.4f}")
     Console(highlight=False, width=width()).print(table)
-    outputs.write("--json", json_file, lambda: json.dumps({name: asdict(c) for name, c in found.items()}, indent=1) + "\n")
+    for name, task in done:
+        for what, figures in tasks.rows(task):
+            _say(f"{name}: {what}: {figures}")
+    record = {"cosines": {name: asdict(c) for name, c in found.items()}, **{name: asdict(task) for name, task in done}}
+    outputs.write("--json", json_file, lambda: json.dumps(record, indent=1) + "\n")
     raise typer.Exit(outputs.code())

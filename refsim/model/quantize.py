@@ -44,6 +44,8 @@ class Settings:
         How much of the difference between an activation's channels is moved into the weights behind it: 0 none, 1 all.
     offset : bool
         Whether i-GELU's result, hardly ever negative, has a zero point. The bias behind it takes that up.
+    probability_bits : int
+        Fractional bits of i-softmax's result.
     """
 
     dialect: str = "ibert"
@@ -52,6 +54,7 @@ class Settings:
     wide_residual: bool = True
     smooth: float = 0.5
     offset: bool = True
+    probability_bits: int = 12
 
     def __post_init__(self) -> None:
         if self.ranges not in METHODS:
@@ -62,7 +65,7 @@ class Settings:
             raise PlanError("smooth", self.smooth, "from 0 to 1")
 
 
-PAPER = Settings(ranges="moving_average", wide_residual=False, smooth=0.0, offset=False)
+PAPER = Settings(ranges="moving_average", wide_residual=False, smooth=0.0, offset=False, probability_bits=8)
 """The configuration of the paper and of its authors' code."""
 
 
@@ -273,6 +276,7 @@ class _Builder:
             scores_scale_b=scales["key"],
             context_scale_b=scales["value"],
             softmax_length=config.longest,
+            softmax_output_bits=self.settings.probability_bits,
             scale_out=narrow,
         )
         context = self.made(prefix + "attention", narrow, moved)
