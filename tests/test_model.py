@@ -17,7 +17,7 @@ from needs import package
 
 import refsim
 from refsim.errors import ContentError, DomainError, PlanError
-from refsim.model import accuracy, answered, checkpoint, difference, floating, graph, quantize, ranges, storage, tasks, traces
+from refsim.model import accuracy, answered, audit, checkpoint, difference, floating, graph, quantize, ranges, storage, tasks, traces
 from refsim.model.graph import Input, Model, Node
 from refsim.model.text import Reader, lines
 
@@ -571,6 +571,22 @@ def test_files_of_labels_and_judgements(tmp_path: Path) -> None:
         tasks.labelled(tmp_path / "l")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["ibert", "paper"])
+def test_fused_kernels_compute_the_whole_encoder(source: checkpoint.Checkpoint, dialect: str) -> None:
+    """The shipped CUDA kernels, a thread after another on the CPU."""
+    from refsim.conformance.connect import connect
+    from refsim.conformance.targets import parse
+
+    made = quantized(source, quantize.Settings(dialect=dialect))
+    with here():
+        worker = connect(parse("cuda"))
+        both = answered.Answered(made, worker)
+        found = difference.compare(made, both.forwards(batches(source, encoder.texts())[:1]))
+        worker.close()
+    assert not both.lacking and not found.findings and found.equal == len(made.nodes)
+
+
 # ------------------------------------------------------------------------------------------------------------------- commands
 
 
@@ -645,6 +661,33 @@ def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path,
     out = called("model", "run", str(files / "m"), *text, "--out", str(tmp_path / "no" / "o"))
     assert out.returncode == 2 and "there is no folder" in out.stderr
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+def test_widths_tell_what_was_seen_and_what_is_proven(files: Path, tmp_path: Path, model: Model) -> None:
+    out = called("model", "widths", str(files / "m"), "--text", str(files / "texts"), "--json", str(tmp_path / "w.json"))
+    assert out.returncode == 0, out.stderr
+    found = {(w["tensor"], w["intermediate"]): w for w in json.loads((tmp_path / "w.json").read_text())}
+    assert {tensor for tensor, _ in found} == {n.name for n in model.nodes}
+    for w in found.values():
+        assert w["proven"][0] <= w["seen"][0] <= w["seen"][1] <= w["proven"][1]
+    made = storage.load(files / "m")
+    reader = Reader(made.tokenizer, 20, made.longest, 0)
+    every = [traced(made, np.array([reader.ids(text)]), None)["layer.0.fc1"] for text in encoder.texts()]
+    assert found["layer.0.fc1", "out"]["seen"] == [min(int(x.min()) for x in every), max(int(x.max()) for x in every)]
+    assert "layer.1.gelu" in out.stdout or "layer.0.gelu" in out.stdout
+
+
+def test_values_beyond_32_bits_are_counted() -> None:
+    plan = refsim.plan("i_layernorm", length=4)
+    rows = np.array([[1, 2, 3, 4], [0, 0, 0, 9], [5, 5, 5, 5]])
+    made = Model((Node("n", plan, (Input("word_ids"),)),), {}, 1, 4, 0, 0)
+    found = {w.intermediate: w for w in audit.audited(made, [(rows, None), (rows[:1], None)])}
+    for name, w in found.items():
+        every = np.concatenate([np.ravel(getattr(refsim.trace(plan, x), name)) for x in (rows, rows[:1])])
+        limit = (0, 2**32 - 1) if name == "V" else (-(2**31), 2**31 - 1)
+        assert w.beyond == sum(not limit[0] <= v <= limit[1] for v in every.tolist())
+        assert w.values == every.size and w.seen == (every.min(), every.max())
+    assert found["y_f"].beyond and not found["V"].beyond
 
 
 def test_report_tells_cosines_and_tasks(files: Path, folder: Path, tmp_path: Path) -> None:

@@ -268,6 +268,45 @@ def check(
 
 
 @app.command()
+def widths(
+    model: Stored,
+    text: Texts,
+    batch: Batch = 8,
+    tokens: Tokens = 0,
+    every: Annotated[bool, typer.Option("--all", help="Of every layer; else of the layer that becomes widest.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.", show_default=False)] = None,
+) -> None:
+    """How many bits each intermediate needs on these texts, beside what is proven for any and what is declared."""
+    import re
+
+    from .audit import Width, audited
+    from .text import lines
+
+    outputs = Outputs()
+    outputs.file("--json", json_file)
+    with _ends("nothing was written"):
+        made, reader = _opened(model, tokens)
+        texts = lines(text)
+        with progress("texts") as told:
+            found = audited(made, _told(reader, texts, batch, told))
+    shown: dict[tuple[str, str], Width] = {}
+    for w in found:
+        place = w.tensor if every else re.sub(r"^layer\.\d+\.", "layer.N.", w.tensor)
+        known = shown.get((place, w.intermediate))
+        if known is None or w.bits[1] > known.bits[1]:
+            shown[place, w.intermediate] = w
+    table = Table(header_style="bold", title=f"Bits of the intermediates, {len(texts):,} texts")
+    for name in ("tensor", "intermediate", "seen", "proven", "declared", "least seen", "greatest seen", "beyond 32 bits"):
+        table.add_column(name, justify="left" if name in ("tensor", "intermediate", "declared") else "right")
+    for w in shown.values():
+        beyond = f"{w.beyond:,} of {w.values:,}" if w.beyond else ""
+        table.add_row(w.tensor, w.intermediate, str(w.bits[1]), str(w.bits[0]), w.declared, f"{w.seen[0]:,}", f"{w.seen[1]:,}", beyond)
+    Console(highlight=False, width=width()).print(table)
+    outputs.write("--json", json_file, lambda: json.dumps([asdict(w) for w in found], indent=1) + "\n")
+    raise typer.Exit(outputs.code())
+
+
+@app.command()
 def report(
     model: Stored,
     checkpoint: Annotated[Path, typer.Argument(help="The float encoder that it was made from.", show_default=False)],
