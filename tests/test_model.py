@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import encoder
 import numpy as np
@@ -688,6 +690,23 @@ def test_values_beyond_32_bits_are_counted() -> None:
         assert w.beyond == sum(not limit[0] <= v <= limit[1] for v in every.tolist())
         assert w.values == every.size and w.seen == (every.min(), every.max())
     assert found["y_f"].beyond and not found["V"].beyond
+
+
+def test_the_picture_shows_every_launch_of_a_layer(files: Path, tmp_path: Path, model: Model) -> None:
+    out = called("model", "draw", str(files / "m"), "--out", str(tmp_path / "m.svg"))
+    assert out.returncode == 0, out.stderr
+    root = ElementTree.parse(tmp_path / "m.svg").getroot()
+    texts = ["".join(e.itertext()) for e in root.iter() if e.tag.endswith("text")]
+    due = [n for n in model.nodes if "layer.1" not in n.name]
+    assert [t for t in texts if t in {n.plan.op for n in due}] and {n.name.removeprefix("layer.0.") for n in due} <= set(texts)
+    edges = [e.get("d", "") for e in root.iter() if (e.get("class") or "").startswith("edge")]
+    drawn = sum(i.tensor not in model.weights and i.tensor != "mask" for n in due for i in n.inputs)
+    assert len(edges) == drawn
+    boxes = [(float(e.get("x", 0)), float(e.get("y", 0))) for e in root.iter() if e.get("class") == "box"]
+    for edge in (e.get("d", "") for e in root.iter() if e.get("class") == "edge far"):
+        x = float(re.findall(r"H([\d.]+)", edge)[0])
+        top, bottom = float(re.findall(r"M[\d.]+ ([\d.]+)", edge)[0]), float(re.findall(r"V([\d.]+)", edge)[0])
+        assert not [b for b in boxes if b[0] <= x <= b[0] + 250 and top < b[1] < bottom], "a line passes through a box"
 
 
 def test_report_tells_cosines_and_tasks(files: Path, folder: Path, tmp_path: Path) -> None:

@@ -268,6 +268,23 @@ def check(
 
 
 @app.command()
+def draw(
+    model: Stored,
+    out: Annotated[Path, typer.Option(help="File to write, SVG.", show_default=False)],
+) -> None:
+    """Draw the data flow: what each launch gives, how wide that is proven to be, what an integer of it stands for."""
+    from .drawing import svg
+    from .storage import load
+
+    outputs = Outputs()
+    outputs.file("--out", out)
+    with _ends("nothing was written"):
+        made = load(_folder(model))
+    outputs.write("--out", out, lambda: svg(made))
+    raise typer.Exit(outputs.code())
+
+
+@app.command()
 def widths(
     model: Stored,
     text: Texts,
