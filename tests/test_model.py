@@ -555,6 +555,8 @@ def test_labels_and_likeness_are_measured_on_what_they_are_of() -> None:
     scores = np.einsum("ij,ij->i", a, b) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     found = tasks.alike((a, b), (a, -b), scores.tolist())
     assert round(found.real, 9) == 1 and round(found.whole, 9) == -1 and found.pairs == 300
+    with pytest.raises(ContentError, match=r"all 300 judgements are 0\.5"):
+        tasks.alike((a, b), (a, b), [0.5] * 300)
     with pytest.raises(ContentError, match="1 labels"):
         tasks.labels(real, real, ["yes"] * 400, 200)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,22 +80,30 @@ class Checkpoint:
         By Hugging Face's names without what stands before ``embeddings.`` and ``encoder.``.
     tokenizer : bytes or None
         tokenizer.json.
+    kind : str
+        `model_type`.
     """
 
     config: Config
     weights: Mapping[str, Reals] = field(repr=False)
     tokenizer: bytes | None = field(default=None, repr=False)
+    kind: str = "bert"
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path, further: Callable[[Config], Mapping[str, tuple[int, ...]]] = lambda config: {}) -> Checkpoint:
     """Read a checkpoint.
+
+    Parameters
+    ----------
+    further : callable
+        Names and shapes of what else is needed.
 
     Raises
     ------
     ContentError
         A file is missing or damaged, the architecture is another, or a weight is missing, misshapen or not finite.
     """
-    config = _config(folder / "config.json")
+    config, kind = _config(folder / "config.json")
     path = folder / "model.safetensors"
     if not path.is_file():
         raise ContentError(f"{path}: not there (a checkpoint has config.json, model.safetensors and tokenizer.json)")
@@ -105,14 +113,14 @@ def load(folder: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="np") as file:
             names = {re.sub(r"^(?:\w+\.)?(?=(?:embeddings|encoder)\.)", "", name): name for name in file.keys()}  # noqa: SIM118
-            for name, shape in shapes(config).items():
+            for name, shape in {**shapes(config), **further(config)}.items():
                 if name not in names:
                     raise ContentError(f"{path}: lacks the weight {name}")
                 weights[name] = _weight(file.get_tensor(names[name]), name, shape, path)
     except (SafetensorError, OSError, TypeError) as error:
         raise ContentError(f"{path}: {error}") from None
     tokenizer = folder / "tokenizer.json"
-    return Checkpoint(config, weights, tokenizer.read_bytes() if tokenizer.is_file() else None)
+    return Checkpoint(config, weights, tokenizer.read_bytes() if tokenizer.is_file() else None, kind)
 
 
 def _weight(array: Any, name: str, shape: tuple[int, ...], path: Path) -> Reals:
@@ -125,7 +133,7 @@ def _weight(array: Any, name: str, shape: tuple[int, ...], path: Path) -> Reals:
     return np.ascontiguousarray(array, np.float32)
 
 
-def _config(path: Path) -> Config:
+def _config(path: Path) -> tuple[Config, str]:
     try:
         told = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -151,7 +159,8 @@ def _config(path: Path) -> Config:
     first = padding + 1 if KINDS[told["model_type"]] else 0
     if first >= told["max_position_embeddings"]:
         raise ContentError(f"{path}: max_position_embeddings is {told['max_position_embeddings']}, and the first position is {first}")
-    return Config(**{name: told[name] for name in _SIZES}, layer_norm_eps=float(eps), pad_token_id=padding, first_position=first)
+    sizes = {name: told[name] for name in _SIZES}
+    return Config(**sizes, layer_norm_eps=float(eps), pad_token_id=padding, first_position=first), told["model_type"]
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:

@@ -100,6 +100,26 @@ def quantize(
         _say(f"{out / MARKER}: {len(model.nodes)} launches, every plan proven; ranges from {len(texts):,} texts")
 
 
+@app.command("import")
+def imported(
+    checkpoint: Annotated[Path, typer.Argument(help="A folder that IBertModel was saved to, with its ranges.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.", show_default=False)],
+    constants: Annotated[str, typer.Option(help="What makes constants of scales: float32, as there, float64, exact.")] = "float32",
+    force: Force = False,
+) -> None:
+    """Take an I-BERT checkpoint as the integer encoder that it means; every plan is made and proven."""
+    from .ibert import meant
+    from .storage import MARKER, save
+
+    with _ends(f"{out} is as it was", out):
+        Outputs().folder("--out", out.parent)
+        if out.exists() and not force:
+            raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
+        made = meant(_folder(checkpoint), constants)
+        save(made, out, force)
+        _say(f"{out / MARKER}: {len(made.nodes)} launches, every plan proven")
+
+
 def _method(name: str) -> Any:
     from .ranges import METHODS
 

@@ -15,10 +15,10 @@ import numpy as np
 from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import Plan
-from ..plans import plan
+from .building import Building, accumulated
 from .checkpoint import Checkpoint, Reals
 from .floating import forward
-from .graph import LAYER, POOLED, Input, Meaning, Model, Node
+from .graph import LAYER, Input, Meaning, Model
 from .ranges import METHODS, PERCENTILE, Method, Watched, bounds
 
 RESIDUAL_BITS, EMBEDDING_BITS = 22, 16
@@ -96,7 +96,7 @@ def quantize(checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Sett
     PlanError
         A plan that cannot be made or proven; it names the tensor.
     """
-    return _Builder(checkpoint, seen, settings).model()
+    return _Builder(checkpoint, seen, settings).whole()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,45 +119,22 @@ class _Tensor:
     zero: int = 0
 
 
-class _Builder:
-    """A model under construction."""
+class _Builder(Building):
+    """A model under construction from a float one."""
 
     def __init__(self, checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings) -> None:
+        super().__init__(settings.dialect)
         self.checkpoint, self.seen, self.settings = checkpoint, seen, settings
         self.config = checkpoint.config
-        self.nodes: list[Node] = []
-        self.weights: dict[str, Any] = {}
-        self.meanings: dict[str, Meaning] = {}
 
-    def model(self) -> Model:
-        x, residual = self.embeddings()
+    def whole(self) -> Model:
+        x, residual = self.first()
         for number in range(self.config.num_hidden_layers):
             x, residual = self.layer(number, x, residual)
-        c = self.config
-        self.node(POOLED, "matmul", [Input("mask", "ones"), Input(x.name, "padded")], length=c.longest, input_range=(0, 1), scale_b=x.scale)
-        return Model(
-            tuple(self.nodes),
-            self.weights,
-            c.num_attention_heads,
-            c.longest,
-            c.first_position,
-            c.pad_token_id,
-            self.meanings,
-            {"settings": asdict(self.settings), "config": asdict(c)},
-            self.checkpoint.tokenizer,
-        )
+        about = {"settings": asdict(self.settings), "config": asdict(self.config)}
+        return self.model(self.config, x.name, x.scale, about, self.checkpoint.tokenizer)
 
     # ------------------------------------------------------------------------------------------------------------ tensors
-
-    def node(self, name: str, op: str, inputs: Iterable[str | Input], **given: Any) -> Plan:
-        try:
-            made = plan(op, dialect=self.settings.dialect, **given)
-        except PlanError as error:
-            raise PlanError(name, error.value, f"{op}: {error}") from error
-        self.nodes.append(Node(name, made, tuple(i if isinstance(i, Input) else Input(i) for i in inputs)))
-        scale = made.output_scale
-        self.meanings[name] = Meaning(scale if isinstance(scale, tuple) else float(scale))
-        return made
 
     def made(self, name: str, scale: Any, factors: Any = 1.0, bits: int = 8, zero: int = 0) -> _Tensor:
         """A tensor that a node gives, and what it means."""
@@ -217,19 +194,10 @@ class _Builder:
 
     # ------------------------------------------------------------------------------------------------------------ launches
 
-    def embeddings(self) -> tuple[_Tensor, _Tensor]:
+    def first(self) -> tuple[_Tensor, _Tensor]:
         tables = {part: self.table(f"{part}_embeddings") for part in ("word", "token_type", "position")}
-        sizes = {"word": self.config.vocab_size, "token_type": self.config.type_vocab_size, "position": self.config.max_position_embeddings}
-        made = self.node(
-            "embeddings.sum",
-            "embedding_sum",
-            [*(f"{part}_ids" for part in tables), *(f"embeddings.{part}_embeddings" for part in tables)],
-            embedding_dim=self.config.hidden_size,
-            add_token_type_scale_out=self.scale("embeddings.both", EMBEDDING_BITS),
-            add_position_scale_out=self.scale("embeddings.sum", EMBEDDING_BITS),
-            **{f"{part}_num_embeddings": size for part, size in sizes.items()},
-            **{f"{part}_scale": scale for part, scale in tables.items()},
-        )
+        sums = [self.scale(f"embeddings.{name}", EMBEDDING_BITS) for name in ("both", "sum")]
+        made = self.embeddings(self.config, tables, *sums)
         return self.normalised("embeddings.", "", "embeddings.LayerNorm", made.output_scale, EMBEDDING_BITS, self.after(0))
 
     def after(self, number: int) -> tuple[str, ...]:
@@ -267,18 +235,7 @@ class _Builder:
             self.node(prefix + name, "linear_requantize", _taken(x.name, prefix + name), scale_out=scales[name], **given)
             self.made(prefix + name, scales[name], behind)
         narrow = self.scale(prefix + "attention", divided=moved)
-        self.node(
-            prefix + "attention",
-            "attention",
-            [*(Input(prefix + name, "heads") for name in scales), Input("mask", "keys")],
-            scores_length=config.head_size,
-            scale=scales["query"],
-            scores_scale_b=scales["key"],
-            context_scale_b=scales["value"],
-            softmax_length=config.longest,
-            softmax_output_bits=self.settings.probability_bits,
-            scale_out=narrow,
-        )
+        self.attention(prefix, config, scales, scale_out=narrow, softmax_output_bits=self.settings.probability_bits)
         context = self.made(prefix + "attention", narrow, moved)
         x, residual = self.added(
             prefix, "attention_", f"{source}attention.output", context, residual, (f"{source}intermediate.dense",), "joined"
@@ -295,7 +252,7 @@ class _Builder:
             bits = 8
         else:
             made = self.node(prefix + "fc1", "linear", _taken(x.name, prefix + "fc1"), **given)
-            scale, bits = made.output_scale, _accumulated(self.weights, prefix + "fc1")
+            scale, bits = made.output_scale, accumulated(*(self.weights[f"{prefix}fc1.{x}"] for x in ("weight", "bias")))
         low, high = bounds(self.seen[name], self.settings.ranges, 8, self.settings.percentile, even=not self.settings.offset)
         narrow = (high - low) / 254
         zero = 0 if not self.settings.offset else round(-127 - low / narrow)
@@ -338,13 +295,6 @@ def _rounded(x: Any, scale: Any, bits: int) -> Any:
 def _bits(made: Plan) -> int:
     """Bits that the result of a plan is proven to need."""
     return certificate(made).bounds[-1].bits
-
-
-def _accumulated(weights: Mapping[str, Any], name: str) -> int:
-    """Bits of the accumulators of a linear layer with these weights, whatever 8 bits come in."""
-    weight, bias = weights[f"{name}.weight"].astype(np.int64), weights[f"{name}.bias"].astype(np.int64)
-    most = int((128 * np.abs(weight).sum(axis=1) + np.abs(bias)).max())
-    return most.bit_length() + 1
 
 
 def proven_shift(length: int, bits: int) -> int:

@@ -153,6 +153,8 @@ def alike(real: tuple[Any, Any], whole: tuple[Any, Any], scores: Sequence[float]
     from scipy.stats import rankdata
 
     due = np.asarray(scores, float)
+    if len(np.unique(due)) < 2:
+        raise ContentError(f"all {len(due)} judgements are {scores[0]}: there is nothing to follow")
     cosines = [np.einsum("ij,ij->i", *pair) / np.prod([np.linalg.norm(x, axis=1) for x in pair], axis=0) for pair in (real, whole)]
 
     def correlation(x: Any, y: Any) -> float:
