@@ -49,6 +49,8 @@ TILE = 1 << 18
 ROUNDS = 5
 """How often each way is measured: its best counts."""
 NUMPY = "numpy"
+LINE = 64
+"""Bytes of a line of the cache; the C takes rows of so many elements at a time."""
 
 Range = tuple[int, int]
 
@@ -114,22 +116,34 @@ class Words:
 
     def right(self, b: Any, a: Range) -> Any:
         by = self.raised(a)
-        columns = np.ascontiguousarray(np.swapaxes(b, -1, -2), self.columns)
+        columns = _lines(np.swapaxes(b, -1, -2), self.columns)
         return columns, np.ascontiguousarray(by * columns.sum(-1, dtype=np.int32), np.int32), by
 
     def product(self, a: Any, right: Any) -> NDArray[np.int64]:
         columns, less, by = right
-        rows = np.ascontiguousarray(a + np.int16(by) if by else a, dtype=self.left)
+        rows = _lines(a + np.int16(by) if by else a, self.left)
         *lead, m, k = rows.shape
         n = columns.shape[-2]
         out = np.empty((*lead, m, n), np.int64)
         batched = columns.ndim > 2
         batches, m = (math.prod(lead), m) if batched else (1, math.prod(lead) * m)
-        sizes = [ctypes.c_size_t(x) for x in (batches, m, n, k)]
+        sizes = [ctypes.c_size_t(x) for x in (batches, m, n, k // LINE)]
         steps = [ctypes.c_size_t(x if batched else 0) for x in (n * k, n)]
         x, y, less_at, out_at = (ctypes.c_void_p(z.ctypes.data) for z in (rows, columns, less, out))
         self.code(*sizes, x, y, steps[0], less_at, steps[1], out_at)
         return out
+
+
+def _lines(x: Any, dtype: Any) -> Any:
+    """Rows in whole lines of the cache, zeros behind them: no instruction reads from two of these."""
+    *lead, k = x.shape
+    shape = (*lead, -(-k // LINE) * LINE)
+    room = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    made = room[start : room.size - LINE + start].view(dtype).reshape(shape)
+    made[..., :k] = x
+    made[..., k:] = 0
+    return made
 
 
 class Bytes(Words):
