@@ -43,7 +43,7 @@ HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,test]'
+HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,cluster,test]'
 TEST_WANTS := -e '.[dev,rules,reports,docs]'
 MUTATION_WANTS := -e '.[mutation]'
 
