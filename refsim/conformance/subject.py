@@ -290,9 +290,7 @@ class Subject(Following):
         if failure is not None:
             self.fail(failure)
 
-    def _search(
-        self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES, where: str = "search"
-    ) -> None:
+    def _search(self, check: LaunchCheck, examples: int, count: int = LANES, where: str = "search") -> None:
         def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
             try:
                 check(plan, operands, layout)
@@ -301,9 +299,8 @@ class Subject(Following):
                 raise Abandoned from None
 
         if not self.given_up:
-            within = self.domain if domain is None else domain
             try:
-                failure = search(checked, self.definition, within, self.covered, examples, self.suite.seed, count)
+                failure = search(checked, self.definition, self.domain, self.covered, examples, self.suite.seed, count)
                 if failure is not None:
                     self.fail(failure)
             except Abandoned:
