@@ -15,13 +15,14 @@ import importlib.util
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,7 +46,7 @@ LEAST = 1 << 16
 WORTHWHILE = 1.0
 """Seconds that NumPy has spent on products when it is worth a second to measure whether it is the fastest."""
 TILE = 1 << 18
-"""Elements of a tile of the result: its integers of 64 bits stay in the cache."""
+"""Elements of a tile of the result: so many that the second operand is seldom read, so few that they stay in the cache."""
 ROUNDS = 5
 """How often each way is measured: its best counts."""
 NUMPY = "numpy"
@@ -422,7 +423,7 @@ def _ranking(ways: tuple[str, ...], make: bool) -> tuple[str, ...] | None:
                 seconds = measured(ways)
                 kept = tuple(sorted(seconds, key=lambda name: seconds[name]))
                 _write(path, {"ranking": kept, "seconds": seconds})
-        except (OSError, UsageError):  # nowhere to keep it
+        except (OSError, UsageError, subprocess.SubprocessError):  # nowhere to keep it, or a compiler that does not answer
             kept = (NUMPY,)
         _RANKINGS[ways] = kept
     return _RANKINGS[ways]
@@ -469,10 +470,17 @@ def _digest(ways: tuple[str, ...]) -> str:
 
 @cache
 def _hash(ways: tuple[str, ...], told: tuple[str, ...]) -> str:
-    versions = [version(name) for name in ("numpy", *(w for w in ways if not w.startswith("c:")))]
+    versions = [_version(name) for name in ("numpy", *(w for w in ways if not w.startswith("c:")))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts = repr((ways, versions, told, cores, compiled.compiler(), compiled._machine()))
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a distribution of another name has that module
+        return ""
 
 
 def _kept(path: Path) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,13 @@ def test_another_machine_or_other_threads_measure_anew(monkeypatch: pytest.Monke
         monkeypatch.setenv(name, "3")
         digests.add(products._digest(("c:bytes",)))
     assert len(digests) == 5
+
+
+def test_a_module_of_a_distribution_of_another_name_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "version", lambda name: metadata.version("no-such-distribution"))
+    products._hash.cache_clear()
+    assert len(products._digest(tuple(OURS))) == 32
+    products._hash.cache_clear()
 
 
 def test_torch_is_not_loaded_for_it_and_used_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
