@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -84,8 +84,8 @@ class Way(Protocol):
     def right(self, b: Any, a: Range) -> Any:
         """The second operand, (..., K, N), as it multiplies by it: once for many first ones, in the range `a`."""
 
-    def product(self, a: Any, right: Any) -> NDArray[np.int64]:
-        """The product of (..., M, K) by what `right` gave."""
+    def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
+        """Write into `out`, of int64, the product of (..., M, K) by what `right` gave, and `plus`: 0, or an integer for each column."""
 
 
 def _sums(a: Range, b: Range, length: int) -> bool:
@@ -118,33 +118,37 @@ class Words:
     def right(self, b: Any, a: Range) -> Any:
         by = self.raised(a)
         columns = _lines(np.swapaxes(b, -1, -2), self.columns)
-        return columns, np.ascontiguousarray(by * columns.sum(-1, dtype=np.int32), np.int32), by
+        return columns, columns.sum(-1, dtype=np.int64) * by, by
 
-    def product(self, a: Any, right: Any) -> NDArray[np.int64]:
-        columns, less, by = right
+    def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
+        columns, raised, by = right
         rows = _lines(a + np.int16(by) if by else a, self.left)
+        less = np.ascontiguousarray(raised - plus)
         *lead, m, k = rows.shape
         n = columns.shape[-2]
-        out = np.empty((*lead, m, n), np.int64)
         batched = columns.ndim > 2
         batches, m = (math.prod(lead), m) if batched else (1, math.prod(lead) * m)
         sizes = [ctypes.c_size_t(x) for x in (batches, m, n, k // LINE)]
         steps = [ctypes.c_size_t(x if batched else 0) for x in (n * k, n)]
         x, y, less_at, out_at = (ctypes.c_void_p(z.ctypes.data) for z in (rows, columns, less, out))
         self.code(*sizes, x, y, steps[0], less_at, steps[1], out_at)
-        return out
 
 
 def _lines(x: Any, dtype: Any) -> Any:
     """Rows in whole lines of the cache, zeros behind them: no instruction reads from two of these."""
     *lead, k = x.shape
-    shape = (*lead, -(-k // LINE) * LINE)
-    room = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
-    made = room[start : room.size - LINE + start].view(dtype).reshape(shape)
+    made = _aligned((*lead, -(-k // LINE) * LINE), dtype)
     made[..., :k] = x
     made[..., k:] = 0
     return made
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array that begins with a line of the cache, of what the memory holds."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 class Bytes(Words):
@@ -185,11 +189,11 @@ class OnnxRuntime:
     def right(self, b: Any, a: Range) -> Any:
         return np.ascontiguousarray(b, np.int8), _raised(a)
 
-    def product(self, a: Any, right: Any) -> NDArray[np.int64]:
+    def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
         b, by = right
         rows = (a + np.int16(by) if by else a).astype(np.uint8)
-        (out,) = self.session.run(None, {"a": rows, "b": b, "zero": np.array(by, np.uint8)})
-        return np.asarray(out, dtype=np.int64)
+        (found,) = self.session.run(None, {"a": rows, "b": b, "zero": np.array(by, np.uint8)})
+        np.add(found, plus, out=out)
 
 
 class Torch:
@@ -206,14 +210,15 @@ class Torch:
     def right(self, b: Any, a: Range) -> Any:
         return self.torch.from_numpy(np.require(b.astype(np.int8, copy=False), requirements="W"))
 
-    def product(self, a: Any, right: Any) -> NDArray[np.int64]:
-        *lead, m, k = a.shape
+    def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
+        m, k = a.shape[-2:]
+        n = right.shape[-1]
         rows = self.torch.from_numpy(np.require(a.astype(np.int8, copy=False), requirements=["C", "W"]))
         if right.ndim == 2:
-            found = [self.torch._int_mm(rows.reshape(-1, k), right)]
+            np.add(self.torch._int_mm(rows.reshape(-1, k), right).numpy().reshape(out.shape), plus, out=out)
         else:
-            found = [self.torch._int_mm(x, y) for x, y in zip(rows.reshape(-1, m, k), right.reshape(-1, k, right.shape[-1]), strict=True)]
-        return np.stack([x.numpy() for x in found]).astype(np.int64).reshape(*lead, m, right.shape[-1])
+            for x, y, z in zip(rows.reshape(-1, m, k), right.reshape(-1, k, n), out.reshape(-1, m, n), strict=True):
+                np.add(self.torch._int_mm(x, y).numpy(), plus, out=z)
 
 
 def _bytes(a: Range, b: Range, length: int) -> bool:
@@ -289,7 +294,7 @@ class Program:
         sizes = axes.unify(d, self.plan, [None if x is None else x.shape for x in operands])
         rows = math.prod(sizes.lead)
         shape = sizes.shape(self.plan, d.out)
-        out = np.empty((rows, *shape[len(sizes.lead) :]), np.int64)
+        out: NDArray[Any] = _aligned((rows, *shape[len(sizes.lead) :]), np.int64)
         given: dict[str, Any] = {}
         batched = set[str]()
         for operand, x in zip(d.operands, operands, strict=True):
@@ -308,12 +313,18 @@ class Program:
         nodes = [n for n in self.graph.nodes if n.index in moving]
 
         def tile(part: slice) -> None:
-            found = self._values({name: x[part] if name in batched else x for name, x in given.items()}, nodes, dict(fixed))
-            out[part] = found[self.graph.outputs[-1][1]]
+            pieces = {name: x[part] if name in batched else x for name, x in given.items()}
+            found = self._values(pieces, nodes, dict(fixed), out[part])[self._last]
+            if not np.may_share_memory(found, out):
+                out[part] = found
 
         with ThreadPoolExecutor(compiled.threads()) as pool:
             list(pool.map(tile, parts))
         return out.reshape(shape)
+
+    @property
+    def _last(self) -> int:
+        return self.graph.outputs[-1][1]
 
     def _moving(self, batched: set[str]) -> set[int]:
         """The nodes that are others in every tile."""
@@ -323,23 +334,38 @@ class Program:
                 found.add(node.index)
         return found
 
-    def _values(self, given: dict[str, Any], nodes: Sequence[Node], found: dict[int, Any]) -> dict[int, Any]:
-        """The values of nodes in order, each for as long as another one needs it."""
-        last = {o: n.index for n in self.graph.nodes for o in self._of(n.index)}
-        done = {n.index for n in nodes} - {self.graph.outputs[-1][1]}
+    def _values(self, given: dict[str, Any], nodes: Sequence[Node], found: dict[int, Any], out: Any = None) -> dict[int, Any]:
+        """The values of nodes in order, each for as long as another one needs it; the last in `out` where a product writes it."""
+        users: dict[int, list[int]] = {}
+        for node in self.graph.nodes:
+            for o in self._of(node.index):
+                users.setdefault(o, []).append(node.index)
+        done, before = {n.index for n in nodes} - {self._last}, {i for i, x in found.items() if i >= 0 and np.ndim(x) == 1}
         for node in nodes:
-            if node.operation == "input":
+            if node.index in found:  # added by a product
+                pass
+            elif node.operation == "input":
                 x = given[node.rest[0]]
                 found[node.index] = x if x.dtype.itemsize < 4 else x.astype(np.int64)
             elif (by := self.ways.get(node.index)) is not None:
                 right = found[-1 - node.index] if -1 - node.index in found else self._right(node, found)
-                found[node.index] = by.product(found[self._of(node.index)[0]], right)
+                left, columns = (found[o] for o in self._of(node.index))
+                plus, index = next(self._sums(node.index, users.get(node.index, ()), before), (None, node.index))
+                shape = (*left.shape[:-1], columns.shape[-1])
+                into = out if index == self._last and out is not None else np.empty(shape, np.int64)
+                by.product(left, right, 0 if plus is None else found[plus], into)
+                found[index] = into
             else:
                 found[node.index] = evaluate(node, [o.value if isinstance(o, Constant) else found[o] for o in node.operands])
             for o in {*self._of(node.index)} & done:
-                if last[o] == node.index:
-                    del found[o]
+                if users[o][-1] == node.index:
+                    found.pop(o, None)
         return found
+
+    def _sums(self, index: int, users: Sequence[int], rows: set[int]) -> Iterator[tuple[int, int]]:
+        """What is added to a product and nothing else is done with it, one of `rows`: that node, and the sum."""
+        if index != self._last and len(users) == 1 and self.graph.nodes[users[0]].operation == "add":
+            yield from ((o, users[0]) for o in self._of(users[0]) if o in rows)
 
     def _right(self, node: Node, found: dict[int, Any]) -> Any:
         by = self.ways[node.index]

@@ -76,9 +76,11 @@ def wrong(name: str, a_within: products.Range, b_within: products.Range, k: int)
         a = integers((*lead, 5, k), a_within, 1)
         b = np.swapaxes(integers((*(() if shared else lead), 11, k), b_within, 0), -1, -2)
         for order in (b, np.ascontiguousarray(b)):
-            got = by.product(a, by.right(order, a_within))
-            if got.dtype != np.int64 or not np.array_equal(got, np.matmul(a, order)):
-                return True
+            for plus in (0, np.arange(11) * ((1 << 31) - 1)):
+                got = np.empty((*lead, 5, 11), np.int64)
+                by.product(a, by.right(order, a_within), plus, got)
+                if not np.array_equal(got, np.matmul(a, order) + plus):
+                    return True
     return False
 
 
@@ -185,6 +187,18 @@ def test_what_a_tile_does_not_change_is_made_once(monkeypatch: pytest.MonkeyPatc
     assert made == [(5, 4)]
 
 
+def test_a_bias_is_added_by_the_product_and_the_result_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    honest = products.Bytes.product
+    monkeypatch.setattr(products.Bytes, "product", lambda self, *given: seen.append(given[2:]) or honest(self, *given))
+    plan = refsim.plan("linear", in_features=5, out_features=4)
+    q, weight, bias = integers((9, 5), BYTE, 0), integers((4, 5), BYTE, 1), np.array([1, -2, 3, plan.bias_limit])
+    assert same(plan, [q, weight, bias], ["c:bytes"])
+    ((plus, out),) = seen
+    assert plus.tolist() == bias.tolist()
+    assert out.base is not None, "a part of the whole result"
+
+
 # ------------------------------------------------------------------------------------------------------------------------ choice
 
 PLAN = refsim.plan("linear", in_features=64, out_features=8)
@@ -266,11 +280,12 @@ def test_measuring_leaves_out_what_is_wrong_or_fails(monkeypatch: pytest.MonkeyP
     class Saturating(products.Words):
         """As instructions do that sum the products of two neighbours in 16 bits."""
 
-        def product(self, a: Any, right: Any) -> Any:
-            return np.minimum(super().product(a, right), a.shape[-1] // 2 * ((1 << 15) - 1))
+        def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
+            super().product(a, right, plus, out)
+            np.minimum(out, a.shape[-1] // 2 * ((1 << 15) - 1), out=out)
 
     class Failing(products.Words):
-        def product(self, a: Any, right: Any) -> Any:
+        def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
             raise RuntimeError
 
     code = products._code()

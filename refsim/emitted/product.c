@@ -1,8 +1,8 @@
 /* Exact products of matrices of small integers: dot products of contiguous rows, several at a time, summed in 32 bits.
 
    A compiler makes of the inner loops what the machine has for them: instructions that multiply bytes, or words of 16 bits, and sum the
-   products of neighbours. `a` has m rows of 64 * blocks elements, and so has `b` n, the columns of the product; `less` is what each
-   column is too great by. `next` and `next_less` lead from a batch to the next: 0 where all batches share b. The caller makes sure
+   products of neighbours. `a` has m rows of 64 * blocks elements, and so has `b` n, the columns of the product; `less` is taken off each
+   column. `next` and `next_less` lead from a batch to the next: 0 where all batches share b. The caller makes sure
    that no sum needs more than 32 bits. */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,10 +11,10 @@
 #define ROW(c) const RIGHT *const b##c = b + (j + c) * k;
 #define SUM(c) int32_t s##c = 0;
 #define ADD(c) s##c += x[i] * b##c[i];
-#define PUT(c) out[row * n + j + c] = (int64_t)s##c - less[j + c];
+#define PUT(c) out[row * n + j + c] = s##c - less[j + c];
 #define PRODUCT(NAME)                                                                                                         \
     void NAME(size_t batches, size_t m, size_t n, size_t blocks, const LEFT *restrict a, const RIGHT *restrict b, size_t next,\
-              const int32_t *restrict less, size_t next_less, int64_t *restrict out) {                                        \
+              const int64_t *restrict less, size_t next_less, int64_t *restrict out) {                                        \
         const size_t k = blocks * 64;                                                                                         \
         for (size_t batch = 0; batch < batches; ++batch) {                                                                    \
             size_t j = 0;                                                                                                     \
