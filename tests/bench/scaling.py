@@ -125,7 +125,7 @@ def against_size(axes: Any, points: dict[str, dict[int, Point]]) -> None:
         f"{longer[NUMPY]:.1f} × as long, C by hand {longer[HAND]:.1f} ×, Hugging Face {longer[THEIRS]:.1f} ×"
     )
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
 
 
 def against_threads(axes: Any, threads: dict[int, Point]) -> None:
@@ -135,7 +135,7 @@ def against_threads(axes: Any, threads: dict[int, Point]) -> None:
     axes.set(xlabel="threads (REFSIM_THREADS)", ylabel="times as fast as one thread", xticks=[*threads], ylim=(0, None))
     axes.set_title(f"{last} threads are {one / threads[last]['seconds']:.1f} times as fast as one\n(10⁷ elements of i-GELU)")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
 
 
 def of_memory(axes: Any, room: dict[str, Point]) -> None:
