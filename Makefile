@@ -5,7 +5,7 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make docs             the documentation as a site with search, out/site/index.html; a link or an anchor that leads nowhere fails
-#   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts the table into docs/benchmarks.md
+#   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts tables and figures into docs/benchmarks.md
 #   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
 #   make mutmut           mutation of the simulator's own source, judged by the golden vectors
@@ -43,8 +43,13 @@ HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
+<<<<<<< HEAD
 HEAVY_WANTS := -e '.[rules,reports,model,hf,triton,opencl,onnx,tflite,test]'
 TEST_WANTS := -e '.[dev,model,rules,reports,docs]'
+=======
+HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,cluster,test]'
+TEST_WANTS := -e '.[dev,rules,reports,docs]'
+>>>>>>> main
 MUTATION_WANTS := -e '.[mutation]'
 
 .PHONY: help conformance conformance-all verdicts test docs bench gpu nightly mutmut clean
@@ -109,7 +114,8 @@ docs: $(TEST)/.installed
 	git ls-files -z '*.md' '*.png' '*.svg' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
 
-BENCH := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python -m pytest -p no:xdist --benchmark-only
+ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python
+BENCH := $(ALONE) -m pytest -p no:xdist --benchmark-only
 # The allocator gives no memory back, as no long-running service lets it: else Hugging Face's modules mostly wait for pages.
 LARGE := 8589934592
 
@@ -118,6 +124,7 @@ bench: $(HEAVY)/.installed
 	$(BENCH) tests/bench --benchmark-json=out/bench.json
 	MALLOC_MMAP_THRESHOLD_=$(LARGE) MALLOC_TRIM_THRESHOLD_=$(LARGE) $(BENCH) tests/bench/test_speed.py --benchmark-json=out/bench-tuned.json
 	$(HEAVY)/bin/python tests/bench/table.py out/bench.json out/bench-tuned.json docs/benchmarks.md
+	$(ALONE) tests/bench/scaling.py docs/benchmarks
 
 gpu:
 	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(PYTHON),python3) implementations/gpu.py --out $(GPU_OUT)

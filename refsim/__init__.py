@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .certificates import Certificate as Certificate
     from .certificates import certificate as certificate
     from .certificates import graph as graph
-    from .compiled import run as run
     from .conformance.loading import target as target
     from .errors import ContentError as ContentError
     from .errors import DefinitionError as DefinitionError
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from .extend import known as known
     from .extend import questions as questions
     from .plans import plan as plan
+    from .products import run as run
     from .registry import definition as definition
     from .registry import definitions as definitions
     from .verbs import trace as trace
@@ -56,7 +56,7 @@ _HOME = {
     "Graph": "carriers.recorded",
     **dict.fromkeys(("definition", "definitions"), "registry"),
     "plan": "plans",
-    "run": "compiled",
+    "run": "products",
     "trace": "verbs",
 }
 

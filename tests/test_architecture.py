@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("vectors",),
     ("emitted",),
     ("compiled",),
+    ("products",),
     ("conformance", "export", "analysis", "drawing", "describe"),
     ("model",),
     ("explain",),

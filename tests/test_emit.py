@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,7 @@ def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     for more, says in (
         (["--language", "ada"], "there is no language 'ada'; there are c, cuda, verilog"),
         (["--name", "2b"], "the name '2b' is none in C"),
+        (["--pipelined", "3"], "--pipelined 3: only Verilog has stages"),
         (["--without", "mask"], "'mask' cannot be left out of i_gelu: all its operands are required"),
     ):
         refused = called(*words, *more)
@@ -305,61 +307,123 @@ def test_what_is_written_stands_in_a_users_program(tmp_path: Path) -> None:
 ELEMENTWISE = [d.key for d in registry.definitions() if d.layout == "element" and not d.real and all(o.kind == "int" for o in d.operands)]
 BENCH = """
 module bench;
+    logic clk = 0;
 {declared}
-    logic signed [{width}:0] out;
-    dut under_test ({ports}, .out(out));
     initial begin
-{read}
-        for (int i = 0; i < {count}; i++) begin
-            {set}
-            #1 $display("%0d", out);
-        end
+{runs}
+        $finish;
     end
 endmodule
 """
+RUN = """{read}
+        for (int i = 0; i < {count} + {latency}; i++) begin
+            {set}
+            #1 if (i >= {latency}) $display("%0d", out_{number});
+            clk = 1;
+            #1 clk = 0;
+        end
+"""
 
 
-def simulated(text: str, plan: Any, operands: list[Any], folder: Path) -> list[int]:
-    """What a module answers under Icarus Verilog, which warns of nothing in it."""
-    graph = refsim.graph(plan)
-    inputs = [(n.rest[0], verilog_source.bits(*n.interval), x) for n, x in zip(graph.inputs, operands, strict=True) if n.interval]
-    for name, width, x in inputs:
-        (folder / f"{name}.hex").write_text("".join(f"{int(v) & ((1 << width) - 1):x}\n" for v in x))
-    interval = graph.nodes[graph.outputs[-1][1]].interval
-    assert interval is not None
-    count = len(operands[0])
-    bench = BENCH.format(
-        declared="\n".join(f"    logic signed [{w - 1}:0] {n}, {n}_all [0:{count - 1}];" for n, w, _ in inputs),
-        width=verilog_source.bits(*interval) - 1,
-        ports=", ".join(f".{n}({n})" for n, _, _ in inputs),
-        read="\n".join(f'        $readmemh("{folder}/{n}.hex", {n}_all);' for n, _, _ in inputs),
-        count=count,
-        set=" ".join(f"{n} = {n}_all[i];" for n, _, _ in inputs),
-    )
-    (folder / "dut.sv").write_text(text)
-    (folder / "bench.sv").write_text(bench)
+@dataclass
+class Device:
+    """A module under test, and what it is fed."""
+
+    text: str
+    plan: Any
+    operands: list[Any]
+    due: list[int]
+    stages: int | None = 0
+
+    @property
+    def latency(self) -> int:
+        """What its head says of it."""
+        found = re.search(r"Latency: (\d+) clock", self.text)
+        return int(found[1]) if found else 0
+
+
+def bench(devices: list[Device], folder: Path) -> None:
+    """Write modules `dut_0`, `dut_1`, …, what feeds them, one after another, and the vectors that it reads."""
+    declared, runs = [], []
+    for number, device in enumerate(devices):
+        graph, count = refsim.graph(device.plan), len(device.due)
+        inputs = [
+            (n.rest[0], verilog_source.bits(*n.interval), x) for n, x in zip(graph.inputs, device.operands, strict=True) if n.interval
+        ]
+        for name, width, x in inputs:
+            (folder / f"{name}_{number}.hex").write_text("".join(f"{int(v) & ((1 << width) - 1):x}\n" for v in x))
+            declared.append(f"    logic signed [{width - 1}:0] {name}_{number}, {name}_all_{number} [0:{count - 1}];")
+        interval = graph.nodes[graph.outputs[-1][1]].interval
+        assert interval is not None
+        declared.append(f"    logic signed [{verilog_source.bits(*interval) - 1}:0] out_{number};")
+        ports = [f".{n}({n}_{number})" for n, _, _ in inputs] + [".clk(clk)"] * bool(device.latency) + [f".out(out_{number})"]
+        declared.append(f"    dut_{number} under_test_{number} ({', '.join(ports)});")
+        read = "\n".join(f'        $readmemh("{folder}/{n}_{number}.hex", {n}_all_{number});' for n, _, _ in inputs)
+        given = " ".join(f"{n}_{number} = i < {count} ? {n}_all_{number}[i] : 0;" for n, _, _ in inputs)
+        runs.append(RUN.format(number=number, count=count, latency=device.latency, read=read, set=given))
+    named = [re.sub(r"^module \w+", f"module dut_{i}", d.text, flags=re.MULTILINE) for i, d in enumerate(devices)]
+    (folder / "dut.sv").write_text("\n".join(named))
+    (folder / "bench.sv").write_text(BENCH.format(declared="\n".join(declared), runs="".join(runs)))
+
+
+def icarus(folder: Path) -> list[str]:
+    """What the modules answer under Icarus Verilog, which warns of nothing in them."""
     command = [program("iverilog", "iverilog"), "-g2012", "-Wall", "-o", str(folder / "run")]
     built = subprocess.run([*command, str(folder / "dut.sv"), str(folder / "bench.sv")], capture_output=True, text=True, check=False)
     assert (built.returncode, "dut.sv" in built.stderr) == (0, False), built.stderr
-    ran = subprocess.run(["vvp", str(folder / "run")], capture_output=True, text=True, check=True)
-    return [int(word) for word in ran.stdout.split()]
+    return subprocess.run(["vvp", "-n", str(folder / "run")], capture_output=True, text=True, check=True).stdout.split()
 
 
-def missed(op: str, dialect: str, plans: int, folder: Path, spoilt: Callable[[str], str] = str) -> list[str]:
-    """The golden cases, of so many plans of one tensor, that the Verilog of an op answers wrongly."""
-    found, texts = [], {}
+def verilator(folder: Path) -> list[str]:
+    """The same under Verilator, which warns only of words made wider and narrower, as assignments do."""
+    command = [
+        program("verilator", "verilator"),
+        "--binary",
+        "-Wall",
+        "-Wno-WIDTH",
+        "-Wno-DECLFILENAME",
+        "-Wno-UNUSED",
+        "--Mdir",
+        str(folder),
+    ]
+    command += ["-CFLAGS", "-O0", "--top-module", "bench", "-o", "run", str(folder / "dut.sv"), str(folder / "bench.sv")]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    said = subprocess.run([folder / "run"], capture_output=True, text=True, check=True).stdout
+    return [line for line in said.splitlines() if not line.startswith("- ")]
+
+
+def answers(devices: list[Device], folder: Path, simulator: Callable[[Path], list[str]]) -> list[bool]:
+    """Which modules give all that is due."""
+    bench(devices, folder)
+    said = [int(word) for word in simulator(folder)]
+    assert len(said) == sum(len(d.due) for d in devices)
+    found = []
+    for device in devices:
+        own, said = said[: len(device.due)], said[len(device.due) :]
+        found.append(own == device.due)
+    return found
+
+
+def devices(op: str, dialect: str, plans: int, stages: int | None = 0, spoilt: Callable[[str], str] = str) -> Iterator[tuple[str, Device]]:
+    """The golden cases of an op, of so many plans of one tensor, each with its module."""
+    texts: dict[Any, str] = {}
     for case in load().cases(op, dialect):
         due = np.asarray(case.out).reshape(-1)[:200]
         if case.plan.channels is not None or not due.size or (case.plan not in texts and len(texts) == plans):
             continue
         if any(n.operation.startswith("float32_") for n in refsim.graph(case.plan).nodes):  # a rule that computes in binary32
             continue
-        texts.setdefault(case.plan, module(case.plan, "dut"))
+        texts.setdefault(case.plan, module(case.plan, stages=stages))
         operands = [np.broadcast_to(x, np.shape(case.out)).reshape(-1)[:200] for x in case.operands if x is not None]
-        if simulated(spoilt(texts[case.plan]), case.plan, operands, folder) != due.tolist():
-            found.append(case.id)
+        yield case.id, Device(spoilt(texts[case.plan]), case.plan, operands, due.tolist())
     assert texts
-    return found
+
+
+def missed(op: str, dialect: str, plans: int, folder: Path, spoilt: Callable[[str], str] = str, stages: int | None = 0) -> list[str]:
+    """Those that the Verilog answers wrongly under Icarus."""
+    names, found = zip(*devices(op, dialect, plans, stages, spoilt), strict=True)
+    return [name for name, right in zip(names, answers(list(found), folder, icarus), strict=True) if not right]
 
 
 @pytest.mark.parametrize(("op", "dialect"), [pytest.param(*key, marks=pytest.mark.slow if i else ()) for i, key in enumerate(ELEMENTWISE)])
@@ -367,10 +431,32 @@ def test_verilog_answers_golden_vectors(op: str, dialect: str, tmp_path: Path) -
     assert missed(op, dialect, 3, tmp_path) == []
 
 
+@pytest.mark.parametrize(("op", "dialect"), [pytest.param(*key, marks=pytest.mark.slow if i else ()) for i, key in enumerate(ELEMENTWISE)])
+def test_pipelines_answer_golden_vectors(op: str, dialect: str, tmp_path: Path) -> None:
+    assert missed(op, dialect, 1, tmp_path, stages=None) == []
+    assert op == "i_sqrt" or missed(op, dialect, 1, tmp_path, stages=2) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("stages", [0, 2, None])
+@pytest.mark.parametrize(("op", "dialect"), ELEMENTWISE)
+def test_verilog_answers_every_golden_vector_of_one_tensor(op: str, dialect: str, stages: int | None, tmp_path: Path) -> None:
+    assert missed(op, dialect, 10**6, tmp_path, stages=1 if op == "i_sqrt" and stages else stages) == []
+
+
+@pytest.mark.slow
+def test_verilator_gives_the_same(tmp_path: Path) -> None:
+    """All ops in one program, which takes long to compile: of each a plan without a clock, and one as a pipeline; at last a wrong one."""
+    found = [next(devices(*key, 1, stages))[1] for key in ELEMENTWISE for stages in (0, None)]
+    _, wrong = next(devices("i_gelu", "ibert", 1, None, lambda text: text.replace("q_1 <= q;", "q_1 <= -q;")))
+    assert answers([*found, wrong], tmp_path, verilator) == [*[True] * len(found), False]
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(("op", "dialect"), ELEMENTWISE)
-def test_verilog_answers_every_golden_vector_of_one_tensor(op: str, dialect: str, tmp_path: Path) -> None:
-    assert missed(op, dialect, 10**6, tmp_path) == []
+def test_verilator_gives_the_same_on_golden_vectors(op: str, dialect: str, tmp_path: Path) -> None:
+    found = [device for stages in (0, None) for _, device in devices(op, dialect, 6, stages)]
+    assert answers(found, tmp_path, verilator) == [True] * len(found)
 
 
 SPOILT = [
@@ -379,6 +465,7 @@ SPOILT = [
     ("i_exp", "< 0) != (", "< 0) == ("),
     ("i_sqrt", "_v >= ", "_v > "),
 ]
+DELAYED = [("i_gelu", "q_1 <= q;", "q_1 <= -q;"), ("i_exp", "<= poly", "<= 0 * poly"), ("requantize", "Latency: ", "Latency: 1")]
 
 
 @pytest.mark.slow
@@ -387,16 +474,43 @@ def test_a_mistake_in_the_verilog_is_seen(op: str, old: str, new: str, tmp_path:
     assert missed(op, "ibert", 12, tmp_path, lambda text: text.replace(old, new))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("op", "old", "new"), DELAYED)
+def test_a_mistake_between_stages_is_seen(op: str, old: str, new: str, tmp_path: Path) -> None:
+    assert missed(op, "ibert", 3, tmp_path, lambda text: text.replace(old, new), None)
+
+
+@pytest.mark.parametrize("op", ["i_gelu", "requantize", "residual_add"])
+def test_a_stage_uses_only_what_the_one_before_hands_over(op: str) -> None:
+    """Of a pipeline of all stages no step reads another of its own stage, and there are no more."""
+    plan = refsim.plan(op, **given(registry.definition(op, "ibert")))
+    text = module(plan, stages=None)
+    (latency,) = re.findall(r"Latency: (\d+) clocks", text)
+    wires = re.findall(r"wire signed \[\d+:0\] (\w+) = (.*);", text)
+    steps = {name for name, _ in wires if not re.search(r"_[pqr]$", name)}
+    for name, formula in wires:
+        assert name not in steps or not steps & set(re.findall(r"\b[a-z]\w*", formula)), formula
+    with pytest.raises(UsageError, match=rf"{int(latency) + 1} stages are not legal for {op} \(ibert\): it has {latency} steps after one"):
+        module(plan, stages=int(latency) + 1)
+
+
 def test_verilog_is_of_one_integer_at_a_time() -> None:
     written = called("emit", "requantize", "--scale-in", "0.1", "--scale-out", "0.7", "--language", "verilog", "--name", "scale")
     assert written.returncode == 0, written.stderr
     assert "module scale (\n    input  logic signed [31:0] q,\n    output logic signed [7:0] out\n);" in written.stdout
+    written = called("emit", "i_poly", "--scale", "0.5", "--language", "verilog", "--pipelined", "2")
+    assert (
+        "// Latency: 2 clocks. It takes operands at every rising edge of clk; out has their result that many edges later.\n"
+        in written.stdout
+    )
     for words, says in (
         (["i_softmax", "--scale", "1"], "i_softmax is not written in Verilog: legal are operations on one integer at a time"),
         (["i_poly", "--scale", "0.5,0.25"], "a plan with 2 channels is not written in Verilog"),
         (["requantize", "--scale-in", "0.1", "--scale-out", "1", "--rule", "float_scale"], "no Verilog is known for: float32_"),
         (["i_poly", "--scale", "0.5", "--name", "a-b"], "the name 'a-b' is none in Verilog"),
         (["i_poly", "--scale", "0.5", "--without", "mask"], "--without mask"),
+        (["i_poly", "--scale", "0.5", "--pipelined", "0"], "--pipelined 0 is not legal: a number of stages, or all"),
+        (["i_poly", "--scale", "0.5", "--pipelined", "99"], "99 stages are not legal for i_poly (ibert): it has"),
     ):
         refused = called("emit", *words, "--language", "verilog")
         assert refused.returncode == 2, refused.stdout

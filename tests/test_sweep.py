@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inprocess import called, here
+from needs import package
 
 import refsim
-from refsim.conformance import sweep
+from refsim.conformance import cluster, sweep
 from refsim.errors import UsageError
 
 GELU = ["i_gelu", "--scale", "2**-6", "--input-bits", "12"]
@@ -171,6 +173,97 @@ def test_a_file_of_something_else_is_refused_and_left(tmp_path: Path, text: byte
     assert state.read_bytes() == text
 
 
+# -------------------------------------------------------------------------------------------------------------------- a cluster
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A scheduler, two workers of a thread each, and a client to look after them."""
+    distributed = package("distributed", "cluster")
+    folder = tmp_path_factory.mktemp("dask")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "local_directory": str(folder)}
+    with distributed.LocalCluster(**options) as local, distributed.Client(local, set_as_default=False) as client:
+        yield client
+
+
+def address(dask: Any) -> str:
+    return str(dask.scheduler.address)
+
+
+@pytest.mark.heavy
+def test_workers_of_a_cluster_say_the_same(dask: Any, tmp_path: Path) -> None:
+    spec = target(tmp_path, WRONG)
+    due = swept(spec)
+    found = sweep.run(sweep.sweep_of(PLAN, "all", spec), hands=cluster.cluster(address(dask)))
+    assert (found.done, found.broken, found.wrong) == (due.done, [], 3)
+
+
+@pytest.mark.heavy
+def test_nothing_is_lost_and_nothing_counted_twice_where_a_worker_is_killed(dask: Any, tmp_path: Path) -> None:
+    """The other one gets what it had in hand; what was noted is noted once, and is not launched again."""
+    state, seen = tmp_path / "state", tmp_path / "seen"
+    spec = target(tmp_path, f"open({str(seen)!r}, 'a').write(f'{{q[0]}}\\n'); time.sleep(0.05)\n    {WRONG}")
+    killed: list[int] = []
+
+    def half_way(done: int, total: int, what: str) -> None:
+        if done == 12:
+            killed.append(next(iter(dask.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = sweep.run(sweep.sweep_of(PLAN, "all", spec), state=state, progress=half_way, hands=cluster.cluster(address(dask)))
+    assert killed[0] not in dask.run(os.getpid).values()
+    assert (sorted(found.done), found.broken, found.interrupted) == (list(range(32)), [], False)
+    assert found.done == swept(target(tmp_path, WRONG)).done
+    assert sorted(json.loads(line)["number"] for line in state.read_bytes().splitlines()[1:]) == list(range(32))
+    launches = [int(line) for line in seen.read_text().split()]
+    assert set(launches) == set(range(-2048, 2048, 128))
+    assert len(launches) - 32 <= 2 + cluster.AHEAD, "only what the killed one had in hand, or had done and not handed over"
+
+
+@pytest.mark.heavy
+def test_no_more_is_handed_over_than_workers_will_soon_do(dask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "AHEAD", 2)
+    asked = [0]
+
+    def numbers() -> Iterator[int]:
+        for number in range(32):
+            asked[0] += 1
+            yield number
+
+    answers = cluster.cluster(address(dask))(sweep.sweep_of(PLAN, "all", target(tmp_path)), numbers(), False)
+    for done, _ in enumerate(answers, 1):
+        assert asked[0] <= done + 2 * 2
+    assert asked[0] == 32
+
+
+@pytest.mark.heavy
+def test_what_breaks_on_a_worker_is_told(dask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["sweep", *GELU, "--scheduler", address(dask), "--target"]
+    done = called(*words, target(tmp_path, "assert not (q == 1000).any()"))
+    assert (done.returncode, "broke: raised: AssertionError" in done.stdout) == (3, True), done.stdout + done.stderr
+    assert "compared: 3,968 of 4,096" in done.stdout
+    done = called(*words, "/nowhere.py")
+    assert (done.returncode, "there is no file /nowhere.py" in done.stderr) == (2, True), done.stderr
+    monkeypatch.setattr(cluster, "__version__", "0.0")
+    with pytest.raises(UsageError, match=r"a worker of the cluster has refsim .*, and the sweep is of 0\.0"):
+        sweep.run(sweep.sweep_of(PLAN, "all", target(tmp_path)), hands=cluster.cluster(address(dask)))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("where", ["tcp://127.0.0.1:1", "nothing://here"])
+def test_where_no_scheduler_is(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    package("distributed", "cluster")
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
+    done = called("sweep", *GELU, "--scheduler", where)
+    assert (done.returncode, f"there is no Dask scheduler at '{where}'" in done.stderr) == (2, True), done.stderr
+
+
+def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = called("sweep", *GELU, "--scheduler", "tcp://127.0.0.1:1")
+    assert (done.returncode, "a cluster needs Dask: pip install 'refsim[cluster]'" in done.stderr) == (2, True)
+
+
 # ------------------------------------------------------------------------------------------------------------------------ usage
 
 
@@ -199,4 +292,5 @@ def test_wrong_usage(tmp_path: Path, words: list[str], says: str) -> None:
 def test_domains_in_words(domain: str, ends: tuple[int, int]) -> None:
     found = sweep.sweep_of(PLAN, domain)
     assert (found.lo, found.hi) == ends
-    assert sum(found.part(n).size for n in range(found.parts)) == found.inputs
+    parts = [found.ends(n) for n in range(found.parts)]
+    assert [x for lo, hi in parts for x in range(lo, hi + 1)] == [*range(found.lo, found.hi + 1)]

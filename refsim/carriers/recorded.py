@@ -150,7 +150,7 @@ class Graph:
                 found.append(next(given))
                 continue
             operands = [o.value if isinstance(o, Constant) else found[o] for o in node.operands]
-            found.append(_evaluate(node, operands))
+            found.append(evaluate(node, operands))
         return found
 
     def evaluate(self, *inputs: Any) -> dict[str, Any]:
@@ -183,7 +183,8 @@ def _short(bound: Any) -> str:
     return str(bound) if np.ndim(bound) == 0 else f"[{np.shape(bound)[0]} channels]"
 
 
-def _evaluate(node: Node, operands: Sequence[Any]) -> Any:
+def evaluate(node: Node, operands: Sequence[Any]) -> Any:
+    """The value of a node that is no input, of those of its operands."""
     name = node.operation
     if name in PRIMITIVES:
         return PRIMITIVES[name](*operands, *node.rest)

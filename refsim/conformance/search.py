@@ -27,8 +27,8 @@ EXAMPLES: dict[Effort, int] = {"quick": 12, "default": 50, "nightly": 1500, "exh
 """Examples of the search for a difference, per op and dialect."""
 LAW_SHARE = 5
 """A law gets so many times fewer."""
-ALL_INPUTS = 40
-"""Plans whose inputs are all launched, at exhaustive effort."""
+ALL_INPUTS = 20
+"""Plans of 8 bits, and of 16, whose inputs are all launched, at exhaustive effort."""
 SHRINKING = 200
 """Examples of the search for a smaller launch that breaks a law."""
 LANES = 2048

@@ -39,6 +39,11 @@ from .reduce import Difference, shortened
 from .search import ALL_INPUTS, EXAMPLES, LANES, LAW_LANES, LAW_SHARE, SHRINKING, Abandoned, LaunchCheck, NoPlan, search
 from .sizes import alone, expression, fewest, limits, repeated
 
+TRIES = 20
+"""Plans drawn for each that is wanted: some are too wide for their scales, or were drawn before."""
+WHOLE = 1 << 16
+"""Inputs of a domain that is launched whole."""
+
 
 class Subject(Following):
     """What a test gets: each method is the whole of a test, and leaves what it found in `record`."""
@@ -116,22 +121,45 @@ class Subject(Following):
         self.finish()
 
     def exhaustive(self) -> None:
-        """All inputs of 8 and of 16 bits, for ops of one integer operand without rows; at exhaustive effort."""
+        """All inputs of 8 and of 16 bits, for ops of integers without rows, of two integers all pairs of 8 bits; at exhaustive effort."""
         d = self.definition
-        if self.suite.effort != "exhaustive" or d.layout != "element" or [o.kind for o in d.operands] != ["int"]:
-            self.record.note = "not run at this effort" if self.suite.effort != "exhaustive" else "not a function of one integer"
+        if self.suite.effort != "exhaustive" or d.layout != "element" or {o.kind for o in d.operands} != {"int"}:
+            self.record.note = "not run at this effort" if self.suite.effort != "exhaustive" else "not a function of integers"
             self.record.finished = True
             return
-        domain = {**self.domain, "input_bits": _narrowed(self.domain.get("input_bits"))}
-
-        def check(plan: Plan, operands: list[Any], layout: Layout) -> None:
-            lo, hi = plan.input_range
-            every = np.arange(lo, hi + 1)
+        for plan in self._whole():
+            if self.given_up:
+                break
+            every = [x.reshape(-1) for x in np.meshgrid(*(np.arange(lo, hi + 1) for lo, hi in _ends(d, plan)))]
             if plan.channels:
-                every = np.repeat(every[:, None], plan.channels, axis=1)
-            self.compare(plan, [every], run(plan, every), layout, "exhaustive")
+                every = [np.repeat(x[:, None], plan.channels, axis=1) for x in every]
+            try:
+                self.compare(plan, every, run(plan, *every), "C", "exhaustive")
+            except (Mismatch, Unsteady) as found:
+                self.fail(found.failure)
+                break
+            except Broken as broken:
+                self.broke(broken, "exhaustive")
+        if not self.record.launches and not self.given_up:
+            self.record.note = "the declared domain admits no plan of up to 16 bits that fits its widths"
+        self.finish()
 
-        self._search(check, ALL_INPUTS, domain, where="exhaustive")
+    def _whole(self) -> Iterator[Plan]:
+        """Different plans of 8 bits, and of 16, so many of each as there are; of the nearest widths below where these are not declared."""
+        d = self.definition
+        for bits in _widths(self.domain.get("input_bits")):
+            found = set[Plan]()
+            for i in range(TRIES * ALL_INPUTS):
+                source = Words(f"{d.name}/{d.dialect}/exhaustive/{self.suite.seed}/{bits}/{i}")
+                plan = draw_plan(source, d, {**self.domain, "input_bits": bits})
+                if plan is None or plan in found or dict(plan.parameters).get("input_bits") != bits or not self.covered(plan):
+                    continue
+                if math.prod(hi - lo + 1 for lo, hi in _ends(d, plan)) > WHOLE:
+                    continue
+                found.add(plan)
+                yield plan
+                if len(found) == ALL_INPUTS:
+                    break
 
     def law(self, check: Check) -> None:
         """A law of the op: `check(evaluate, plan, operands)` asserts it of what `evaluate(*operands)` launches, see `laws`."""
@@ -262,9 +290,7 @@ class Subject(Following):
         if failure is not None:
             self.fail(failure)
 
-    def _search(
-        self, check: LaunchCheck, examples: int, domain: Mapping[str, Any] | None = None, count: int = LANES, where: str = "search"
-    ) -> None:
+    def _search(self, check: LaunchCheck, examples: int, count: int = LANES, where: str = "search") -> None:
         def checked(plan: Plan, operands: list[Any], layout: Layout) -> None:
             try:
                 check(plan, operands, layout)
@@ -273,9 +299,8 @@ class Subject(Following):
                 raise Abandoned from None
 
         if not self.given_up:
-            within = self.domain if domain is None else domain
             try:
-                failure = search(checked, self.definition, within, self.covered, examples, self.suite.seed, count)
+                failure = search(checked, self.definition, self.domain, self.covered, examples, self.suite.seed, count)
                 if failure is not None:
                     self.fail(failure)
             except Abandoned:
@@ -338,11 +363,13 @@ def _bins(d: Definition, answered: list[Case], shipped: bool) -> dict[str, int]:
     return count.bins
 
 
-def _narrowed(bits: Any) -> Any:
-    """Of the declared widths those up to 16; the least where there is none."""
-    if bits is None:
-        return (2, 16)
-    if is_range(bits):
-        lo, hi = ends(bits)
-        return (lo, max(min(hi, 16), lo))
-    return {"values": [b for b in choices(bits) if b <= 16] or [min(choices(bits))]}
+def _ends(d: Definition, plan: Plan) -> list[tuple[int, int]]:
+    return [o.range(plan) for o in d.operands]
+
+
+def _widths(declared: Any) -> list[int]:
+    """8 and 16 bits; where they are not declared, the greatest widths below that are."""
+    if declared is None:
+        return [8, 16]
+    allowed = range(int(ends(declared)[0]), int(ends(declared)[1]) + 1) if is_range(declared) else choices(declared)
+    return sorted({max(b for b in allowed if b <= bits) for bits in (8, 16) if min(allowed) <= bits})

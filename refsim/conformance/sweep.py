@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ LARGEST = 1 << 30
 
 Compare = Callable[[Any], tuple[Any, Any, Any, Mapping[str, int]]]
 """Inputs to (what was got, what is due, where they differ beyond known deviations, lanes of each of these)."""
+Comparing = tuple[Compare, Callable[[], object]]
+"""What compares inputs, and what ends it."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class Sweep:
         """Launches that it takes."""
         return -(-self.inputs // PART)
 
-    def part(self, number: int) -> Any:
-        """The inputs of one launch."""
+    def ends(self, number: int) -> tuple[int, int]:
+        """The least and the greatest input of one launch."""
         start = self.lo + number * PART
-        return np.arange(start, min(start + PART - 1, self.hi) + 1)
+        return start, min(start + PART - 1, self.hi)
 
     def about(self) -> dict[str, Any]:
         """What names it in a file to resume from."""
@@ -136,6 +138,10 @@ class Outcome:
         return {**self.sweep.about(), **own, "broken": self.broken, "interrupted": self.interrupted}
 
 
+Hands = Callable[[Sweep, Iterator[int], bool], Generator[Part | Broken, None, None]]
+"""Who launches; see `run`."""
+
+
 def sweep_of(plan: Plan, domain: str, target: str = "") -> Sweep:
     """The sweep over a domain in words.
 
@@ -177,6 +183,7 @@ def run(
     fast: bool = False,
     state: Path | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    hands: Hands | None = None,
 ) -> Outcome:
     """Compare every input.
 
@@ -190,6 +197,9 @@ def run(
         Where finished launches are noted: a sweep that was ended there goes on.
     progress : callable
         Called with (launches done, in all, "").
+    hands : callable, optional
+        Who launches, instead of threads: called with the sweep, the numbers of the parts that are missing, and `fast`; yields what
+        came of each, in any order.
 
     Raises
     ------
@@ -200,44 +210,59 @@ def run(
     missing = sweep.parts - len(outcome.done)
     if not missing:
         return outcome
-    left = _Left(number for number in range(sweep.parts) if number not in outcome.done)
-    first = _comparing(sweep, fast)  # in this thread, where what is wrong with it is told at once
-    answers: SimpleQueue[Part | Exception | None] = SimpleQueue()
-    stop = threading.Event()
-    count = min(jobs or os.cpu_count() or 1, missing)
-    threads = [threading.Thread(target=_work, args=(sweep, fast, first if i == 0 else None, left, answers, stop)) for i in range(count)]
-    with closing(_Notes(sweep, state)) as notes:
+    left = (number for number in range(sweep.parts) if number not in outcome.done)
+    answers = (hands or _threads(min(jobs or os.cpu_count() or 1, missing)))(sweep, left, fast)
+    with closing(answers), closing(_Notes(sweep, state)) as notes:
         try:
-            for thread in threads:
-                thread.start()
-            while count:
-                answer = answers.get()
-                if answer is None:
-                    count -= 1
-                elif isinstance(answer, Broken):
-                    if len(outcome.broken) < MOST_BROKEN:
-                        outcome.broken.append(str(answer))
+            for answer in answers:
+                if isinstance(answer, Broken):
+                    outcome.broken.append(str(answer))
                     if len(outcome.broken) == MOST_BROKEN:
-                        stop.set()
-                elif isinstance(answer, Exception):
-                    raise answer
+                        break
                 else:
                     notes.add(answer)
                     outcome.done[answer.number] = answer
                     progress(len(outcome.done), sweep.parts, "")
         except KeyboardInterrupt:
             outcome.interrupted = True
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
     return outcome
+
+
+def _threads(count: int) -> Hands:
+    """So many threads of this process."""
+
+    def hands(sweep: Sweep, numbers: Iterator[int], fast: bool) -> Generator[Part | Broken, None, None]:
+        first = comparing(sweep, fast)  # in this thread, where what is wrong with it is told at once
+        return _answers(sweep, numbers, fast, first, count)
+
+    return hands
+
+
+def _answers(sweep: Sweep, numbers: Iterator[int], fast: bool, first: Comparing, count: int) -> Generator[Part | Broken, None, None]:
+    left, stop, answers = _Left(numbers), threading.Event(), SimpleQueue[Part | Exception | None]()
+    threads = [threading.Thread(target=_work, args=(sweep, fast, first if i == 0 else None, left, answers, stop)) for i in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+        while count:
+            answer = answers.get()
+            if answer is None:
+                count -= 1
+            elif isinstance(answer, (Part, Broken)):
+                yield answer
+            else:
+                raise answer
+    finally:
+        stop.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 # -------------------------------------------------------------------------------------------------------------------- launches
 
 
-def _comparing(sweep: Sweep, fast: bool) -> tuple[Compare, Callable[[], object]]:
+def comparing(sweep: Sweep, fast: bool) -> Comparing:
     """What compares inputs, and what ends it."""
     plan = sweep.plan
     native = compiled.native(plan) if fast or not sweep.target else None
@@ -276,6 +301,15 @@ def _comparing(sweep: Sweep, fast: bool) -> tuple[Compare, Callable[[], object]]
     return compare, worker.close
 
 
+def compared(number: int, lo: int, hi: int, compare: Compare) -> Part:
+    """What comes of the inputs of a part."""
+    x = np.arange(lo, hi + 1)
+    got, due, wrong, deviations = compare(x)
+    at = np.flatnonzero(wrong)
+    first = [x[at[0]].item(), got[at[0]].item(), due[at[0]].item()] if at.size else None
+    return Part(number, int(at.size), first, dict(deviations))
+
+
 class _Left:
     """The parts that nobody has taken yet."""
 
@@ -290,24 +324,20 @@ class _Left:
 def _work(
     sweep: Sweep,
     fast: bool,
-    made: tuple[Compare, Callable[[], object]] | None,
+    made: Comparing | None,
     left: _Left,
     answers: SimpleQueue[Part | Exception | None],
     stop: threading.Event,
 ) -> None:
     """Compare parts until none is left; None is the last answer."""
     try:
-        compare, close = made or _comparing(sweep, fast)
+        compare, close = made or comparing(sweep, fast)
         try:
             while not stop.is_set():
                 number = left.take()
                 if number is None:
                     break
-                x = sweep.part(number)
-                got, due, wrong, deviations = compare(x)
-                at = np.flatnonzero(wrong)
-                first = [x[at[0]].item(), got[at[0]].item(), due[at[0]].item()] if at.size else None
-                answers.put(Part(number, int(at.size), first, dict(deviations)))
+                answers.put(compared(number, *sweep.ends(number), compare))
         finally:
             close()
     except Broken as broken:

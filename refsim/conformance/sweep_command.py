@@ -25,6 +25,9 @@ def sweep(
     resume: Annotated[
         Path | None, typer.Option(help="Note here what is done; go on where an earlier run ended.", show_default=False)
     ] = None,
+    scheduler: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786: its workers launch.", show_default=False)
+    ] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome to this file.", show_default=False)] = None,
 ) -> None:
     """Compare all inputs of a whole domain with the simulator, up to 2**32 and more.
@@ -40,6 +43,7 @@ def sweep(
     from ..registry import of
     from ..terminal import plan_parameters, progress, width
     from . import sweep as engine
+    from .cluster import cluster
 
     outputs = Outputs()
     outputs.file("--json", json_file)
@@ -47,7 +51,8 @@ def sweep(
     wanted = engine.sweep_of(as_typed(op, dialect, plan_parameters(context.args)), domain, target)
     start = time.monotonic()
     with progress(f"{wanted.inputs:,} inputs") as told:
-        outcome = engine.run(wanted, jobs=jobs, fast=compiled, state=resume, progress=told)
+        hands = cluster(scheduler) if scheduler else None
+        outcome = engine.run(wanted, jobs=jobs, fast=compiled, state=resume, progress=told, hands=hands)
     console = Console(highlight=False, width=width(), soft_wrap=True, markup=False)
     console.print(f"{op} ({dialect}) of {target or 'machine code'}, inputs {wanted.lo} to {wanted.hi}")
     if outcome.inputs < wanted.inputs:

@@ -1,4 +1,7 @@
-"""The reference in SystemVerilog: an elementwise operation's recorded graph as a combinational module, each wire as wide as its proof."""
+"""The reference in SystemVerilog: an elementwise operation's recorded graph as a module, each wire as wide as its proof.
+
+It is combinational, or a pipeline: its steps in stages with registers between them, a new input and a result at every clock.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +33,21 @@ _RAISED = {
 """By rounding rule, when a floor q with the remainder r of 2^e is raised by one."""
 
 
-def module(plan: Plan, name: str = "") -> str:
-    """Write `plan`'s operation as a combinational SystemVerilog module.
+def module(plan: Plan, name: str = "", stages: int | None = 0) -> str:
+    """Write `plan`'s operation as a SystemVerilog module.
 
     Parameters
     ----------
     name : str
         Of the module; op and dialect by default.
+    stages : int or None
+        Of a pipeline: as many clocks as the result comes after its operands. None for as many as possible; 0 for no clock.
 
     Raises
     ------
     UsageError
-        `name` is no name, the op is not elementwise, the plan has channels, or the op has a step that no Verilog is known for.
+        `name` is no name, the op is not elementwise, the plan has channels, the op has a step that no Verilog is known for, or not so
+        many steps after one another.
     """
     name = called(plan, name, "Verilog")
     d = of(plan)
@@ -49,7 +55,7 @@ def module(plan: Plan, name: str = "") -> str:
         raise UsageError(f"{plan.op} is not written in Verilog: legal are operations on one integer at a time")
     if plan.channels is not None:
         raise UsageError(f"a plan with {plan.channels} channels is not written in Verilog: legal are plans of one tensor")
-    return _Writer(plan, name).text()
+    return _Writer(plan, name, stages).text()
 
 
 def bits(lo: int, hi: int) -> int:
@@ -63,26 +69,76 @@ class _Writer:
 
     plan: Plan
     name: str
+    stages: int | None
 
     def text(self) -> str:
         graph: Graph = recorded(self.plan)
         self.wires: dict[int, str] = {}
-        taken = {"out"}
+        self.taken = {"out", "clk"}
         self.nodes = graph.nodes
         last = graph.outputs[-1][1]
+        clocks = self._divide(last)
+        self.registers: dict[tuple[int, int], str] = {}
         lines: list[str] = []
         for node in self.nodes:
             label = node.rest[0] if node.operation == "input" else node.names[0] if node.names else f"t{node.index}"
-            self.wires[node.index] = fresh("result" if label == "out" else str(label), taken)
+            self.wires[node.index] = fresh("result" if label == "out" else str(label), self.taken)
+            self.now = self.stage[node.index]
             if node.operation != "input":
                 lines += self._statement(node)
-        ports = [f"    input  logic signed [{self._width(n) - 1}:0] {self.wires[n.index]}" for n in graph.inputs]
+        self.now = clocks + 1
+        result = self._word(last)
+        ports = ["    input  logic clk"] * bool(clocks)
+        ports += [f"    input  logic signed [{self._width(n) - 1}:0] {self.wires[n.index]}" for n in graph.inputs]
         ports.append(f"    output logic signed [{self._width(self.nodes[last]) - 1}:0] out")
         given = ", ".join(f"{key}={value!r}" for key, value in self.plan.parameters)
         head = f"// Written by refsim {__version__}. {self.plan.op}, dialect {self.plan.dialect}: {given:.2000}.\n"
-        body = "".join(f"    {line}\n" for line in lines)
+        if clocks:
+            head += f"// Latency: {clocks} clock{'s' * (clocks > 1)}. It takes operands at every rising edge of clk; "
+            head += "out has their result that many edges later.\n"
+        body = "".join(f"    {line}\n" for line in [*self._declared(), *lines, *self._clocked()])
         joined = ",\n".join(ports)
-        return f"{head}module {self.name} (\n{joined}\n);\n{body}    assign out = {self.wires[last]};\nendmodule\n"
+        return f"{head}module {self.name} (\n{joined}\n);\n{body}    assign out = {result};\nendmodule\n"
+
+    # ---------------------------------------------------------------------------------------------------------------- pipelines
+
+    def _divide(self, last: int) -> int:
+        """Give every node its stage, 0 for the operands; how many stages there are."""
+        depth: dict[int, int] = {}
+        for node in self.nodes:
+            before = max((depth[o] for o in node.operands if isinstance(o, int)), default=0)
+            depth[node.index] = before + (node.operation not in ("input", "known"))
+        deepest = max(depth.values())
+        stages = max(deepest, 1) if self.stages is None else self.stages
+        if stages and not 1 <= stages <= max(deepest, 1):
+            raise UsageError(
+                f"{stages} stages are not legal for {self.plan.op} ({self.plan.dialect}): it has {deepest} steps after one another"
+            )
+        self.stage = {index: -(-d * stages // max(deepest, 1)) for index, d in depth.items()}
+        return stages
+
+    def _held(self, index: int, clock: int) -> str:
+        """A node's value so many clocks after the operands were there: its wire, or the register that keeps it."""
+        if clock < self.stage[index] or clock == 0:
+            return self.wires[index]
+        if (index, clock) not in self.registers:
+            if clock > max(self.stage[index], 1):
+                self._held(index, clock - 1)
+            self.registers[index, clock] = fresh(f"{self.wires[index]}_{clock}", self.taken)
+        return self.registers[index, clock]
+
+    def _declared(self) -> Iterator[str]:
+        for (index, _), name in self.registers.items():
+            yield f"logic signed [{self._width(self.nodes[index]) - 1}:0] {name};"
+
+    def _clocked(self) -> Iterator[str]:
+        if self.registers:
+            yield "always_ff @(posedge clk) begin"
+            for (index, clock), name in self.registers.items():
+                yield f"    {name} <= {self._held(index, clock - 1)};"
+            yield "end"
+
+    # -------------------------------------------------------------------------------------------------------------- statements
 
     def _interval(self, operand: int | Constant) -> tuple[int, int]:
         if isinstance(operand, Constant):
@@ -97,7 +153,7 @@ class _Writer:
         if isinstance(operand, Constant):
             value = int(operand.value)
             return f"{'-' if value < 0 else ''}{bits(-abs(value), abs(value))}'sd{abs(value)}"
-        return self.wires[operand]
+        return self._held(operand, self.now - 1) if self.now else self.wires[operand]
 
     def _wire(self, name: str, width: int, text: str) -> str:
         return f"wire signed [{width - 1}:0] {name} = {text};"
@@ -149,7 +205,7 @@ class _Writer:
         yield self._wire(name, width, text)
 
     def _amount(self, operand: int | Constant) -> str:
-        return str(int(operand.value)) if isinstance(operand, Constant) else f"$unsigned({self.wires[operand]})"
+        return str(int(operand.value)) if isinstance(operand, Constant) else f"$unsigned({self._word(operand)})"
 
     def _rounded(self, node: Node, words: Sequence[str]) -> Iterator[str]:
         """A product, or an integer, by a power of two that the plan fixes."""

@@ -1,4 +1,4 @@
-"""Put the medians of `make bench` into docs/benchmarks.md, as a table between its marks.
+"""Put the medians of `make bench` into docs/benchmarks.md, as tables between their marks.
 
     python tests/bench/table.py PLAIN.json TUNED.json docs/benchmarks.md
 
@@ -15,10 +15,10 @@ from pathlib import Path
 WHO = ("NumPy", "compiled", "C by hand", "Hugging Face")
 
 
-def medians(path: Path) -> dict[tuple[str, str], float]:
-    """Median seconds by case and by who computes it."""
+def medians(path: Path, by: str) -> dict[tuple[str, str], float]:
+    """Median seconds by case and by a parameter of the benchmark: who computes it, or which way."""
     found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
-    return {(b["group"], b["params"]["who"]): b["stats"]["median"] for b in found if "who" in (b["params"] or {})}
+    return {(b["group"], b["params"][by]): b["stats"]["median"] for b in found if by in (b["params"] or {})}
 
 
 def time(seconds: float) -> str:
@@ -37,14 +37,27 @@ def table(plain: dict[tuple[str, str], float], tuned: dict[tuple[str, str], floa
     return "\n".join(lines)
 
 
+def products(ways: dict[str, float]) -> str:
+    """The table of the ways to multiply, the fastest first."""
+    lines = ["| way | time | NumPy ÷ it |", "|---|---|---|"]
+    lines += [f"| `{way}` | {time(ways[way])} | {ways['numpy'] / ways[way]:.1f} |" for way in sorted(ways, key=lambda way: ways[way])]
+    return "\n".join(lines)
+
+
 def main() -> None:
     plain, tuned, page = map(Path, sys.argv[1:])
     text = page.read_text(encoding="utf-8")
-    new = f"<!-- speed -->\n\n{table(medians(plain), medians(tuned))}\n\n<!-- end -->"
-    made, count = re.subn("<!-- speed -->.*?<!-- end -->", lambda _: new, text, flags=re.DOTALL)
-    if count != 1:
-        sys.exit(f"{page} has no marks for the table")
-    page.write_text(made, encoding="utf-8")
+    made = {
+        "speed": table(medians(plain, "who"), medians(tuned, "who")),
+        "products": products({way: seconds for (_, way), seconds in medians(plain, "way").items()}),
+    }
+    for name, new in made.items():
+        text, count = re.subn(
+            rf"(<!-- {name} -->).*?(<!-- end -->)", lambda m, new=new: f"{m[1]}\n\n{new}\n\n{m[2]}", text, flags=re.DOTALL
+        )
+        if count != 1:
+            sys.exit(f"{page} has no marks for the table {name}")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

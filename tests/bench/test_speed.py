@@ -14,8 +14,9 @@ import torch
 from transformers.models.ibert import quant_modules as ibert
 
 import refsim
-from refsim import compiled
+from refsim import compiled, products, verbs
 from refsim.arithmetic import raw_integers
+from refsim.domain import check_operands
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
@@ -78,6 +79,14 @@ def linear() -> Case:
     return plan, (q, weight, bias), lambda: module(x, s)
 
 
+def linear_quantized_before() -> Case:
+    plan, operands, theirs = linear()
+    _, scale = theirs()
+    weight, bias = (torch.from_numpy(x).float() for x in operands[1:])
+    x = torch.from_numpy(operands[0]).float() * 2.0**-7
+    return plan, operands, lambda: torch.nn.functional.linear(x / 2.0**-7, weight, bias) * scale
+
+
 def requantize() -> Case:
     scale = _scales(1e-4, 1e-3, 3072)
     before = refsim.plan("i_gelu", scale=scale, input_bits=17, constants="float32")
@@ -96,6 +105,7 @@ CASES = {
     "i-softmax (8, 12, 512, 512)": softmax,
     "i-LayerNorm (8, 512, 768)": layernorm,
     "linear 1024 x 768 -> 3072": linear,
+    "the same, its weights quantised before": linear_quantized_before,
 }
 
 
@@ -105,8 +115,22 @@ def test_speed(benchmark: Any, monkeypatch: pytest.MonkeyPatch, case: str, who: 
     plan, operands, theirs = CASES[case]()
     by_hand = getattr(refsim.target("c"), plan.op)
     absent = [None] * (len(refsim.definition(plan.op, plan.dialect).operands) - len(operands))
-    monkeypatch.setattr(compiled, "WORTHWHILE", 0)  # the first call, which is not timed, compiles
+    for module in (compiled, products):
+        monkeypatch.setattr(module, "WORTHWHILE", 0)  # the first call, which is not timed, compiles and measures
     monkeypatch.setenv("REFSIM_COMPILED", "0" if who == "NumPy" else "1")
     called = {"Hugging Face": theirs, "C by hand": lambda: by_hand(*operands, *absent, plan)}.get(who, lambda: refsim.run(plan, *operands))
     benchmark.group = case
+    benchmark.pedantic(called, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("way", [products.NUMPY, *products.WAYS])
+def test_products(benchmark: Any, way: str) -> None:
+    """The linear layer by every way to multiply that there is."""
+    plan, operands, _ = linear()
+    found = products.program(plan, (), [way])
+    assert (found is None) == (way == products.NUMPY)
+    checked = check_operands(plan, operands)
+    due = verbs.run(plan, *operands)
+    called = (lambda: verbs.run(plan, *operands)) if found is None else (lambda: found.run(checked))
+    assert (called() == due).all()
     benchmark.pedantic(called, rounds=5, warmup_rounds=1)
