@@ -43,13 +43,8 @@ HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
 LIGHT_WANTS := -e '.[rules,reports]'
-<<<<<<< HEAD
-HEAVY_WANTS := -e '.[rules,reports,model,hf,triton,opencl,onnx,tflite,test]'
+HEAVY_WANTS := -e '.[rules,reports,model,hf,triton,opencl,onnx,tflite,cluster,test]'
 TEST_WANTS := -e '.[dev,model,rules,reports,docs]'
-=======
-HEAVY_WANTS := -e '.[rules,reports,hf,triton,opencl,onnx,tflite,cluster,test]'
-TEST_WANTS := -e '.[dev,rules,reports,docs]'
->>>>>>> main
 MUTATION_WANTS := -e '.[mutation]'
 
 .PHONY: help conformance conformance-all verdicts test docs bench gpu nightly mutmut clean
