@@ -12,15 +12,15 @@ HEAD = """# Parameters of plans
 
 This page is written by `refsim ops --markdown`: do not edit it.
 
-A plan is made by `refsim.plan(op, dialect=…, **parameters)`, or on the command line by options of the same names: `--input-bits 8`. An illegal
-value is refused by an error that names the parameter, the value and what is legal.
+A plan is made by `refsim.plan(op, dialect=…, **parameters)`, or on the command line by options of the same names: `--input-bits 8`. An
+illegal value is refused by an error that names the parameter, the value and what is legal.
 
 How to read the tables:
 
 * *Or one per channel*: the parameter may also be a list, with a value for each index of the last axis.
 * *In place of scale, …*: an integer of the plan that you already have. Give these instead of the parameters named.
-* *Of word: …*: an operation made of parts has the parameters of its parts. Where two parts have a parameter of the same name, the part's name
-  stands before it: `word_scale` is the `scale` of the part `word`.
+* *Of word: …*: an operation made of parts has the parameters of its parts. Where two parts have a parameter of the same name, the part's
+  name stands before it: `word_scale` is the `scale` of the part `word`.
 * *LSB*: the number counts units of the integer, not of the real number that it stands for.
 * Integers beyond a million are written as powers of two.
 

@@ -1235,7 +1235,7 @@ def test_list_survives_any_implementation(tmp_path: Path, monkeypatch: pytest.Mo
         adapters[name].write_text(text)
     monkeypatch.setattr(targets, "shipped", lambda: adapters)
     console = Console(record=True, width=200)
-    monkeypatch.setattr(cli, "_CONSOLE", console)
+    monkeypatch.setattr(cli, "_console", lambda: console)
     cli._list()
     shown = console.export_text()
     for words in ("no_such_package_at_all", "no device of compute capability 7", "exit code 5", "i_sqrt"):

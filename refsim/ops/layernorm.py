@@ -151,7 +151,9 @@ def _parameters() -> tuple[Parameter, ...]:
             channels=True,
             space=Scales(2**-6, 2**3, channels=True, signed=True),
         ),
-        Real(name="beta", doc="what is added to that product", default=0.0, greatest=40, channels=True, space=Reals(-4.0, 4.0, channels=True)),
+        Real(
+            name="beta", doc="what is added to that product", default=0.0, greatest=40, channels=True, space=Reals(-4.0, 4.0, channels=True)
+        ),
     )
 
 

@@ -349,7 +349,9 @@ CONSTANTS = OneOf(
     values=WAYS,
     space=Choice(WAYS),
 )
-REGISTER_BITS = OneOf(name="register_bits", doc="width of every intermediate that has no width of its own", default=64, unit="bits", values=(64, 32))
+REGISTER_BITS = OneOf(
+    name="register_bits", doc="width of every intermediate that has no width of its own", default=64, unit="bits", values=(64, 32)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
