@@ -180,7 +180,7 @@ def test_what_check_rejects_is_not_as_due() -> None:
     """i_sqrt is wrong in large launches only, which no probe is."""
     done = called("fingerprint", f"{TARGETS / 'arithmetics.py'}:large_launches")
     assert done.returncode == 1
-    assert "i_sqrt (paper): the simulator\n  so the probes say; but size rows: n = " in done.stdout
+    assert "i_sqrt (paper): the simulator\n  the probes agree, but size rows: n = " in done.stdout
 
 
 def test_square_root_of_too_few_steps_is_told() -> None:
