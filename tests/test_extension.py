@@ -299,9 +299,7 @@ def test_check_of_kernels_of_both(tmp_path: Path) -> None:
     words = ("--effort", "quick", "--jobs", "2", "--statement", str(statement), "--html", str(page), "--json", str(report))
     ended = started("check", str(KERNELS), *BOTH, *words, cwd=tmp_path, **UNNAMED)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert (
-        "rests on:\n  0 golden vectors\n  152 vectors made for this run, since there are no golden ones of i_silu" in ended.stdout
-    )
+    assert "rests on:\n  0 golden vectors\n  152 vectors made for this run, since there are no golden ones of i_silu" in ended.stdout
     told = json.loads(report.read_text())
     assert {o["op"]: (o["verdict"], o["made"]) for o in told["ops"]} == {"i_silu": ("conformant", 54), "i_softmax": ("conformant", 98)}
     assert set(told["definition_files"]) == {"silu.py", "softmax_direct.py"}
@@ -358,7 +356,7 @@ def test_fingerprint(taken: None) -> None:
     told = called("fingerprint", str(KERNELS), "--op", "i_softmax", "--dialect", "direct")
     assert "i_softmax (direct): the simulator" in told.stdout
     assert (
-        "its definition names no mistakes of its formulas: the hypotheses are mistakes of the plan's integers and of the result"
+        "its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
         in told.stdout
     )
 

@@ -48,12 +48,12 @@ def sweep(
     from ..outputs import Outputs
     from ..plans import as_typed, call
     from ..registry import of
-    from ..terminal import plan_parameters, progress, width
+    from ..terminal import complain, plan_parameters, progress, width
     from . import sweep as engine
 
     outputs = Outputs()
     outputs.file("--json", json_file)
-    outputs.file("--resume", resume)
+    outputs.continued("--resume", resume)
     wanted = engine.sweep_of(as_typed(op, dialect, plan_parameters(context.args)), domain, target)
     start = time.monotonic()
     with progress(f"{wanted.inputs:,} inputs") as told:
@@ -73,6 +73,11 @@ def sweep(
         console.print(f"broke: {text}")
     if outcome.inputs and not outcome.wrong:
         console.print(f"all {outcome.inputs:,} right ({time.monotonic() - start:.1f} s)")
+    if outcome.interrupted:
+        later = f"; --resume {resume} goes on there" if resume is not None and outcome.unkept is None else ""
+        complain(f"interrupted: {outcome.inputs:,} of {wanted.inputs:,} inputs were compared{later}")
+    if resume is not None and outcome.unkept is not None:
+        outputs.failed("--resume", resume, outcome.unkept)
     outputs.write("--json", json_file, lambda: json.dumps(outcome.as_json(), indent=1) + "\n")
     found = [Exit.INTERRUPTED] * outcome.interrupted + [Exit.WRONG] * bool(outcome.wrong) + [Exit.BROKE] * bool(outcome.broken)
     raise typer.Exit(worst([*found, outputs.code()]))
