@@ -356,8 +356,7 @@ def test_fingerprint(taken: None) -> None:
     told = called("fingerprint", str(KERNELS), "--op", "i_softmax", "--dialect", "direct")
     assert "i_softmax (direct): the simulator" in told.stdout
     assert (
-        "its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
-        in told.stdout
+        "its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result" in told.stdout
     )
 
 

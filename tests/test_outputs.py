@@ -788,3 +788,23 @@ def test_a_cache_that_cannot_be_written_to_is_replaced_and_said_so(tmp_path: Pat
         kept.folder("c")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kept.folder("c") == tmp_path / "refsim" / "c" and kept.remark() == ""
+
+
+def test_what_is_kept_is_made_once_and_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[Path] = []
+
+    def make(folder: Path, path: Path) -> None:
+        made.append(path)
+        (folder / "beside").write_text("")
+        path.write_text(str(len(made)))
+        if len(made) == 1:
+            raise UsageError("half of it")
+
+    with pytest.raises(UsageError):
+        kept.kept("c", ("a", 1), ".so", make)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    path = kept.kept("c", ("a", 1), ".so", make)
+    assert path == kept.kept("c", ("a", 1), ".so", make) == kept.place("c", ("a", 1), ".so")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path] and path.read_text() == "2"
+    assert kept.place("c", ("a", 2), ".so") != path != kept.place("c", ("a", 1), ".o")

@@ -6,13 +6,11 @@ The target itself is the C; `cuda` the kernels, whose threads follow one another
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -77,17 +75,15 @@ def text(functions: Sequence[Function]) -> str:
 def compiled(written: str, language: str = "c") -> Any:
     """The library of a text: in the user's cache, under a hash of the text, the compiler and its flags."""
     command = compiler(language)
-    digest = hashlib.sha256(repr((command, written)).encode()).hexdigest()[:20]
-    library = cache.folder("emitted") / f"{digest}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
-            path, made = Path(folder) / "emitted.c", Path(folder) / library.name
-            path.write_text(written, encoding="utf-8")
-            done = subprocess.run([*command, str(path), "-o", str(made)], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
-            made.replace(library)
-    return ctypes.CDLL(str(library))
+
+    def make(folder: Path, made: Path) -> None:
+        source = folder / "emitted.c"
+        source.write_text(written, encoding="utf-8")
+        done = subprocess.run([*command, str(source), "-o", str(made)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
+
+    return ctypes.CDLL(str(cache.kept("emitted", (command, written), ".so", make)))
 
 
 def called(library: Any, f: Function, plan: Any, operands: Sequence[Any]) -> Any:

@@ -194,9 +194,7 @@ def show(result: Fingerprints, console: Console) -> None:
         for name, why in made.equal.items():
             console.print(Text(f"  the same here: {name} ({why})"), soft_wrap=True)
         if not has_own_book(definition(made.op, made.dialect)):
-            text = (
-                "  its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
-            )
+            text = "  its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
             console.print(Text(text, style="yellow"), soft_wrap=True)
         if made.nearest:
             console.print(Text(f"  nearest: {made.nearest}"), soft_wrap=True)
