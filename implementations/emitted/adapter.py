@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from refsim import cache
-from refsim.emitted.c_source import Function, function, source
+from refsim.emitted.c_source import Function, function, guarded, source
 from refsim.ops import axes
 from refsim.registry import definitions, of
 
@@ -77,8 +77,8 @@ def compiled(written: str, language: str = "c") -> Any:
     command = compiler(language)
 
     def make(folder: Path, made: Path) -> None:
-        source = folder / "emitted.c"
-        source.write_text(written, encoding="utf-8")
+        source, own = folder / "emitted.c", SHIM * written.startswith(SHIM)
+        source.write_text(own + guarded(written.removeprefix(own)), encoding="utf-8")
         done = subprocess.run([*command, str(source), "-o", str(made)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")

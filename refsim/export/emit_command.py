@@ -30,7 +30,7 @@ def emit(
 
     Further options are the operation's parameters, such as --scale 2e-4 --input-bits 20; `refsim ops OP` lists them.
     """
-    from ..emitted.c_source import LANGUAGES, function, source
+    from ..emitted.c_source import LANGUAGES, function, guarded, source
     from ..errors import UsageError
     from ..outputs import Outputs
     from ..plans import as_typed
@@ -45,7 +45,8 @@ def emit(
             raise UsageError(f"--without {without[0]}: no op that is written in Verilog has an optional operand")
         text = module(plan, name)
     elif language in LANGUAGES:
-        text = source([function(plan, name, tuple(without or ()), language)])
+        written = function(plan, name, tuple(without or ()), language)
+        text = guarded(source([written]), {written.name})
     else:
         raise UsageError(f"there is no language {language!r:.80}; there are {', '.join([*LANGUAGES, 'verilog'])}")
     if out is None:
