@@ -193,6 +193,8 @@ def show(result: Fingerprints, console: Console) -> None:
             console.print(Text(f"  confirmed on {made.lanes:,} lanes of {made.launches:,} further launches"), soft_wrap=True)
         for name, why in made.equal.items():
             console.print(Text(f"  the same here: {name} ({why})"), soft_wrap=True)
+        for name in made.hidden:
+            console.print(Text(f"  or also: {name} (the second mistake shows in nothing that was asked)"), soft_wrap=True)
         if not has_own_book(definition(made.op, made.dialect)):
             text = "  its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
             console.print(Text(text, style="yellow"), soft_wrap=True)
