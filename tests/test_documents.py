@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import package
 
 import refsim
 from refsim.content import content
@@ -244,7 +245,7 @@ def environment(folder: Path) -> dict[str, str]:
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
         (programs / name).chmod(0o755)
     own = {k: v for k, v in os.environ.items() if not k.startswith(("REFSIM_", "COLUMNS", "PYTEST"))}
-    return own | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "CI": "true"}
+    return own | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "CI": "true"}
 
 
 def shell(command: str, folder: Path, before: int = 0) -> subprocess.CompletedProcess[str]:
@@ -297,7 +298,7 @@ class Session:
         """All of the page at once, in a process: it may define operations."""
         first = next(b for b in blocks(self.page) if b.language == "python" and not left_out(self.page, b.text))
         if block == first:
-            words = [sys.executable, "-c", f"from tests.test_documents import converse; converse({self.page!r})"]
+            words = [sys.executable, "-c", f"from test_documents import converse; converse({self.page!r})"]
             done = subprocess.run(words, cwd=self.folder, env=environment(self.folder), capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
 
@@ -332,7 +333,7 @@ class Session:
         tomllib.loads(block.text)
 
     def yaml(self, block: Block) -> None:
-        assert pytest.importorskip("yaml").safe_load(block.text)
+        assert package("yaml", "docs").safe_load(block.text)
 
     def c(self, block: Block) -> None:
         """It is among the files of the page, and a command compiles it."""
@@ -391,9 +392,10 @@ def test_values_are_compared(said: str, value: Any, same: bool) -> None:
 
 
 SLOW = dict.fromkeys(
-    ("README.md", "docs/emit.md", "docs/extend.md", "docs/fingerprint.md", "docs/statement.md", "docs/vectors.md"), pytest.mark.slow
+    ("README.md", "docs/emit.md", "docs/extend.md", "docs/fingerprint.md", "docs/statement.md", "docs/vectors.md", "reports/README.md"),
+    pytest.mark.slow,
 )
-SLOW |= dict.fromkeys(("docs/targets.md", "golden/README.md", "reports/README.md"), pytest.mark.nightly)
+SLOW |= dict.fromkeys(("docs/targets.md", "golden/README.md"), pytest.mark.nightly)
 """Pages that take more than a second, and more than ten."""
 
 

@@ -175,7 +175,7 @@ def test_golden_vectors(taken: None, tmp_path: Path) -> None:
     counted = called("golden", "coverage", own, "--bins")
     assert counted.returncode == 0 and "i_silu paper sigmoid-one " in counted.stdout
     readme = (tmp_path / "own" / "README.md").read_text()
-    assert "Launches of `i_silu` (paper), `i_softmax` (direct), each" in readme and "| `tails` | i_silu |" in readme
+    assert "This corpus has cases of `i_silu` (paper), `i_softmax` (direct)." in readme and "| `tails` | i_silu |" in readme
     for format in ("jsonl", "npz", "hex", "c", "bin"):
         rendered = called(
             *("golden", "render", "--op", "i_softmax", "--dialect", "direct", "--corpus", own, "--format", format),
