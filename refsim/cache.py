@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import UsageError
@@ -33,6 +35,27 @@ def folder(name: str) -> Path:
     own = base / name
     own.mkdir(exist_ok=True)
     return own
+
+
+def place(name: str, key: object, ending: str) -> Path:
+    """Where the file of a folder of the cache is, or would be, that is made of whatever `key` says."""
+    return folder(name) / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}{ending}"
+
+
+def kept(name: str, key: object, ending: str, make: Callable[[Path, Path], object]) -> Path:
+    """That file, made where there is none.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(folder, path)`` writes it to `path`, in a folder of its own: it is renamed when whole, as two processes may make it at once.
+    """
+    path = place(name, key, ending)
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as made:
+            make(Path(made), Path(made, path.name))
+            Path(made, path.name).replace(path)
+    return path
 
 
 def _own() -> Path:

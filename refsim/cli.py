@@ -6,21 +6,21 @@ import os
 import signal
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperGroup
 
-from . import __version__, cache, terminal
+from . import __version__, terminal
 from .errors import RefsimError, UsageError
 from .exits import Exit, worst
 from .terminal import Bars, plan_parameters, progress
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .conformance.kinds import Effort
 
 
@@ -41,11 +41,18 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="A bit-exact integer reference simulator and verification suite for I-BERT.",
+    rich_markup_mode=None,  # which takes a third of a second less
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    help="Define, simulate and check the integer operations of I-BERT, bit for bit.",
 )
-_CONSOLE = Console(highlight=False, width=terminal.width())
+
+
+@cache
+def _console() -> Console:
+    """Standard output, for tables."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=terminal.width())
 
 
 def _interrupted() -> typer.Exit:
@@ -84,7 +91,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")] = False,
     ops: Annotated[
         list[str] | None,
-        typer.Option(help="A Python file or module with ops or dialects of your own, for every command, before or behind its name."),
+        typer.Option(metavar="FILE", help="A Python file or module that defines operations of your own. It may also follow the command."),
     ] = None,
 ) -> None:
     pass
@@ -95,10 +102,18 @@ def _root(
 
 @app.command()
 def ops(
-    op: Annotated[str | None, typer.Argument(help="Only this op, with its document and its parameters.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the parameters of all operations as docs/parameters.md.")] = False,
+    op: Annotated[str | None, typer.Argument(metavar="OP", help="Describe this operation.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the parameters of all operations, as the page docs/parameters.md.")
+    ] = False,
 ) -> None:
-    """List every operation in every dialect: operands, intermediates with their widths, source."""
+    """List the operations, or describe one.
+
+    The description has the parameters of a plan, the operands, and the intermediates with their widths.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
     from . import describe, registry
     from .ops import base
 
@@ -116,34 +131,36 @@ def ops(
         for d in chosen:
             operands = ", ".join(o.name + "?" * o.optional for o in d.operands)
             table.add_row(d.name, d.dialect, operands, ", ".join(d.step_names), escape(d.doc.split("\n")[0]))
-        _CONSOLE.print(table)
+        _console().print(table)
         return
     for d in chosen:
-        _CONSOLE.print(f"[bold]{d.name}[/bold] ({d.dialect})")
-        _CONSOLE.print(escape(d.doc), f"Source: {escape(d.source)}", sep="\n")
+        _console().print(f"[bold]{d.name}[/bold] ({d.dialect})")
+        _console().print(escape(d.doc), f"Source: {escape(d.source)}", sep="\n")
         for o in d.operands:
-            _CONSOLE.print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
+            _console().print(f"  operand {o.name}: {o.kind} of shape ({o.shape})" + (", optional" if o.optional else ""), markup=False)
         for name, doc, text, otherwise in describe.lines(d):
-            _CONSOLE.print(f"  parameter {name}: {doc}; {text}; {otherwise}", markup=False)
+            _console().print(f"  parameter {name}: {doc}; {text}; {otherwise}", markup=False)
         for name, mark in base.marks(d.steps).items():
-            _CONSOLE.print(f"  intermediate {name}: {mark.width}", markup=False)
-        _CONSOLE.print()
+            _console().print(f"  intermediate {name}: {mark.width}", markup=False)
+        _console().print()
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def explain(
     context: typer.Context,
-    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
+    op: Annotated[str, typer.Argument(metavar="OP", help="Name of the operation; `refsim ops` lists them.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
     graph: Annotated[
         bool,
-        typer.Option("--graph", help="Print the recorded graph instead: every operation with its interval, its width, its lemma."),
+        typer.Option("--graph", help="Print the recorded graph instead: every step with its interval, its width and its lemma."),
     ] = False,
-    svg: Annotated[Path | None, typer.Option(help="Draw the recorded graph to this file, which ends in .svg.", show_default=False)] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the recorded graph to this file, which ends in .svg.", show_default=False)
+    ] = None,
 ) -> None:
-    """Print a plan, its certificate and a worked example; or print or draw the graph of its operation.
+    """Print a plan, its certificate and a worked example.
 
-    Further options are the op's parameters: --scale 2e-4 --input-bits 20 --register-bits 32 --length 768 …; `refsim ops OP` lists them.
+    Further options are the operation's parameters, such as --scale 2e-4 --input-bits 20; `refsim ops OP` lists them.
     """
     from . import certificates, explain
     from .outputs import Outputs
@@ -153,11 +170,11 @@ def explain(
         Outputs().file("--svg", svg)
     plan = _planned(op, dialect, context.args)
     if not graph and svg is None:
-        explain.show_plan(plan, _CONSOLE)
+        explain.show_plan(plan, _console())
         return
     recorded = certificates.graph(plan)
     if graph:
-        explain.show_graph(recorded, _CONSOLE)
+        explain.show_graph(recorded, _console())
     if svg is not None:
         explain.draw_graph(recorded, svg)
         print(svg)
@@ -173,13 +190,18 @@ def _planned(op: str, dialect: str, arguments: list[str]) -> Any:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def gen(
     context: typer.Context,
-    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    count: Annotated[int, typer.Option(min=0, help="Lines to write; 0: until nobody reads any more.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other operands.")] = 0,
-    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
+    op: Annotated[str, typer.Argument(metavar="OP", help="Name of the operation; `refsim ops` lists them.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    count: Annotated[int, typer.Option(metavar="N", min=0, help="Lines to write; 0: until nobody reads any more.")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another seed draws other operands.")] = 0,
+    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax only).")] = False,
 ) -> None:
-    """Write operands as lines of text, for `refsim gen OP … | ./mine | refsim ver OP …`. Further options are the op's parameters."""
+    """Write operands as lines of text, for a program to read.
+
+    refsim gen OP … | ./mine | refsim ver OP …
+
+    Further options are the operation's parameters; `refsim ops OP` lists them.
+    """
     from .conformance.pipe import write
 
     write(_planned(op, dialect, context.args), sys.stdout, count, seed, mask)
@@ -188,13 +210,16 @@ def gen(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def ver(
     context: typer.Context,
-    op: Annotated[str, typer.Argument(help="Name of the op, as given to `refsim gen`.")],
-    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    count: Annotated[int, typer.Option(min=0, help="Lines that are due; fewer are incomplete. 0: at least one.")] = 0,
-    limit: Annotated[int, typer.Option(min=0, help="Failures to show; 0 shows all.")] = 20,
-    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax).")] = False,
+    op: Annotated[str, typer.Argument(metavar="OP", help="Name of the operation, as given to `refsim gen`.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    count: Annotated[int, typer.Option(metavar="N", min=0, help="Lines that have to come; 0: at least one.")] = 0,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Failures to show; 0 shows all.")] = 20,
+    mask: Annotated[bool, typer.Option("--mask", help="With a mask (i_softmax only).")] = False,
 ) -> None:
-    """Check lines of operands with a result behind each. Exit codes as for check; further options are the op's parameters."""
+    """Check the results that a program appended to the lines of `refsim gen`.
+
+    Further options are the operation's parameters, as given to `refsim gen`. Exit codes: as for check.
+    """
     from .conformance.pipe import report as judged
 
     raise typer.Exit(judged(_planned(op, dialect, context.args), sys.stdin.buffer, sys.stdout, limit, mask, count))
@@ -202,10 +227,12 @@ def ver(
 
 @app.command()
 def header(
-    out: Annotated[Path | None, typer.Option(help="File to write; standard output where left out.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace another text that is there.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write; without it the text is printed.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists with other contents.")] = False,
 ) -> None:
-    """Print refsim.h, the C interface of a library to be checked as lib:PATH."""
+    """Print refsim.h, the C interface of libraries that are checked as lib:FILE."""
     from .conformance.header import text
     from .outputs import Outputs
 
@@ -225,36 +252,49 @@ def header(
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="file.py, package.module or a shipped name (each with :object), lib:FILE, cmd:COMMAND, results:DIR."),
+        typer.Argument(
+            metavar="TARGET",
+            help="file.py, package.module or a shipped implementation, each with :object if need be; lib:FILE; cmd:COMMAND; results:DIR.",
+        ),
     ] = None,
-    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
-    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
-    effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "default",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
-    timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
+    op: Annotated[list[str] | None, typer.Option(metavar="OP", help="Only this operation (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(metavar="DIALECT", help="Only this dialect (may be repeated).")] = None,
+    effort: Annotated[str, typer.Option(metavar="EFFORT", help="How much is run: quick, default, nightly or exhaustive.")] = "default",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another seed draws other searches and laws.")] = 0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.01, help="Time limit of a launch. By default 10, and 120 for the first of each operation."),
+    ] = None,
     jobs: Annotated[
-        int, typer.Option(min=0, max=64, help="Processes, for all targets; 0: one a core, up to 4 a target, where that pays.")
+        int,
+        typer.Option(metavar="N", min=0, max=64, help="Processes, for all targets together; 0: as many as the cores and the work allow."),
     ] = 0,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page to this file.")] = None,
-    statement: Annotated[Path | None, typer.Option(help="Write a conformance statement to this file.")] = None,
-    score: Annotated[Path | None, typer.Option(help="What `refsim score --json` wrote: say how many mutants were noticed.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JSON report to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a self-contained HTML page to this file.")] = None,
+    statement: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a conformance statement to this file; `refsim statement verify` checks it.")
+    ] = None,
+    score: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take the strength of the suite from this file of `refsim score --json`.")
+    ] = None,
     skip_missing: Annotated[
         bool,
         typer.Option(
             "--skip-missing",
-            help="Shipped implementations for which a package is missing do not count; in CI REFSIM_REQUIRE_ALL=1 makes them count.",
+            help="Ignore shipped implementations whose packages are not installed, unless REFSIM_REQUIRE_ALL=1 is set.",
         ),
     ] = False,
-    listing: Annotated[bool, typer.Option("--list", help="List the shipped implementations and whether they can run here.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the shipped implementations, and whether they can run here.")] = False,
 ) -> None:
-    """Check implementations against the simulator: golden vectors, then a search for a difference.
+    """Check implementations against the simulator.
+
+    It runs golden vectors and chosen inputs, then searches for a difference, and prints the smallest failing input.
 
     Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete,
     5 an output could not be written, 130 interrupted; docs/exit-codes.md says more.
     """
-    from . import registry
+    from . import cache, registry
     from .conformance import runner
     from .conformance.console import show
     from .conformance.kinds import EFFORTS
@@ -303,8 +343,8 @@ def check(
         for result, own in zip(found, places, strict=False):  # fewer where it is interrupted
             results.append(result)
             with bars.hidden():
-                show(result, _CONSOLE)
-                runner.write(result, outputs, own, _CONSOLE if len(targets) > 1 else None)
+                show(result, _console())
+                runner.write(result, outputs, own, _console() if len(targets) > 1 else None)
     outputs.write("--json", json, lambda: runner.as_text(results[0].as_json() if len(targets) == 1 else [r.as_json() for r in results]))
     lenient = skip_missing and not os.environ.get("REFSIM_REQUIRE_ALL")
     codes = {r.exit_code for r in results if not (r.missing and lenient)} or {Exit.INCOMPLETE}
@@ -313,16 +353,23 @@ def check(
 
 @app.command()
 def fingerprint(
-    target: Annotated[str, typer.Argument(help="As for check.")],
-    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
-    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
-    rule: Annotated[list[str] | None, typer.Option(help="Rule that requantize's plans name (may be repeated), or all.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds a launch may take [10; the first of each op 120].")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write a JSON report to this file.")] = None,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="What is asked, named as for check.")],
+    op: Annotated[list[str] | None, typer.Option(metavar="OP", help="Only this operation (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(metavar="DIALECT", help="Only this dialect (may be repeated).")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(metavar="RULE", help="Rounding rule that plans of requantize ask for (may be repeated), or all.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.01, help="Time limit of a launch. By default 10, and 120 for the first of each operation."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JSON report to this file.")] = None,
 ) -> None:
-    """Name the arithmetic of an implementation from few probes: rounding, division, saturation, constants, order of shifts.
+    """Find out which arithmetic an implementation uses.
 
-    Exit code: 0 all as due, 1 something else or nothing known, 3 the target broke, 4 nothing to ask; the others as for check.
+    From the answers to at most 200 inputs it names rounding, division, saturation, constants and the order of shifts.
+
+    Exit code: 0 the expected arithmetic, 1 another or an unknown one, 3 the target broke, 4 nothing to ask; the others as for check.
     """
     from .conformance import fingerprints
     from .conformance.runner import as_text
@@ -336,7 +383,7 @@ def fingerprint(
     outputs.file("--json", json)
     with progress(target) as told:
         found = fingerprints.fingerprint(target, ops=op or [], only=dialect or [], rules=rule or [], timeout=timeout, progress=told)
-    fingerprints.show(found, _CONSOLE)
+    fingerprints.show(found, _console())
     outputs.write("--json", json, lambda: as_text(found.as_json()))
     raise typer.Exit(outputs.code(found.exit_code))
 
@@ -349,6 +396,9 @@ def _numbered(path: Path, index: int) -> Path:
 
 
 def _list() -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     from .conformance.answers import Unloadable
     from .conformance.client import Worker
     from .conformance.targets import parse, shipped
@@ -367,7 +417,7 @@ def _list() -> None:
         ops = (op if len(spoken[op]) == len(own.dialects) else f"{op} ({', '.join(spoken[op]) or 'none'})" for op in own.ops)
         table.add_row(name, "yes", ", ".join(ops), ", ".join(own.dialects))
         worker.close()
-    _CONSOLE.print(table)
+    _console().print(table)
 
 
 # ----------------------------------------------------------------------------------------------------- golden, report, path
@@ -375,10 +425,13 @@ def _list() -> None:
 
 @app.command()
 def report(
-    names: Annotated[list[str] | None, typer.Argument(help="Reports to write; all by default.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Reports to write; all by default.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path("report"),
 ) -> None:
-    """Write the figures (PNG, SVG) and their numbers (CSV): the approximations against the float functions."""
+    """Draw how far the approximations are from GELU and exp.
+
+    It writes figures (PNG, SVG) and their numbers (CSV).
+    """
     from .analysis.report import write
     from .outputs import Outputs
 
@@ -396,16 +449,18 @@ def report(
         terminal.complain(f"interrupted: {', '.join(done) or 'nothing'} written to {out}")
         raise typer.Exit(Exit.INTERRUPTED) from None
     for path in written:
-        _CONSOLE.print(str(path), markup=False, soft_wrap=True)
+        _console().print(str(path), markup=False, soft_wrap=True)
 
 
 @app.command()
 def table(
-    files: Annotated[list[Path], typer.Argument(help="What `refsim check --json` wrote.")],
-    into: Annotated[Path | None, typer.Option(help="Put the table into this Markdown page, between its marks.", show_default=False)] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Change nothing; exit code 1 where the page has another table.")] = False,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files that `refsim check --json` wrote.")],
+    into: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Put the table into this Markdown page, between its marks.", show_default=False)
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Change nothing; exit code 1 if the page has another table.")] = False,
 ) -> None:
-    """Make the table of implementations and operations, as Markdown."""
+    """Make a Markdown table of verdicts."""
     from .conformance import matrix
     from .outputs import Outputs
 
@@ -432,8 +487,8 @@ def table(
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(help="docs, golden, implementations, properties or reports.")]) -> None:
-    """Print where a shipped part of refsim stands."""
+def path(name: Annotated[str, typer.Argument(metavar="PART", help="docs, golden, implementations, properties or reports.")]) -> None:
+    """Print the folder of a part of refsim."""
     from .content import PARTS, content
 
     if name not in PARTS:
@@ -451,14 +506,14 @@ def _mount() -> None:
     from .model.command import app as model
     from .vectors.cli import app as golden
 
-    app.add_typer(export, name="export", help="Write an operation for other tools: ONNX.")
+    app.add_typer(export, name="export", help="Write an operation as an ONNX graph.")
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(emit)
     app.command()(score)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep)
     app.command()(hints)
     app.add_typer(statements, name="statement", help="Verify conformance statements.")
-    app.add_typer(model, name="model", help="An integer-only encoder from a float one: quantize, run, trace, diff, check, report.")
-    app.add_typer(golden, name="golden", help="Golden vectors: generate, verify, render, make.")
+    app.add_typer(model, name="model", help="Make an integer-only encoder from a float one, run it, trace it, compare it with another's.")
+    app.add_typer(golden, name="golden", help="Generate, verify, compare, render and make golden vectors.")
 
 
 def main() -> None:

@@ -11,27 +11,25 @@ compiler.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import os
 import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache as once
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import verbs
-from .cache import folder
+from . import cache, verbs
 from .domain import check_operands
 from .emitted.c_source import Argument, Function, function, source
 from .errors import UsageError
@@ -52,25 +50,8 @@ MOST = 1024
 """Threads."""
 
 
+@wraps(verbs.run)
 def run(plan: Plan, *operands: Any) -> Any:
-    """Evaluate an op exactly.
-
-    Parameters
-    ----------
-    plan : Plan
-    *operands : array_like of int
-        As listed by ``refsim ops``; any integer dtype. Arrays of Python ints (dtype object) select the carrier that cannot
-        overflow. Optional operands (a softmax's mask, a linear layer's bias) may be left out or None.
-
-    Returns
-    -------
-    numpy.ndarray of int64, or of object for object operands
-
-    Raises
-    ------
-    DomainError
-        An operand of the wrong dtype, shape or range, or a row over its condition; names the operand, the value and what is legal.
-    """
     size = max((getattr(x, "size", 0) for x in operands), default=0)
     if size < LEAST or of(plan).layout not in ("element", "row") or any(map(_exact, operands)):
         return verbs.run(plan, *operands)
@@ -204,7 +185,7 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native
     try:
         library = _library(source([written]), command, make)
         return None if library is None else Native(plan, written, _function(library, written.name))
-    except (OSError, UsageError, subprocess.SubprocessError) as error:  # no room, nowhere to keep it, nothing may be loaded from there
+    except (OSError, UsageError, subprocess.SubprocessError) as error:  # no room, nowhere to keep it, nothing may be loaded, no C there
         _told(f"refsim computes with NumPy only: {error}")
         return None
 
@@ -217,7 +198,7 @@ def _written(plan: Plan, without: tuple[str, ...]) -> Function | None:
         return None
 
 
-@cache
+@once
 def compiler() -> tuple[str, ...] | None:
     """The command that compiles; None where there is no compiler."""
     words = shlex.split(os.environ.get("CC", "cc"))
@@ -225,7 +206,7 @@ def compiler() -> tuple[str, ...] | None:
     return (os.path.abspath(found), *words[1:], *FLAGS) if found else None
 
 
-@cache
+@once
 def _machine() -> str:
     """What the machine code depends on besides its source: the compiler's version and this processor."""
     try:
@@ -239,28 +220,23 @@ def _machine() -> str:
 
 def _library(text: str, command: tuple[str, ...], make: bool) -> str | None:
     """Where the library of a source text is: in the user's cache, under a hash of all that it is made of."""
-    digest = hashlib.sha256("\0".join([text, *command, _machine()]).encode()).hexdigest()
-    path = folder("compiled") / f"{digest[:32]}.so"
-    if not path.exists():
-        if not make:
-            return None
-        with tempfile.TemporaryDirectory(dir=path.parent) as made:  # renamed when whole: two processes may compile at once
-            Path(made, "plan.c").write_text(text, encoding="utf-8")
-            words = [*command, "plan.c", "-o", "plan.so"]
-            done = subprocess.run(words, cwd=made, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-            if done.returncode:
-                _told(f"refsim computes with NumPy only: {shlex.join(words)} failed: {done.stderr.strip():.400}")
-                return None
-            Path(made, "plan.so").replace(path)
-    return str(path)
+    key = "compiled", (text, *command, _machine()), ".so"
+
+    def compile_(folder: Path, path: Path) -> None:
+        (folder / "plan.c").write_text(text, encoding="utf-8")
+        words = [*command, "plan.c", "-o", path.name]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        if done.returncode:
+            raise UsageError(f"{shlex.join(words)} failed: {done.stderr.strip():.400}")
+
+    return str(cache.kept(*key, compile_)) if make or cache.place(*key).exists() else None
 
 
-@cache
+@once
 def _told(text: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
-@lru_cache(maxsize=KEPT)
 def _function(path: str, name: str) -> Any:
     found = getattr(ctypes.CDLL(path), name)
     found.restype = ctypes.c_size_t

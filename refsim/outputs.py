@@ -99,8 +99,18 @@ class Outputs:
         try:
             action()
         except OSError as error:
-            self.lost.append(str(unwritten(option, path, error)))
-            terminal.complain(self.lost[-1])
+            self.failed(option, path, error)
+
+    def failed(self, option: str, path: Path, error: OSError) -> None:
+        """Say, and note, that `path` could not be written."""
+        self.lost.append(str(unwritten(option, path, error)))
+        terminal.complain(self.lost[-1])
+
+    def continued(self, option: str, path: Path | None) -> None:
+        """Name a file that one run writes and a later one reads; a UsageError as for a file, and where none can be read again."""
+        if path is not None and path.exists() and not path.is_file():
+            raise UsageError(f"{option} {path}: no regular file, from which a later run could go on")
+        self.file(option, path)
 
     def code(self, *codes: int) -> Exit:
         """What the command comes to, given what else it came to."""

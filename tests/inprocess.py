@@ -126,7 +126,7 @@ def called(*words: str, cwd: Path | None = None, apart: bool = False) -> subproc
     try:
         with here(apart=apart) as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             patch.setattr(sys, "argv", ["refsim", *words])
-            patch.setattr(cli._CONSOLE, "width", 140)
+            patch.setattr(cli._console(), "width", 140)
             if cwd is not None:
                 patch.chdir(cwd)
             cli.main()

@@ -166,7 +166,6 @@ def test_a_circle_is_named_and_what_type_checkers_alone_see_is_none(tmp_path: Pa
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import refsim, refsim.cli; refsim.cli._mount()", "numpy"),  # `refsim --help`
         ("import refsim.conformance.worker", "refsim.catalogue"),  # in every process of a target
         ("import refsim.conformance.runner", "refsim.catalogue"),
     ],
@@ -174,3 +173,33 @@ def test_a_circle_is_named_and_what_type_checkers_alone_see_is_none(tmp_path: Pa
 def test_what_starts_often_does_not_load_what_it_does_not_need(code: str, absent: str) -> None:
     command = [sys.executable, "-c", f"import sys; {code}; print({absent!r} in sys.modules)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+TYPER = {"typer", "click", "shellingham", "annotated_doc", "typing_extensions", "colorama"}
+"""The library of the command line, and what it needs."""
+COMMANDS = {"cli", "errors", "exits", "terminal", "content", "files", "outputs", "conformance", "export", "vectors"}
+COMMANDS |= {f"conformance.{name}_command" for name in ("hint", "score", "statement", "sweep")}
+COMMANDS |= {"export.cli", "export.emit_command", "vectors.cli"}
+
+
+@pytest.mark.parametrize(
+    ("code", "packages", "modules"),
+    [
+        ("import refsim", set(), set()),
+        ("from refsim.cli import main; sys.argv = ['refsim', '--help']; main()", TYPER, COMMANDS),
+        ("from refsim.cli import main; sys.argv = ['refsim', '--version']; main()", TYPER, COMMANDS),
+    ],
+)
+def test_starting_loads_few_modules(code: str, packages: set[str], modules: set[str]) -> None:
+    """NumPy, rich and the like take longer than all else that these do."""
+    program = f"""
+import atexit, sys
+before = set(sys.modules)
+atexit.register(lambda: print(*sorted(set(sys.modules) - before), file=sys.stderr))
+{code}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    foreign = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - {"refsim"}
+    assert foreign <= packages
+    assert {name.removeprefix("refsim.") for name in loaded if name.startswith("refsim.")} <= modules

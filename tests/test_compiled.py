@@ -28,13 +28,13 @@ GELU = {"scale": 2**-12, "input_bits": 17}
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing was seen, made or loaded before."""
     program("cc", "build-essential")
-    monkeypatch.setattr(compiled, "folder", lambda name: tmp_path)
+    monkeypatch.setattr(compiled.cache, "folder", lambda name: tmp_path)
     monkeypatch.setattr(compiled, "_SEEN", {})
     monkeypatch.setattr(compiled, "_LOADED", {})
     monkeypatch.delenv("REFSIM_COMPILED", raising=False)
     monkeypatch.delenv("REFSIM_THREADS", raising=False)
     yield
-    for kept in (compiled.compiler, compiled._told, compiled._function):
+    for kept in (compiled.compiler, compiled._told):
         kept.cache_clear()
 
 
@@ -173,7 +173,7 @@ def test_a_compiler_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp
 def test_what_else_may_fail_is_told_and_numpy_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str) -> None:
     monkeypatch.setattr(compiled, "WORTHWHILE", 0)
     if why == "nowhere to keep it":
-        monkeypatch.setattr(compiled, "folder", lambda name: tmp_path / "nowhere")
+        monkeypatch.setattr(compiled.cache, "folder", lambda name: tmp_path / "nowhere")
     if why == "not loaded":
         monkeypatch.setattr(compiled.ctypes, "CDLL", lambda path: (tmp_path / "nowhere").stat())
     if why == "no end":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,10 +26,11 @@ from refsim.conformance.answers import as_handed
 from refsim.content import content
 from refsim.content import module as loaded
 from refsim.emitted import c_source
-from refsim.emitted.c_source import function, source
+from refsim.emitted.c_source import function, guarded, source
 from refsim.errors import UsageError
 from refsim.export import verilog_source
 from refsim.export.verilog_source import module
+from refsim.ops.rescalings import RESCALINGS
 from refsim.vectors import load
 
 KEYS = [d.key for d in registry.definitions()]
@@ -241,11 +243,36 @@ def test_nvcc_compiles_every_kernel(tmp_path: Path) -> None:
     assert all(f"{f.name}".encode() in (tmp_path / "all.cubin").read_bytes() for f in written)
 
 
+@pytest.mark.parametrize("language", c_source.LANGUAGES)
+def test_no_macro_of_one_letter_breaks_it(language: str, tmp_path: Path) -> None:
+    """As -DM=768, complex.h's I or a build's own -DE= are; CUDA's own headers have such names, so that its text alone is looked at."""
+    plans = [refsim.plan(d.name, dialect=d.dialect, **given(d)) for d in registry.definitions()]
+    rules = [refsim.plan("requantize", rule=rule, scale_in=0.5, scale_out=1.0, input_bits=8) for rule in RESCALINGS]
+    functions = [function(plan, f"f{i}", language=language) for i, plan in enumerate([*plans, *rules])]
+    text = guarded(source(functions))
+    code = re.sub(r"/\*.*?\*/|//[^\n]*|#[^\n]*|\"[^\"]*\"|\w+(?:Idx|Dim)\.\w", "", text, flags=re.DOTALL)
+    assert not re.findall(r"(?<!\d\.)\b[A-Za-z]\b", code)
+    if language == "c":
+        (tmp_path / "all.c").write_text(text)
+        macros = [f"-D{letter}=" for letter in string.ascii_letters]
+        strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-fsyntax-only"]
+        words = [program("cc", "build-essential"), *strict, *macros, "all.c"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_is_guarded() -> None:
+    text = '/* f.\n   q: (...)\n */\nextern "C" void f(const int *q) { q[threadIdx.x] = 1.f + 0x1p-3 * E; } // q\n'
+    assert guarded(text, {"f"}) == (
+        '/* f.\n   value_q: (...)\n */\nextern "C" void f(const int *value_q) { value_q[threadIdx.x] = 1.f + 0x1p-3 * value_E; } // q\n'
+    )
+
+
 def test_command_writes_prints_and_refuses(tmp_path: Path) -> None:
     words = ["emit", "i_gelu", "--scale", "2**-12", "--input-bits", "17"]
     printed = called(*words, "--name", "mine")
     assert printed.returncode == 0, printed.stderr
-    assert "void mine(size_t rows, const int32_t *q, int64_t *out) {\n    static const int32_t q_b = -10248;" in printed.stdout
+    assert "void mine(size_t rows, const int32_t *value_q, int64_t *out) {\n    static const int32_t q_b = -10248;" in printed.stdout
     path = tmp_path / "gelu.h"
     assert called(*words, "--out", str(path)).stdout.split() == [str(path)]
     assert path.read_text() == printed.stdout.replace("void mine(", "void i_gelu_ibert(")

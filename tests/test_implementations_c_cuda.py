@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import shutil
+import string
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -468,6 +469,12 @@ def test_build_for_a_gpu_without_nvcc(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImportError, match="install the CUDA toolkit"):
         load(FOLDERS["cuda"] / "adapter.py")
+
+
+def test_no_macro_of_one_letter_breaks_the_interface_in_c(tmp_path: Path) -> None:
+    (tmp_path / "unit.c").write_text('#include "ibert.h"\n')
+    words = ["cc", "-std=c99", "-Werror", "-fsyntax-only", f"-I{FOLDERS['c']}", *(f"-D{letter}=" for letter in string.ascii_letters)]
+    subprocess.run([*words, "unit.c"], cwd=tmp_path, check=True)
 
 
 def test_adapter_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from refsim import cache as kept
 from refsim import cli, explain, figures, files, registry
 from refsim.analysis import report
 from refsim.conformance import facts as known
-from refsim.conformance import fingerprints, header, kill_matrix, matrix, runner, score, verdict
+from refsim.conformance import fingerprints, header, kill_matrix, matrix, runner, score, sweep, verdict
 from refsim.conformance.record import Record
 from refsim.conformance.verdict import OpVerdict, Result
 from refsim.emitted import c_source
@@ -64,6 +64,10 @@ def scored(*_: Any, **__: Any) -> score.Score:
 
 def fingerprinted(*_: Any, **__: Any) -> fingerprints.Fingerprints:
     return fingerprints.Fingerprints("mine.py", [fingerprints.Fingerprint("i_sqrt", "paper", "the simulator", 1, 1, found="the simulator")])
+
+
+def swept(wanted: Any, **_: Any) -> sweep.Outcome:
+    return sweep.Outcome(wanted, {0: sweep.Part(0, 0, None, {})})
 
 
 def interrupted(make: Callable[[], Any], **facts: Any) -> Callable[..., Any]:
@@ -161,6 +165,15 @@ WRITERS = [
         other=("mine.py",),
     ),
     Writer("score-json", option="--json", other=("--out", "."), **SCORE),
+    Writer(
+        "sweep",
+        ("sweep", "i_sqrt", "--dialect", "paper", "--input-bits", "4"),
+        "--json",
+        (sweep, "run", swept),
+        lambda wanted, **_: sweep.Outcome(wanted, interrupted=True),
+        "all 16 right",
+        other=("--resume", "{}"),
+    ),
     Writer("header", ("header", "--force"), "--out", (header, "text", lambda: "#define A 1\n")),
     Writer("explain", ("explain", "i_sqrt"), "--svg", (explain, "svg", lambda *_: "<svg/>"), says="output", suffix=".svg"),
     Writer("emit", ("emit", "i_sqrt", "--force"), "--out", (c_source, "source", lambda _: "int i_sqrt;\n"), says="output"),
@@ -610,7 +623,7 @@ def test_an_interrupt_is_told_in_one_line_and_files_are_whole_or_absent(here: Pa
         assert set(found) == set(w.kept)
         for name in w.kept:
             assert found[name] == due(w)[name] or b"interrupted" in found[name] or b"not reached" in found[name]
-    elif w.words[0] in ("check", "fingerprint", "score"):
+    elif w.words[0] in ("check", "fingerprint", "score", "sweep"):
         assert w.option == "--junit" or b"interrupted" in Path(path).read_bytes()
     else:
         assert listed() == []
@@ -775,3 +788,23 @@ def test_a_cache_that_cannot_be_written_to_is_replaced_and_said_so(tmp_path: Pat
         kept.folder("c")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kept.folder("c") == tmp_path / "refsim" / "c" and kept.remark() == ""
+
+
+def test_what_is_kept_is_made_once_and_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[Path] = []
+
+    def make(folder: Path, path: Path) -> None:
+        made.append(path)
+        (folder / "beside").write_text("")
+        path.write_text(str(len(made)))
+        if len(made) == 1:
+            raise UsageError("half of it")
+
+    with pytest.raises(UsageError):
+        kept.kept("c", ("a", 1), ".so", make)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    path = kept.kept("c", ("a", 1), ".so", make)
+    assert path == kept.kept("c", ("a", 1), ".so", make) == kept.place("c", ("a", 1), ".so")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path] and path.read_text() == "2"
+    assert kept.place("c", ("a", 2), ".so") != path != kept.place("c", ("a", 1), ".o")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -262,6 +263,72 @@ def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "distributed", None)
     done = called("sweep", *GELU, "--scheduler", "tcp://127.0.0.1:1")
     assert (done.returncode, "a cluster needs Dask: pip install 'refsim[cluster]'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device", "full disk", "missing folder"])
+def test_where_nothing_can_be_kept_nothing_runs(tmp_path: Path, kind: str) -> None:
+    state = tmp_path / "state"
+    if kind == "folder":
+        state.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(state)
+    elif kind == "missing folder":
+        state = tmp_path / "nowhere" / "state"
+    else:
+        state.symlink_to("/dev/null" if kind == "device" else "/dev/full")
+    before = state.lstat().st_mode if state.parent.exists() else None
+    done = called("sweep", *GELU, "--target", target(tmp_path), "--resume", str(state))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"error: --resume {state}: ")
+    assert before == (state.lstat().st_mode if state.parent.exists() else None)
+
+
+@pytest.mark.parametrize("words", [(), (WRONG,)])
+def test_a_disk_that_fills_up_is_said_in_a_line_and_costs_no_verdict(
+    tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could be kept is kept: a later run goes on there."""
+    state, report, spec = tmp_path / "state", tmp_path / "report.json", target(tmp_path, *words)
+    opened = Path.open
+
+    class Small(io.FileIO):
+        """A file on a disk of 700 bytes."""
+
+        def write(self, data: Any) -> int:
+            left = 700 - self.tell()
+            if left <= 0:
+                raise OSError(28, os.strerror(28))
+            return super().write(bytes(data)[:left])
+
+    monkeypatch.setattr(Path, "open", lambda path, mode, **kw: Small(path, mode) if path == state else opened(path, mode, **kw))
+    done = called("sweep", *GELU, "--target", spec, "--resume", str(state), "--json", str(report))
+    monkeypatch.undo()
+    monkeypatch.setattr(sweep, "PART", 1 << 7)
+    assert done.stderr == f"error: --resume {state} cannot be written: No space left on device\n"
+    assert done.returncode == (1 if words else 5)
+    assert json.loads(report.read_text())["inputs"] == 4096
+    kept = state.read_bytes()
+    assert len(kept) == 700
+    again = swept(spec, state=state)
+    assert again.inputs == 4096 and again.unkept is None and state.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_interrupt_is_told_in_a_line(tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> sweep.Outcome:
+        def stop(done: int, total: int, what: str) -> None:
+            if done == 5:
+                raise KeyboardInterrupt
+
+        return run(*args, **{**kwargs, "progress": stop})
+
+    run = sweep.run
+    monkeypatch.setattr(sweep, "run", interrupted)
+    resume = ("--resume", str(tmp_path / "state")) if kept else ()
+    done = called("sweep", *GELU, "--target", target(tmp_path), *resume)
+    assert done.returncode == 130
+    later = f"; --resume {tmp_path / 'state'} goes on there" if kept else ""
+    assert done.stderr == f"error: interrupted: 640 of 4,096 inputs were compared{later}\n"
 
 
 # ------------------------------------------------------------------------------------------------------------------------ usage

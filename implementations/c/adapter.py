@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +35,14 @@ def build() -> Path:
         raise ImportError(f"no C compiler {' '.join(compiler)!r}: install one (Debian: build-essential) or name it in CC")
     flags = [*FLAGS, *shlex.split(os.environ.get("REFSIM_C_FLAGS", ""))]
     sources = sorted(HERE.glob("*.[ch]"))
-    digest = hashlib.sha256(repr((compiler, flags)).encode())
-    for source in sources:
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    library = cache.folder("c") / f"ibert-{digest.hexdigest()[:20]}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
-            made = Path(folder) / library.name
-            command = [*compiler, *flags, *(str(s) for s in sources if s.suffix == ".c"), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
-            made.replace(library)
-    return library
+
+    def make(_: Path, made: Path) -> None:
+        command = [*compiler, *flags, *(str(s) for s in sources if s.suffix == ".c"), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
+
+    return cache.kept("c", (compiler, flags, [(s.name, s.read_bytes()) for s in sources]), ".so", make)
 
 
 LIBRARY = ctypes.CDLL(str(build()))

@@ -39,50 +39,50 @@
 enum requantize_rule { REQUANTIZE_RULES(REQUANTIZE_NUMBER, REQUANTIZE_NUMBER) REQUANTIZE_COUNT };
 
 /* quantize.c: the float border. The scale (paper) or its reciprocal (ibert) is mantissa * 2**exponent. */
-void quantize_paper(int64_t rows, int64_t channels, const double *x, const int64_t *mantissa, const int64_t *exponent,
+void quantize_paper(int64_t rows, int64_t channels, const double *value_x, const int64_t *mantissa, const int64_t *exponent,
                     int64_t length, int64_t bits, int64_t *out);
-void quantize_ibert(int64_t rows, int64_t channels, const float *x, const int64_t *mantissa, const int64_t *exponent,
+void quantize_ibert(int64_t rows, int64_t channels, const float *value_x, const int64_t *mantissa, const int64_t *exponent,
                     int64_t length, int64_t bits, int64_t *out);
-void dequantize(int64_t rows, int64_t channels, const int64_t *q, const double *scale, int64_t length, double *out);
+void dequantize(int64_t rows, int64_t channels, const int64_t *value_q, const double *scale, int64_t length, double *out);
 
 /* requantize.c: out is kept in [lo, hi]. Both return -1 for a rule that is not one, else 0. */
-int requantize(int64_t rows, int64_t channels, const int64_t *q, int64_t rule, const int64_t *multiplier, const int64_t *shift,
+int requantize(int64_t rows, int64_t channels, const int64_t *value_q, int64_t rule, const int64_t *multiplier, const int64_t *shift,
                int64_t length, int64_t addend, int64_t zero_point, int64_t lo, int64_t hi, int64_t *out);
-int residual_add(int64_t rows, int64_t channels, const int64_t *q, const int64_t *residual, const int64_t *multiplier,
+int residual_add(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *residual, const int64_t *multiplier,
                  const int64_t *shift, int64_t length, const int64_t *multiplier_residual, const int64_t *shift_residual,
                  int64_t length_residual, int64_t rule, int64_t zero_point_in, int64_t zero_point_residual, int64_t zero_point,
                  int64_t lo, int64_t hi, int64_t *out);
 
 /* linear.c: int32 accumulators. bias may be a null pointer. */
-void linear(int64_t rows, int64_t in_features, int64_t out_features, const int16_t *q, const int8_t *weight, const int32_t *bias,
+void linear(int64_t rows, int64_t in_features, int64_t out_features, const int16_t *value_q, const int8_t *weight, const int32_t *bias,
             int32_t *out);
-void matmul(int64_t batch, int64_t m, int64_t k, int64_t n, const int16_t *a, const int16_t *b, int32_t *out);
+void matmul(int64_t batch, int64_t rows, int64_t inner, int64_t columns, const int16_t *value_a, const int16_t *value_b, int32_t *out);
 void embedding(int64_t count, int64_t dim, const int64_t *ids, const int8_t *table, int8_t *out);
 
 /* gelu.c */
-void i_poly(int64_t rows, int64_t channels, const int64_t *q, const int64_t *q_b, const int64_t *q_c, int64_t length, int64_t *out);
-void i_erf_paper(int64_t rows, int64_t channels, const int64_t *q, const int64_t *q_b, const int64_t *q_c, int64_t length,
+void i_poly(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *q_b, const int64_t *q_c, int64_t length, int64_t *out);
+void i_erf_paper(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *q_b, const int64_t *q_c, int64_t length,
                  int64_t *out);
-void i_erf_ibert(int64_t rows, int64_t channels, const int64_t *q, const int64_t *q_b, const int64_t *q_c, int64_t length,
+void i_erf_ibert(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *q_b, const int64_t *q_c, int64_t length,
                  int64_t *out);
-void i_gelu_paper(int64_t rows, int64_t channels, const int64_t *q, const int64_t *q_b, const int64_t *q_c, const int64_t *q_1,
+void i_gelu_paper(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *q_b, const int64_t *q_c, const int64_t *q_1,
                   int64_t length, int64_t *out);
-void i_gelu_ibert(int64_t rows, int64_t channels, const int64_t *q, const int64_t *q_b, const int64_t *q_c, const int64_t *q_1,
+void i_gelu_ibert(int64_t rows, int64_t channels, const int64_t *value_q, const int64_t *q_b, const int64_t *q_c, const int64_t *q_1,
                   int64_t length, int64_t *out);
 
 /* softmax.c: mask may be a null pointer; where it is 0 the entry is left out. */
-void i_exp_paper(int64_t count, const int64_t *q, int64_t q_ln2, int64_t q_b, int64_t q_c, int64_t *out);
-void i_exp_ibert(int64_t count, const int64_t *q, int64_t x0, int64_t q_b, int64_t q_c, int64_t *out);
-void i_softmax_paper(int64_t rows, int64_t length, const int64_t *q, const uint8_t *mask, int64_t q_ln2, int64_t q_b, int64_t q_c,
+void i_exp_paper(int64_t count, const int64_t *value_q, int64_t q_ln2, int64_t q_b, int64_t q_c, int64_t *out);
+void i_exp_ibert(int64_t count, const int64_t *value_q, int64_t x0, int64_t q_b, int64_t q_c, int64_t *out);
+void i_softmax_paper(int64_t rows, int64_t length, const int64_t *value_q, const uint8_t *mask, int64_t q_ln2, int64_t q_b, int64_t q_c,
                      int64_t bits, int64_t *out);
-void i_softmax_ibert(int64_t rows, int64_t length, const int64_t *q, const uint8_t *mask, int64_t x0, int64_t q_b, int64_t q_c,
+void i_softmax_ibert(int64_t rows, int64_t length, const int64_t *value_q, const uint8_t *mask, int64_t x0, int64_t q_b, int64_t q_c,
                      int64_t multiplier, int64_t shift, int64_t bits, int64_t *out);
 
 /* layernorm.c: bias has `bias_length` values, 1 or `length`. */
-void i_sqrt(int64_t count, const int64_t *n, int64_t *out);
-void i_layernorm_paper(int64_t rows, int64_t length, const int64_t *q, const int64_t *bias, int64_t bias_length,
+void i_sqrt(int64_t count, const int64_t *value_n, int64_t *out);
+void i_layernorm_paper(int64_t rows, int64_t length, const int64_t *value_q, const int64_t *bias, int64_t bias_length,
                        int64_t fraction_bits, int64_t *out);
-void i_layernorm_ibert(int64_t rows, int64_t length, const int64_t *q, const int64_t *bias, int64_t bias_length, int64_t shift,
+void i_layernorm_ibert(int64_t rows, int64_t length, const int64_t *value_q, const int64_t *bias, int64_t bias_length, int64_t shift,
                        int64_t *out);
 
 #endif

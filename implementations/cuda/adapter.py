@@ -12,13 +12,11 @@ requantises its result by that plan on the spot, and `embedding_sum` is two resi
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,20 +103,15 @@ def build(source: str) -> Path:
         )
     own = {"cpu": ("-x", "c++", *CPU_FLAGS), "threads": ("-x", "c++", *THREADS_FLAGS), "gpu": GPU_FLAGS}[DEVICE]
     command = [*compiler, *own, *shlex.split(os.environ.get("REFSIM_CUDA_FLAGS", ""))]
-    digest = hashlib.sha256(repr(command).encode())
-    for name, text in sorted(_texts(f"{source}.cu").items()):
-        digest.update(f"{name}\0{text}\0".encode())
-    library = cache.folder("cuda") / f"{source}-{digest.hexdigest()[:20]}.so"
-    if not library.exists():
+
+    def make(_: Path, made: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}  # sanitize.py's is not for the compiler
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # renamed when whole: two workers may build at once
-            made = Path(folder) / library.name
-            command += [str(HERE / f"{source}.cu"), "-o", str(made)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
-            made.replace(library)
-    return library
+        words = [*command, str(HERE / f"{source}.cu"), "-o", str(made)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(words)} failed:\n{done.stderr}")
+
+    return cache.kept("cuda", (source, command, sorted(_texts(f"{source}.cu").items())), ".so", make)
 
 
 def _entry(library: Any, name: str, result: Any = ctypes.c_char_p) -> Any:

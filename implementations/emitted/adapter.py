@@ -7,14 +7,12 @@ The target itself is the C; `cuda` the kernels, whose threads follow one another
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import os
 import shlex
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ import numpy as np
 import on_gpu
 
 from refsim import cache
-from refsim.emitted.c_source import Function, function, source
+from refsim.emitted.c_source import Function, function, guarded, source
 from refsim.ops import axes
 from refsim.registry import definitions, of
 
@@ -116,32 +114,21 @@ def compiled(written: str, language: str = "c") -> Library:
     command = compiler(language)
 
     def make(folder: Path, made: Path) -> None:
-        source = folder / "emitted.c"
-        source.write_text(written, encoding="utf-8")
+        source, own = folder / "emitted.c", SHIM * written.startswith(SHIM)
+        source.write_text(own + guarded(written.removeprefix(own)), encoding="utf-8")
         done = subprocess.run([*command, str(source), "-o", str(made)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
 
-    return Library(_kept((command, written), ".so", make), language)
+    return Library(cache.kept("emitted", (command, written), ".so", make), language)
 
 
 @lru_cache(maxsize=256)
 def on_device(written: str, process: int) -> on_gpu.Module:
     """Kernels on the GPU: their machine code is in the user's cache, under a hash of the text and for what GPU it is."""
-    gpu = on_gpu.gpu(process)
-    path = _kept((gpu.architecture, written), ".cubin", lambda _, made: made.write_bytes(on_gpu.cubin(written, gpu.architecture)))
+    gpu, text = on_gpu.gpu(process), guarded(written)
+    path = cache.kept("emitted", (gpu.architecture, text), ".cubin", lambda _, made: made.write_bytes(on_gpu.cubin(text, gpu.architecture)))
     return on_gpu.Module(gpu, path.read_bytes())
-
-
-def _kept(key: Any, ending: str, make: Callable[[Path, Path], Any]) -> Path:
-    """A file of the cache, which is made where there is none."""
-    path = cache.folder("emitted") / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:20]}{ending}"
-    if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # renamed when whole: two workers may build at once
-            made = Path(folder) / path.name
-            make(Path(folder), made)
-            made.replace(path)
-    return path
 
 
 def placed(x: Any, apart: bool) -> Any:

@@ -26,9 +26,9 @@ def show(result: Result, console: Console) -> None:
             ("vectors", "right"),
             ("launches", "right"),
             ("lanes", "right"),
-            *([("", "left")] if any(remarks) else []),
+            *([("remarks", "left")] if any(remarks) else []),
         ):
-            table.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
+            table.add_column(name, justify=justify, no_wrap=name != "remarks")  # type: ignore[arg-type]
         for o, remark in zip(result.ops, remarks, strict=True):
             table.add_row(
                 o.op,
@@ -49,9 +49,11 @@ def show(result: Result, console: Console) -> None:
     for text in result.complaints:
         _say(console, text, "bold red")
     if any(o.records for o in result.ops):
-        _say(console, f"rests on {'; '.join(result.rests_on)}", "dim")
-        for text in result.not_run:
-            _say(console, f"not run: {text}", "dim")
+        for title, texts in (("rests on", result.rests_on), ("not run", result.not_run)):
+            if texts:
+                _say(console, f"{title}:", "dim")
+            for text in texts:
+                _say(console, text, "dim", "  ")
     style = "bold green" if result.exit_code == 0 else "bold red" if result.exit_code == 1 else "bold yellow"
     console.print(
         Text(f"{result.target}: {result.headline}", style=style),
@@ -63,7 +65,7 @@ def show(result: Result, console: Console) -> None:
 def _remark(o: OpVerdict) -> str:
     parts = []
     if o.total("outside"):
-        parts.append(f"{o.total('outside')} vectors outside its declared domain")
+        parts.append(f"{o.total('outside')} vectors outside the declared domain")
     if o.deviations:
         parts.append("known: " + ", ".join(f"{name} ({entry.lanes:,} lanes)" for name, entry in o.deviations.items()))
     if o.untried:

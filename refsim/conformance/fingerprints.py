@@ -187,20 +187,22 @@ def show(result: Fingerprints, console: Console) -> None:
         name = made.found or NONE
         console.print(Text(f"{made.op} ({made.dialect}): {name}", style=style), soft_wrap=True)
         if made.beyond:
-            text = f"  so the probes say; but {made.beyond} (refsim check has more)"
+            text = f"  the probes agree, but {made.beyond} (refsim check says more)"
             console.print(Text(text, style="bold red"), soft_wrap=True)
         elif made.found and made.launches:
             console.print(Text(f"  confirmed on {made.lanes:,} lanes of {made.launches:,} further launches"), soft_wrap=True)
         for name, why in made.equal.items():
-            console.print(Text(f"  equal here: {name} ({why})"), soft_wrap=True)
+            console.print(Text(f"  the same here: {name} ({why})"), soft_wrap=True)
+        for name in made.hidden:
+            console.print(Text(f"  or also: {name} (the second mistake shows in nothing that was asked)"), soft_wrap=True)
         if not has_own_book(definition(made.op, made.dialect)):
-            text = "  nobody has restated its run: the hypotheses are mistakes of the plan's integers and of the result, none of a formula"
+            text = "  its definition names no mistakes of formulas: the hypotheses are mistakes of the plan's integers and of the result"
             console.print(Text(text, style="yellow"), soft_wrap=True)
         if made.nearest:
             console.print(Text(f"  nearest: {made.nearest}"), soft_wrap=True)
         for name, others in _groups(made).items():
             words = "; ".join(dict.fromkeys(why for _, why in others))
-            text = f"  not told apart: {' = '.join([name, *(other for other, _ in others)])} ({words})"
+            text = f"  equal to each other here: {', '.join([name, *(other for other, _ in others)])} ({words})"
             console.print(Text(text, style="dim"), soft_wrap=True)
     for op, dialect, kind, text in result.broken:
         console.print(Text(f"{op} ({dialect}) {kind}: {text}", style="bold magenta"), soft_wrap=True)

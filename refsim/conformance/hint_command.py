@@ -97,12 +97,16 @@ def _alike(m: Mutant, suspect: Suspect, probes: Kept) -> bool:
 
 
 def hints(
-    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
-    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
-    unknown: Annotated[bool, typer.Option("--unknown", help="Of each mutant as if nobody knew its mistake: none is to be named.")] = False,
-    at_least: Annotated[float, typer.Option(min=0, max=100, help="Per cent of mistakes that have to be named.")] = ENOUGH,
+    op: Annotated[list[str] | None, typer.Option(metavar="OP", help="Only this operation (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(metavar="DIALECT", help="Only this dialect (may be repeated).")] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Take each mutant's own mistake out of the known ones: then none may be named.")
+    ] = False,
+    at_least: Annotated[float, typer.Option(metavar="PERCENT", min=0, max=100, help="How many of the mistakes have to be named.")] = ENOUGH,
 ) -> None:
-    """Check every mutant of the catalogue, and count how often the hint names its mistake, says nothing, or is wrong.
+    """Measure the hints of check, on implementations with a known mistake.
+
+    It counts how often the hint names the mistake, says nothing, or is wrong.
 
     Exit code: 0 none is wrong and as many are named as --at-least asks for (with --unknown: none is wrong), 1 otherwise, 2 wrong usage.
     """

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ContentError
+from ..errors import ContentError, UsageError
 from ..vectors import form
 from ..vectors.corpus import Corpus, load
 from ..vectors.formats import npz, raw
@@ -48,10 +48,13 @@ class Results:
     ------
     ContentError
         Results of another corpus or of none, or a file that is not in the format; names the file and the line.
+    UsageError
+        A result of a case that there is not; names the file, the line and the case.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: dict[tuple[str, str], set[str]] = {}
         self.ids: dict[str, str] = {}
         self.lines: dict[str, dict[str, Any]] = {}
         self.tensors: dict[str, dict[str, Any]] = {}
@@ -188,8 +191,12 @@ class Results:
     def _found(self, id: str, where: str) -> None:
         if id in self.ids:
             raise ContentError(f"{where}: a second result of {id}, which {self.ids[id]} has too")
-        if tuple(id.split("/")[:2]) not in self.vectors.keys:
-            raise ContentError(f"{where}: {id!r:.80} is no case of these vectors")
+        op, _, rest = id.partition("/")
+        key = op, rest.partition("/")[0]
+        if key not in self._known:
+            self._known[key] = self.vectors.ids(*key)
+        if id not in self._known[key]:
+            raise UsageError(f"{self.folder}: {where}: there is no case {id!r:.120} among these vectors")
         self.ids[id] = where
 
     def _claims(self) -> Description:

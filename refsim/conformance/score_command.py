@@ -12,24 +12,39 @@ if TYPE_CHECKING:
 
 
 def score(
-    op: Annotated[list[str] | None, typer.Option(help="Only this op (may be repeated).")] = None,
-    dialect: Annotated[list[str] | None, typer.Option(help="Only this dialect (may be repeated).")] = None,
-    effort: Annotated[str, typer.Option(help="quick, default, nightly or exhaustive.")] = "quick",
-    vectors_only: Annotated[bool, typer.Option("--vectors-only", help="The golden vectors alone.")] = False,
+    op: Annotated[list[str] | None, typer.Option(metavar="OP", help="Only this operation (may be repeated).")] = None,
+    dialect: Annotated[list[str] | None, typer.Option(metavar="DIALECT", help="Only this dialect (may be repeated).")] = None,
+    effort: Annotated[str, typer.Option(metavar="EFFORT", help="How much is run: quick, default, nightly or exhaustive.")] = "quick",
+    vectors_only: Annotated[bool, typer.Option("--vectors-only", help="Run the golden vectors only.")] = False,
     domain: Annotated[
-        str, typer.Option(help="Of mutants that declare one: narrow (all these), int8, one-rule, one-scale, short.", show_default=False)
+        str,
+        typer.Option(
+            metavar="DOMAIN",
+            help="Let the mutants declare a narrow domain: int8, one-rule, one-scale, short, or narrow (all of these).",
+            show_default=False,
+        ),
     ] = "",
-    fixed: Annotated[bool, typer.Option("--fixed", help="The checks without a seed alone: what they notice, every seed does.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Processes; 0: one a core, up to 4.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write all mutants and what noticed them to this file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the kill matrix to this folder: CSV, JSON, PNG, SVG.")] = None,
-    at_least: Annotated[float, typer.Option(min=0, max=100, help="Per cent of mutants that have to be noticed.")] = 100.0,
-    write_readme: Annotated[bool, typer.Option("--write-readme", help="Put the score of the vectors into golden/README.md.")] = False,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="Run the checks without a seed only: what they notice, every seed notices.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another seed draws other searches and laws.")] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", min=0, max=64, help="Processes; 0: one per core, up to 4.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all mutants, and which checks noticed them, to this file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a matrix of mutants and checks to this folder: CSV, JSON, PNG, SVG.")
+    ] = None,
+    at_least: Annotated[float, typer.Option(metavar="PERCENT", min=0, max=100, help="How many of the mutants have to be noticed.")] = 100.0,
+    write_readme: Annotated[
+        bool, typer.Option("--write-readme", help="Write the result into golden/README.md (with --vectors-only).")
+    ] = False,
 ) -> None:
-    """Run the suite on every mutant of the catalogue: which check notices which mistake.
+    """Measure how strong the suite is.
 
-    Exit code: 0 as many as --at-least asks for were noticed (mutants proven equivalent apart), 1 too few; the others are in
+    It runs the suite on every mutant, an implementation with one known mistake, and says which check notices which mistake.
+
+    Exit code: 0 as many were noticed as --at-least asks for (mutants proven equivalent are not counted), 1 too few; the others are in
     docs/exit-codes.md.
     """
     from rich.console import Console

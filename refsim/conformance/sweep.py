@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -107,12 +107,15 @@ class Outcome:
         Parts by their numbers.
     broken : list of str
         Why launches had no answer.
+    unkept : OSError or None
+        Why the file to resume from lacks some of them.
     """
 
     sweep: Sweep
     done: dict[int, Part] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     interrupted: bool = False
+    unkept: OSError | None = None
 
     @property
     def inputs(self) -> int:
@@ -225,6 +228,8 @@ def run(
                     progress(len(outcome.done), sweep.parts, "")
         except KeyboardInterrupt:
             outcome.interrupted = True
+        finally:
+            outcome.unkept = notes.trouble
     return outcome
 
 
@@ -378,14 +383,21 @@ def _resumed(sweep: Sweep, state: Path | None) -> dict[int, Part]:
 
 
 class _Notes:
-    """Notes each part in the file to resume from, if there is one."""
+    """Notes each part in the file to resume from, if there is one; none any more once that fails.
+
+    Attributes
+    ----------
+    trouble : OSError or None
+        Why it failed.
+    """
 
     def __init__(self, sweep: Sweep, state: Path | None) -> None:
-        self._file = None
+        self._file: BinaryIO | None = None
+        self.trouble: OSError | None = None
         if state is None:
             return
         whole = state.read_bytes() if state.exists() else b""
-        self._file = state.open("r+b" if whole else "wb")
+        self._file = state.open("r+b" if whole else "wb", buffering=0)  # nothing that failed is tried again when it is closed
         self._file.truncate(whole.rfind(b"\n") + 1)  # a line that a kill has cut off
         self._file.seek(0, os.SEEK_END)
         if not self._file.tell():
@@ -401,5 +413,9 @@ class _Notes:
 
     def _write(self, record: dict[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        try:
+            while self.trouble is None and line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            self.trouble = error

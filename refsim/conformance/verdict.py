@@ -287,7 +287,7 @@ class Result:
     def _planned(self) -> list[str]:
         """The plans that were chosen, and the golden vectors that were remade, in words."""
         plans, kinds, planned, remade = (self.total(name) for name in ("plans", "kinds", "planned", "remade"))
-        made = [f"plans: {planned:,} of {kinds:,} kinds, {plans:,} distinct"] if plans else []
+        made = [f"plans of {planned:,} of {kinds:,} kinds, {plans:,} in all"] if plans else []
         return made + ([f"{remade:,} golden vectors outside the declared domain remade within it"] if remade else [])
 
     @property

@@ -7,7 +7,7 @@ to wait for. What a later loop needs and is costly to compute again stays in a b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -153,6 +153,31 @@ def source(functions: Sequence[Function]) -> str:
     head = f"/* Written by refsim {__version__}. {LANGUAGES[language]}. */\n{included}\n"
     several = _SEVERAL + "\n" if "several<" in texts else ""
     return head + helpers(texts).replace("static inline", _INLINE[language]) + "\n" + several + texts
+
+
+_NAMES = re.compile(
+    r"""/\*.*?\*/ | //[^\n]* | \#[^\n]* | "[^"\n]*"  # what is no code
+    | (?:thread|block|grid)(?:Idx|Dim)\.\w | (?<!\d\.)\b[A-Za-z]\b""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def guarded(text: str, keep: Collection[str] = ()) -> str:
+    """A source text with value_ before each name of one letter, which may be a macro of whoever includes it, as refsim.h has it.
+
+    Parameters
+    ----------
+    keep : collection of str
+        Names that stay as they are: those of the functions, which their user chose.
+    """
+
+    def renamed(match: re.Match[str]) -> str:
+        found = match[0]
+        if found.startswith("/*"):  # its lines about the arguments name these
+            return re.sub(r"^   ([A-Za-z])(?=: )", r"   value_\1", found, flags=re.MULTILINE)
+        return f"value_{found}" if len(found) == 1 and found not in keep else found
+
+    return _NAMES.sub(renamed, text)
 
 
 def helpers(text: str) -> str:

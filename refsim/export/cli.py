@@ -22,16 +22,18 @@ def _group() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def onnx(
     context: typer.Context,
-    op: Annotated[str, typer.Option(help="Name of the op, see `refsim ops`.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    without: Annotated[list[str] | None, typer.Option(help="Optional operand that the graph shall not take: mask, bias.")] = None,
-    intermediates: Annotated[bool, typer.Option("--intermediates", help="Make the op's named intermediates outputs too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what else is there.")] = False,
+    op: Annotated[str, typer.Option(metavar="OP", help="Name of the operation; `refsim ops` lists them.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    without: Annotated[list[str] | None, typer.Option(metavar="OPERAND", help="Leave this optional operand out: mask, bias.")] = None,
+    intermediates: Annotated[bool, typer.Option("--intermediates", help="Make the named intermediates outputs too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists with other contents.")] = False,
 ) -> None:
-    """Write an op as an integer-only ONNX graph (opset 21): plain operators, every constant of the plan inside.
+    """Write an operation as an integer-only ONNX graph (opset 21).
 
-    Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
+    The graph has standard operators and the constants of one plan.
+
+    Further options are the operation's parameters, such as --scale 2e-4 --input-bits 20; `refsim ops OP` lists them.
     """
     from ..plans import as_typed
 

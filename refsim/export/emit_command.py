@@ -12,22 +12,36 @@ from ..errors import UsageError
 
 def emit(
     context: typer.Context,
-    op: Annotated[str, typer.Argument(help="Name of the op, see `refsim ops`.")],
-    dialect: Annotated[str, typer.Option(help="A dialect of the op, as listed by `refsim ops`.")] = "ibert",
-    language: Annotated[str, typer.Option(help="c: C99; cuda: kernels; verilog: a module, of an elementwise op.")] = "c",
-    out: Annotated[Path | None, typer.Option(help="File to write; else it is printed.", show_default=False)] = None,
-    name: Annotated[str, typer.Option(help="Of the function; op and dialect by default.", show_default=False)] = "",
-    without: Annotated[list[str] | None, typer.Option(help="Optional operand that the function shall not take: mask, bias.")] = None,
-    pipelined: Annotated[
-        str, typer.Option(help="Verilog in so many stages with registers between them; all: as many as there are.", show_default=False)
+    op: Annotated[str, typer.Argument(metavar="OP", help="Name of the operation; `refsim ops` lists them.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    language: Annotated[
+        str, typer.Option(metavar="LANGUAGE", help="c: C99; cuda: kernels; verilog: a module, for operations on one integer at a time.")
+    ] = "c",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write; without it the text is printed.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the function; by default operation and dialect.", show_default=False)
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace another text that is there.")] = False,
+    without: Annotated[list[str] | None, typer.Option(metavar="OPERAND", help="Leave this optional operand out: mask, bias.")] = None,
+    pipelined: Annotated[
+        str,
+        typer.Option(
+            metavar="STAGES",
+            help="Verilog in so many stages with registers between them; all: as many as there are steps.",
+            show_default=False,
+        ),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists with other contents.")] = False,
 ) -> None:
-    """Write an op as source code, with the constants of its plan inside: the same integers as the simulator's.
+    """Write an operation in C99, CUDA or Verilog.
 
-    Further options are the op's parameters: --scale 2e-4 --input-bits 20 --length 768 …; `refsim ops OP` lists them.
+    The source has the constants of one plan inside, and gives the same integers as the simulator.
+
+    Further options are the operation's parameters, such as --scale 2e-4 --input-bits 20; `refsim ops OP` lists them.
     """
-    from ..emitted.c_source import LANGUAGES, function, source
+    from ..emitted.c_source import LANGUAGES, function, guarded, source
+    from ..errors import UsageError
     from ..outputs import Outputs
     from ..plans import as_typed
     from ..terminal import plan_parameters
@@ -43,7 +57,8 @@ def emit(
     elif pipelined:
         raise UsageError(f"--pipelined {pipelined:.80}: only Verilog has stages")
     elif language in LANGUAGES:
-        text = source([function(plan, name, tuple(without or ()), language)])
+        written = function(plan, name, tuple(without or ()), language)
+        text = guarded(source([written]), {written.name})
     else:
         raise UsageError(f"there is no language {language!r:.80}; there are {', '.join([*LANGUAGES, 'verilog'])}")
     if out is None:

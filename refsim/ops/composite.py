@@ -86,7 +86,7 @@ def parameters_of(parts: Parts, dialect: str) -> tuple[Parameter, ...]:
     for name, part in parts.items():
         called = names_of(parts, dialect)[name]
         found += (
-            p if called[p.name] == p.name else replace(p, name=called[p.name], doc=f"{name}: {p.doc}") for p in part.parameters(dialect)
+            p if called[p.name] == p.name else replace(p, name=called[p.name], doc=f"of {name}: {p.doc}") for p in part.parameters(dialect)
         )
     taken = [p for part in parts.values() for p in DEFINITIONS[part.op, dialect].parameters]
     return (*found, *(p for p in _COMMON if p in taken))

@@ -89,8 +89,8 @@ def parameters(largest: float) -> tuple[Parameter, ...]:
     return scale, InputBits(default=32, space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
 
 
-CLIP = Integer(name="q_b", doc="minus the bound at which |q| is clipped", lo=-(1 << 62), hi=0, channels=True)
-TOP = Integer(name="q_c", doc="what is added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+CLIP = Integer(name="q_b", doc="constant b: |q| is clipped at -q_b", lo=-(1 << 62), hi=0, channels=True)
+TOP = Integer(name="q_c", doc="constant c, added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
 
 
 def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels) -> ErfPlan:

@@ -107,7 +107,7 @@ def _given_ibert(head: dict[str, Any], *, length: int, shift: int, bias: Channel
     return LayerNormPlan(**head, length=length, shift=shift, gamma=None, beta=None, bias=bias, output_scale=None)
 
 
-_BIAS = Integer(name="bias", doc="beta over gamma in units of the output", unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+_BIAS = Integer(name="bias", doc="beta / gamma in units of the output", unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
 
 
 class LayerNormPaperSteps(NamedTuple):
@@ -144,14 +144,16 @@ def _parameters() -> tuple[Parameter, ...]:
         Integer(name="length", doc="elements C of a row", unit="elements", lo=1, hi=1 << 20, space=lengths),
         Real(
             name="gamma",
-            doc="factor of the normalised row; it divides beta, and its sign goes into the output's scale",
+            doc="what the normalised row is multiplied by; the output's scale has it as a factor, sign included",
             default=1.0,
             least=-40,
             greatest=40,
             channels=True,
             space=Scales(2**-6, 2**3, channels=True, signed=True),
         ),
-        Real(name="beta", doc="what is added behind gamma", default=0.0, greatest=40, channels=True, space=Reals(-4.0, 4.0, channels=True)),
+        Real(
+            name="beta", doc="what is added to that product", default=0.0, greatest=40, channels=True, space=Reals(-4.0, 4.0, channels=True)
+        ),
     )
 
 

@@ -54,7 +54,9 @@ for _dialect, _where in (
             Integer(name="length", doc="the inner dimension K", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
             InputBits(default=8, widths=(2, 10), space=Whole(2, 10)),
             Integer(name="b_bits", doc="width of the second operand", default=8, unit="bits", lo=2, hi=9, space=Whole(2, 9)),
-            Pair(name="b_range", doc="least and greatest value of the second operand, in place of b_bits", default=None, lo=-256, hi=256),
+            Pair(
+                name="b_range", doc="least and greatest value of the second operand, in place of its width", default=None, lo=-256, hi=256
+            ),
             RealScale(name="scale", doc="scale of the first operand", default=1.0),
             RealScale(name="scale_b", doc="scale of the second operand", default=1.0),
         ),

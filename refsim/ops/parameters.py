@@ -344,12 +344,14 @@ WAYS = ("exact", "float32", "float64")
 """The arithmetics that make integers from real scales."""
 CONSTANTS = OneOf(
     name="constants",
-    doc="the arithmetic that makes the integers from the scales",
+    doc="arithmetic in which the integers are made from the scales",
     default="exact",
     values=WAYS,
     space=Choice(WAYS),
 )
-REGISTER_BITS = OneOf(name="register_bits", doc="width of an intermediate that declares no other", default=64, unit="bits", values=(64, 32))
+REGISTER_BITS = OneOf(
+    name="register_bits", doc="width of every intermediate that has no width of its own", default=64, unit="bits", values=(64, 32)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

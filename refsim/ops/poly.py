@@ -67,8 +67,8 @@ def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels) -> PolyPlan:
     return PolyPlan(**head, scale=None, a=None, b=None, c=None, q_b=q_b, q_c=q_c, output_scale=None)
 
 
-_Q_B = Integer(name="q_b", doc="what is added before squaring", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
-_Q_C = Integer(name="q_c", doc="what is added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+_Q_B = Integer(name="q_b", doc="constant b, added before squaring", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
+_Q_C = Integer(name="q_c", doc="constant c, added to the square", lo=-(1 << 63), hi=(1 << 63) - 1, channels=True)
 
 
 class PolySteps(NamedTuple):

@@ -97,8 +97,8 @@ IBERT = Factors(scale_out=lambda scale: float(np.float32(scale)), renormalises=l
 
 FACTOR = OneOf(
     name="factor",
-    doc="how the factor is made from the scales: exact; float64, their quotient rounded once; float32, scales and quotient rounded "
-    "(of a product of two binary32 scales too: fl32(fl32(s_x * s_w) / s_out), as float32 runtimes do)",
+    doc="how the factor is made from the scales. exact: their quotient; float64: the quotient rounded once; float32: scales and quotient "
+    "rounded to binary32, as float32 runtimes do",
     default="float64",
     values=WAYS,
     space=Choice(("float64", "exact", "float32"), settled=0),
@@ -272,7 +272,7 @@ for _dialect, _factors, _source in (
         parameters=(
             OneOf(
                 name="rule",
-                doc="how it multiplies and rounds",
+                doc="rounding rule: how the input is multiplied by the factor, and the product rounded",
                 default=FIXED_POINT_MUL,
                 values=tuple(RESCALINGS),
                 space=Choice(tuple(RESCALINGS), settled=23),
@@ -291,7 +291,7 @@ for _dialect, _factors, _source in (
             ),
             Integer(
                 name="zero_point",
-                doc="what is added before the saturation; an integer of the output",
+                doc="the integer of the output that stands for 0; it is added after the rounding",
                 default=0,
                 unit="LSB",
                 lo=-(1 << 31),
@@ -302,7 +302,7 @@ for _dialect, _factors, _source in (
             Truth(name="output_signed", doc="whether the output has negative values", default=True, space=Choice((True, True, False))),
             Integer(
                 name="addend",
-                doc="what the rule adds before its shift, if it adds anything",
+                doc="an integer added to the product before the shift, under the rules that have one",
                 default=0,
                 lo=INT32.lo,
                 hi=INT32.hi,

@@ -173,7 +173,7 @@ for _dialect, _factors, _source in (
             FACTOR,
             OneOf(
                 name="rule",
-                doc="how each operand is multiplied and rounded",
+                doc="rounding rule: how each operand is multiplied by its factor, and the product rounded",
                 default=FIXED_POINT_MUL,
                 values=tuple(RESCALINGS),
                 space=Choice(LAST_RULES.values, settled=0),

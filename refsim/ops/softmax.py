@@ -299,7 +299,7 @@ def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPa
         *parameters(1.6),
         Integer(
             name="x_max",
-            doc="greatest i-exp that the 16 bits are made for; that of the row's maximum if left out",
+            doc="the value of i-exp that becomes 32767, the greatest of 16 bits; if left out, i-exp of 0, which a row's maximum has",
             default=None,
             lo=1,
             hi=1 << 62,

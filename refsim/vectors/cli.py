@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ..content import content
 from ..errors import ContentError, UsageError
@@ -17,14 +15,12 @@ from ..exits import Exit
 from ..outputs import Outputs
 from ..terminal import complain, plan_parameters, progress, width
 
-app = typer.Typer(help="Golden vectors: generate, verify, compare, render, make.", no_args_is_help=True, add_completion=False)
-
-Folder = Annotated[
-    Path | None, typer.Argument(help="A folder with a manifest.json; the shipped corpus where left out.", show_default=False)
-]
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 def _say(text: str) -> None:
+    from rich.console import Console
+
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
@@ -54,10 +50,15 @@ def _existing(path: Path | None, file: bool = False) -> Path | None:
 
 @app.command()
 def generate(
-    out: Annotated[Path | None, typer.Option(help="Folder to write; the shipped corpus where left out.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the corpus that is there.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write; by default that of the shipped corpus.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing corpus.")] = False,
 ) -> None:
-    """Write the whole corpus: the same bytes every time, into its place as a whole. With --ops FILE, one of the ops that it defines."""
+    """Write the whole corpus, with the same bytes every time.
+
+    With --ops FILE, a corpus of the operations that the file defines.
+    """
     from ..registry import asked
     from .generator import generate as make
     from .generator import replaceable
@@ -79,10 +80,14 @@ def generate(
 @app.command()
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(help="A corpus, or a .jsonl file in its format; the shipped corpus where left out.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="PATH", help="A corpus, or a .jsonl file in its format; by default the shipped corpus.", show_default=False),
     ] = None,
 ) -> None:
-    """Check schema, hashes and counts, and recompute every output and intermediate on int64 and on Python ints."""
+    """Check a corpus, and compute it again.
+
+    Checked are schema, hashes and counts; every output and intermediate is computed on int64 and on Python ints.
+    """
     from .verifier import verify as prove
     from .verifier import verify_lines
 
@@ -96,11 +101,18 @@ def verify(
 @app.command()
 def coverage(
     path: Annotated[
-        Path | None, typer.Argument(help="A corpus, or a .jsonl file in its format; the shipped corpus where left out.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="PATH", help="A corpus, or a .jsonl file in its format; by default the shipped corpus.", show_default=False),
     ] = None,
     bins: Annotated[bool, typer.Option("--bins", help="Show every bin with its number of lanes.")] = False,
 ) -> None:
-    """Count which semantic bins of each op the vectors fall into; exit code 1 where one is empty."""
+    """Count the kinds of inputs (semantic bins) that vectors have.
+
+    Exit code 1: there is a bin without a vector.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
     from ..catalogue.bins import coverage as count
     from .corpus import lines_of, load
 
@@ -126,13 +138,13 @@ def coverage(
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="The older corpus.")],
-    b: Annotated[Path, typer.Argument(help="The newer corpus.")],
-    limit: Annotated[int, typer.Option(min=0, help="Changes shown; 0 shows all.")] = 100,
+    a: Annotated[Path, typer.Argument(metavar="OLD", help="The older corpus.")],
+    b: Annotated[Path, typer.Argument(metavar="NEW", help="The newer corpus.")],
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Changes to show; 0 shows all.")] = 100,
 ) -> None:
-    """Say what changed between two corpora, by case id and field; exit code 1 where anything did.
+    """Say what changed between two corpora.
 
-    What stands in the files is compared, whatever the manifests say of them.
+    The contents of the files are compared, by case and field, whatever their manifests say. Exit code 1: something changed.
     """
     from .corpus import load
     from .diff import changes
@@ -153,11 +165,13 @@ def diff(
 _FREE = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Options that are the op's parameters, whatever they are called."""
 
-Op = Annotated[str, typer.Option(help="Name of the op, see `refsim ops`.")]
-Dialect = Annotated[str, typer.Option(help="ibert or paper.")]
-Format = Annotated[str, typer.Option(help="jsonl, npz, hex (for $readmemh), c (C99) or bin; see docs/vectors.md.")]
-Out = Annotated[Path | None, typer.Option(help="File to write, for hex and c a folder [OP_DIALECT…].", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Op = Annotated[str, typer.Option(metavar="OP", help="Name of the operation; `refsim ops` lists them.")]
+Dialect = Annotated[str, typer.Option(metavar="DIALECT", help="ibert or paper.")]
+Format = Annotated[str, typer.Option(metavar="FORMAT", help="jsonl, npz, hex (for $readmemh), c (C99) or bin; see docs/vectors.md.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="File to write, or for hex and c a folder; by default OP_DIALECT….", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists there.")]
 
 
 def _parameters(context: typer.Context) -> dict[str, Any]:
@@ -194,14 +208,15 @@ def render(
     dialect: Dialect,
     format: Format,
     out: Out = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Only cases with this tag (may be repeated).")] = None,
-    case: Annotated[list[str] | None, typer.Option(help="Only this case, FAMILY/NAME (may be repeated).")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="Another corpus than the shipped one.", show_default=False)] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Only cases with this tag (may be repeated).")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="CASE", help="Only this case, FAMILY/NAME (may be repeated).")] = None,
+    corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="Another corpus than the shipped one.", show_default=False)] = None,
     force: Force = False,
 ) -> None:
-    """Write cases of the corpus in another format: those whose plan was made from the parameters given, or all of an op.
+    """Write cases of the corpus in another format.
 
-    Further options are the op's parameters: --scale 2**-12 --bits 17 (input_bits) --register-bits 32 …; `refsim ops OP` lists them.
+    Further options are the operation's parameters, such as --scale 2**-12 --bits 17 (for input_bits); `refsim ops OP` lists them.
+    Only cases with these parameters are written; without any, all cases of the operation.
     """
     from .corpus import load
     from .render import default_out, select
@@ -221,19 +236,23 @@ def make(
     context: typer.Context,
     op: Op,
     dialect: Dialect,
-    count: Annotated[int, typer.Option(min=1, help="Rows: elements, or rows, vectors, ids where the op takes such.")],
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Number of rows; what a row is, docs/vectors.md says.")],
     format: Format,
     out: Out = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other random rows; the directed ones come first in any case.")] = 0,
-    steps: Annotated[str, typer.Option(help="Intermediates to write: all, none, or names with commas between.")] = "all",
-    omit: Annotated[list[str] | None, typer.Option(help="Optional operand to leave out: mask, bias (may be repeated).")] = None,
-    columns: Annotated[int, typer.Option(min=1, max=65536, help="matmul: columns of b, which no parameter says.")] = 16,
-    lanes: Annotated[int, typer.Option(min=1, max=4096, help="jsonl: elements per line.")] = 1024,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another seed draws other rows; the first, chosen ones stay the same.")] = 0,
+    steps: Annotated[str, typer.Option(metavar="NAMES", help="Intermediates to write: all, none, or names separated by commas.")] = "all",
+    omit: Annotated[
+        list[str] | None, typer.Option(metavar="OPERAND", help="Leave this optional operand out: mask, bias (may be repeated).")
+    ] = None,
+    columns: Annotated[int, typer.Option(metavar="N", min=1, max=65536, help="For matmul: columns of b.")] = 16,
+    lanes: Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="For jsonl: elements per line.")] = 1024,
     force: Force = False,
 ) -> None:
-    """Make vectors at a scale, a width and a shape of your own: millions of rows, in little memory, the same every time.
+    """Make new vectors at a scale, a width and a shape of your own.
 
-    Further options are the op's parameters: --scale 2**-12 --bits 17 (input_bits) --length 768 …; `refsim ops OP` lists them.
+    Millions of rows take little memory, and are the same every time.
+
+    Further options are the operation's parameters, such as --scale 2**-12 --bits 17 (for input_bits); `refsim ops OP` lists them.
     """
     from functools import partial
 

@@ -45,6 +45,10 @@ class Made:
         self.hash = hashlib.sha256(path.read_bytes()).hexdigest()
         self.keys = sorted({(case.plan.op, case.plan.dialect) for case in self._cases})
 
+    def ids(self, op: str, dialect: str) -> set[str]:
+        """The ids of those of one op in one dialect."""
+        return {case.id for case in self.cases(op, dialect)}
+
     def cases(self, op: str, dialect: str) -> Iterator[Case]:
         """Those of one op in one dialect."""
         return (case for case in self._cases if (case.plan.op, case.plan.dialect) == (op, dialect))

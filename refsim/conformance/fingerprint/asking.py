@@ -13,6 +13,7 @@ from ...registry import of
 from ...verbs import run
 from ..answers import Answering, as_handed
 from ..comparison import Comparison, held
+from ..corpora import cases
 from ..declaration import WHERE, WITHIN
 from ..directed import launches as directed
 from .forms import Ask, Known, Launch
@@ -22,7 +23,10 @@ from .rules import names_a_rule
 
 
 def further(subject: Comparison) -> Iterator[Launch]:
-    """The launches that are chosen for what a target declares of an op."""
+    """The golden vectors of an op within what a target declares of it, and the launches that are chosen for that."""
+    for case in cases(*subject.definition.key):
+        if subject.promised(case):
+            yield Launch(case.plan, list(case.operands))
     for launch in directed(subject.definition, subject.domain, subject.covered, "default", weigh=False)[1]:
         yield Launch(launch.plan, launch.operands)
 

@@ -99,6 +99,8 @@ class Fingerprint:
         Name of the hypothesis that explains every answer; "" where none of the known ones does.
     equal : dict of str to str
         Other hypotheses that explain every answer too, and why they cannot be told apart.
+    hidden : list of str
+        Two mistakes at once, one of them the one that was found, which explain every answer too: the other shows in nothing asked.
     nearest : str
         Where nothing is found: what explains most probes, and the first that it does not.
     launches, lanes : int
@@ -117,6 +119,7 @@ class Fingerprint:
     void: int = 0
     found: str = ""
     equal: dict[str, str] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     nearest: str = ""
     launches: int = 0

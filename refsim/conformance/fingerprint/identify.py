@@ -85,9 +85,11 @@ def identify(
         made.nearest = struck
     elif standing and made.void < made.probes:
         made.found = standing[0].name
-        others = [h for h in standing[1:] if h.known]
+        pairs = [] if names_a_rule(d) else [h for h in standing[1:] if not h.known]
+        others = [h for h in standing[1:] if h.known] + ([] if standing[0].known else pairs)
+        made.hidden = [h.name for h in pairs] if standing[0].known else []
         alike = {frozenset((a, b)): why for a, b, why in made.alike}
-        apart = "only probes to which a known deviation applies tell them apart"
+        apart = "only probes to which a known deviation applies tell them apart" if made.void else "nothing that was asked tells them apart"
         made.equal = {h.name: alike.get(frozenset((made.found, h.name)), apart) for h in others}
     elif standing:
         made.nearest, standing = "known deviations apply to every probe", []
