@@ -183,8 +183,8 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native
     if written is None or command is None:
         return None
     try:
-        library = _library(source([written]), command, make)
-        return None if library is None else Native(plan, written, _function(library, written.name))
+        path = library(source([written]), command, make)
+        return None if path is None else Native(plan, written, _function(path, written.name))
     except (OSError, UsageError, subprocess.SubprocessError) as error:  # no room, nowhere to keep it, nothing may be loaded, no C there
         _told(f"refsim computes with NumPy only: {error}")
         return None
@@ -207,7 +207,7 @@ def compiler() -> tuple[str, ...] | None:
 
 
 @once
-def _machine() -> str:
+def machine() -> str:
     """What the machine code depends on besides its source: the compiler's version and this processor."""
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -218,9 +218,9 @@ def _machine() -> str:
     return "\n".join([version, platform.machine(), *sorted(facts)])
 
 
-def _library(text: str, command: tuple[str, ...], make: bool) -> str | None:
+def library(text: str, command: tuple[str, ...], make: bool) -> str | None:
     """Where the library of a source text is: in the user's cache, under a hash of all that it is made of."""
-    key = "compiled", (text, *command, _machine()), ".so"
+    key = "compiled", (text, *command, machine()), ".so"
 
     def compile_(folder: Path, path: Path) -> None:
         (folder / "plan.c").write_text(text, encoding="utf-8")

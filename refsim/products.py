@@ -234,7 +234,7 @@ def _within(x: Range, lo: int, hi: int) -> bool:
 def _code() -> Any:
     command = compiled.compiler()
     text = (Path(__file__).parent / "emitted" / "product.c").read_text(encoding="utf-8")
-    path = None if command is None else compiled._library(text, command, True)
+    path = None if command is None else compiled.library(text, command, True)
     if path is None:
         raise UsageError("there is no C compiler")
     return ctypes.CDLL(path)
@@ -498,7 +498,7 @@ def _digest(ways: tuple[str, ...]) -> str:
 def _hash(ways: tuple[str, ...], told: tuple[str, ...]) -> str:
     versions = [_version(name) for name in ("numpy", *(w for w in ways if not w.startswith("c:")))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = repr((ways, versions, told, cores, compiled.compiler(), compiled._machine()))
+    facts = repr((ways, versions, told, cores, compiled.compiler(), compiled.machine()))
     return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

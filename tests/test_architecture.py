@@ -179,7 +179,7 @@ TYPER = {"typer", "click", "shellingham", "annotated_doc", "typing_extensions", 
 """The library of the command line, and what it needs."""
 COMMANDS = {"cli", "errors", "exits", "terminal", "content", "files", "outputs", "conformance", "export", "vectors"}
 COMMANDS |= {f"conformance.{name}_command" for name in ("hint", "score", "statement", "sweep")}
-COMMANDS |= {"export.cli", "export.emit_command", "vectors.cli"}
+COMMANDS |= {"export.cli", "export.emit_command", "model", "model.command", "vectors.cli"}
 
 
 @pytest.mark.parametrize(

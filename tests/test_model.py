@@ -42,8 +42,8 @@ def batches(source: checkpoint.Checkpoint, texts: list[str], size: int = 8) -> l
     return [(ids, kept) for _, ids, kept in reader.batches(texts, size)]
 
 
-def quantized(source: checkpoint.Checkpoint, settings: quantize.Settings | None = None) -> Model:
-    return quantize.quantize(source, quantize.watch(source, batches(source, encoder.texts())), settings or quantize.Settings())
+def quantized(source: checkpoint.Checkpoint, settings: quantize.Settings | None = None, dialect: str = "ibert") -> Model:
+    return quantize.quantize(source, quantize.watch(source, batches(source, encoder.texts())), settings or quantize.Settings(), dialect)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_the_float_encoder_is_the_one_of_a_formula_written_otherwise(source: che
     ids=["default", "paper", "percentile"],
 )
 def test_the_integer_encoder_is_near_the_float_one(source: checkpoint.Checkpoint, settings: quantize.Settings, dialect: str) -> None:
-    made = quantized(source, replace(settings, dialect=dialect))
+    made = quantized(source, settings, dialect)
     found = accuracy.measured(made, source, iter(batches(source, encoder.texts(40))))
     assert found[graph.POOLED].mean > (0.995 if settings != quantize.PAPER else 0.99)
     assert {name for name in found if name != graph.POOLED} >= {"embeddings.output", "layer.0.attention", "layer.1.gelu", "layer.1.output"}
@@ -582,7 +582,7 @@ def test_fused_kernels_compute_the_whole_encoder(source: checkpoint.Checkpoint, 
     from refsim.conformance.connect import connect
     from refsim.conformance.targets import parse
 
-    made = quantized(source, quantize.Settings(dialect=dialect))
+    made = quantized(source, None, dialect)
     with here():
         worker = connect(parse("cuda"))
         both = answered.Answered(made, worker)

@@ -15,7 +15,7 @@ import pytest
 from needs import package, program
 
 import refsim
-from refsim import compiled, products, verbs
+from refsim import cache, compiled, products, verbs
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.registry import definition, definitions
 from refsim.vectors import load
@@ -36,7 +36,7 @@ def apart(tmp_path: Path, libraries: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """Nothing was measured or loaded before."""
     program("cc", "build-essential")
     monkeypatch.setattr(products, "folder", lambda name: tmp_path)
-    monkeypatch.setattr(compiled, "folder", lambda name: libraries)
+    monkeypatch.setattr(cache, "folder", lambda name: libraries)
     monkeypatch.setattr(products, "_RANKINGS", {})
     monkeypatch.setattr(products, "_SPENT", [0.0])
     monkeypatch.delenv("REFSIM_COMPILED", raising=False)
@@ -127,13 +127,13 @@ def test_nothing_is_taken_that_does_not_fit() -> None:
     ],
 )
 def test_a_mistake_in_the_code_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:
-    honest = compiled._library
+    honest = compiled.library
 
     def spoilt(text: str, command: tuple[str, ...], make: bool) -> str | None:
         assert old in text
         return honest(text.replace(old, new), command, make)
 
-    monkeypatch.setattr(compiled, "_library", spoilt)
+    monkeypatch.setattr(compiled, "library", spoilt)
     assert wrong(name, (-128, 127) if name == "c:bytes" else (-999, 999), BYTE, 65)
 
 

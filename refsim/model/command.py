@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ..errors import RefsimError, UsageError
 from ..exits import Exit, worst
@@ -24,14 +22,19 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Stored = Annotated[Path, typer.Argument(help="A folder that `refsim model quantize` has written.", show_default=False)]
-Texts = Annotated[Path, typer.Option("--text", help="Texts, a line each, as UTF-8.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-Batch = Annotated[int, typer.Option(min=1, max=4096, help="Texts at a time: memory grows with it.")]
-Tokens = Annotated[int, typer.Option(min=0, max=1 << 20, help="Cut texts to so many tokens; 0: to the model's positions.")]
+Stored = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `refsim model quantize` or `import` wrote.", show_default=False)]
+Texts = Annotated[Path, typer.Option("--text", metavar="FILE", help="Texts, one a line, in UTF-8.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")]
+Batch = Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="Texts at a time: memory grows with it.")]
+Tokens = Annotated[
+    int, typer.Option(metavar="N", min=0, max=1 << 20, help="Cut texts to so many tokens; 0: to as many as the model has positions.")
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write what was found to this file.", show_default=False)]
 
 
 def _say(text: str) -> None:
+    from rich.console import Console
+
     Console(soft_wrap=True, highlight=False, width=width()).print(text, markup=False)
 
 
@@ -64,21 +67,28 @@ def _folder(path: Path) -> Path:
 
 @app.command()
 def quantize(
-    checkpoint: Annotated[Path, typer.Argument(help="A folder of config.json, model.safetensors and tokenizer.json.", show_default=False)],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="Folder of the float encoder.", show_default=False),
+    ],
     text: Texts,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.", show_default=False)],
-    dialect: Annotated[str, typer.Option(help="ibert or paper.")] = "ibert",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.", show_default=False)],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="ibert or paper.")] = "ibert",
     paper: Annotated[bool, typer.Option("--paper", help="The paper's own configuration: moving averages, 8-bit residuals.")] = False,
     ranges: Annotated[
-        str, typer.Option(help="Which range of an activation 8 bits cover: max, percentile, moving_average or error.")
+        str, typer.Option(metavar="METHOD", help="Which range of an activation 8 bits cover: max, percentile, moving_average or error.")
     ] = "error",
-    percentile: Annotated[float, typer.Option(help="Per cent of the values that --ranges percentile covers.")] = 99.99,
-    smooth: Annotated[float, typer.Option(help="How much of an activation's outliers goes into the weights behind it, from 0 to 1.")] = 0.5,
+    percentile: Annotated[float, typer.Option(metavar="P", help="Per cent of the values that --ranges percentile covers.")] = 99.99,
+    smooth: Annotated[float, typer.Option(metavar="X", help="How much of outliers goes into the weights behind, 0 to 1.")] = 0.5,
     batch: Batch = 32,
     tokens: Tokens = 128,
     force: Force = False,
 ) -> None:
-    """Make an integer-only encoder: ranges are taken from the texts, then every plan is made and proven."""
+    """Make an integer-only encoder.
+
+    Ranges are taken from the texts; then every plan is made and proven.
+    """
+    from ..registry import dialects
     from . import checkpoint as checkpoints
     from . import quantize as engine
     from .storage import MARKER, save
@@ -88,26 +98,30 @@ def quantize(
         Outputs().folder("--out", out.parent)
         if out.exists() and not force:
             raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
-        base = engine.PAPER if paper else engine.Settings(ranges=_method(ranges), percentile=percentile, smooth=smooth)
-        settings = engine.with_dialect(base, dialect)
+        settings = engine.PAPER if paper else engine.Settings(ranges=_method(ranges), percentile=percentile, smooth=smooth)
+        if dialect not in dialects():
+            raise UsageError(f"--dialect {dialect!r:.40} is not one of {', '.join(dialects())}")
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
         longest = min(tokens or source.config.longest, source.config.longest)
         reader = Reader(source.tokenizer, source.config.vocab_size, longest, source.config.pad_token_id)
         with progress("ranges") as told:
             seen = engine.watch(source, _told(reader, texts, batch, told))
-        model = engine.quantize(source, seen, settings)
+        model = engine.quantize(source, seen, settings, dialect)
         save(model, out, force)
         _say(f"{out / MARKER}: {len(model.nodes)} launches, every plan proven; ranges from {len(texts):,} texts")
 
 
 @app.command("import")
 def imported(
-    checkpoint: Annotated[Path, typer.Argument(help="A folder that IBertModel was saved to, with its ranges.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.", show_default=False)],
-    constants: Annotated[str, typer.Option(help="What makes constants of scales: float32, as there, float64, exact.")] = "float32",
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a saved IBertModel.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.", show_default=False)],
+    constants: Annotated[str, typer.Option(metavar="FORMAT", help="What makes constants: float32, as there, float64, exact.")] = "float32",
     force: Force = False,
 ) -> None:
-    """Take an I-BERT checkpoint as the integer encoder that it means; every plan is made and proven."""
+    """Take an I-BERT checkpoint as what it means.
+
+    That is an integer encoder too; every plan is made and proven.
+    """
     from .ibert import meant
     from .storage import MARKER, save
 
@@ -150,11 +164,14 @@ def _opened(folder: Path, tokens: int) -> tuple[Any, Any]:
 def run(
     model: Stored,
     text: Texts,
-    out: Annotated[Path, typer.Option(help="File to write, safetensors.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, safetensors.", show_default=False)],
     batch: Batch = 32,
     tokens: Tokens = 0,
 ) -> None:
-    """Sum the hidden states of each text's tokens, in integers: a vector a text, with the number of its tokens."""
+    """Compute a vector for each text, in integers.
+
+    It is the sum of the hidden states of the text's tokens; their number is written too.
+    """
     import numpy as np
 
     from .graph import forward
@@ -185,12 +202,15 @@ def run(
 def trace(
     model: Stored,
     text: Texts,
-    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.", show_default=False)],
     batch: Batch = 32,
     tokens: Tokens = 0,
     force: Force = False,
 ) -> None:
-    """Write every named tensor of a forward, integers as safetensors, with an index of operations, plans and widths."""
+    """Write every tensor of a forward.
+
+    Integers as safetensors, with an index of operations, plans and widths.
+    """
     from . import traces
     from .text import lines
 
@@ -205,11 +225,13 @@ def trace(
 @app.command()
 def diff(
     model: Stored,
-    mine: Annotated[Path, typer.Argument(help="A folder that `refsim model trace` has written.", show_default=False)],
-    theirs: Annotated[Path, typer.Argument(help="A folder of the same form: tensors that are absent are left out.", show_default=False)],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.", show_default=False)] = None,
+    mine: Annotated[Path, typer.Argument(metavar="MINE", help="Folder that `refsim model trace` wrote.", show_default=False)],
+    theirs: Annotated[Path, typer.Argument(metavar="THEIRS", help="Folder of the same form; it may lack tensors.", show_default=False)],
+    json_file: Json = None,
 ) -> None:
-    """Say which tensor of another forward is the first to differ, and whether its operation is to blame or what it was fed.
+    """Say where another forward differs, and why.
+
+    Which tensor is the first to differ, and whether its operation is to blame or what it was fed.
 
     Exit code: 0 all tensors are equal, 1 some differ, 4 a tensor is absent and all others are equal.
     """
@@ -248,13 +270,15 @@ def _tell(found: Any) -> None:
 @app.command()
 def check(
     model: Stored,
-    target: Annotated[str, typer.Argument(help="As for `refsim check`: its operations compute the launches.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Named as for `refsim check`; its operations compute the launches.")],
     text: Texts,
     batch: Batch = 32,
     tokens: Tokens = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.", show_default=False)] = None,
+    json_file: Json = None,
 ) -> None:
-    """Compute every launch of a forward with the operations of a target, each fed by its own results, and compare all tensors.
+    """Check a target by whole forwards.
+
+    Its operations compute every launch, each fed by its own results; all tensors are compared.
 
     Exit code: 0 all are equal, 1 some differ, 3 the target broke.
     """
@@ -290,9 +314,12 @@ def check(
 @app.command()
 def draw(
     model: Stored,
-    out: Annotated[Path, typer.Option(help="File to write, SVG.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, SVG.", show_default=False)],
 ) -> None:
-    """Draw the data flow: what each launch gives, how wide that is proven to be, what an integer of it stands for."""
+    """Draw the data flow.
+
+    What each launch gives, how wide that is proven to be, and what an integer of it stands for.
+    """
     from .drawing import svg
     from .storage import load
 
@@ -311,10 +338,16 @@ def widths(
     batch: Batch = 8,
     tokens: Tokens = 0,
     every: Annotated[bool, typer.Option("--all", help="Of every layer; else of the layer that becomes widest.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.", show_default=False)] = None,
+    json_file: Json = None,
 ) -> None:
-    """How many bits each intermediate needs on these texts, beside what is proven for any and what is declared."""
+    """Say how many bits each intermediate needs.
+
+    Seen on these texts, beside what is proven for any, and what is declared.
+    """
     import re
+
+    from rich.console import Console
+    from rich.table import Table
 
     from .audit import Width, audited
     from .text import lines
@@ -346,21 +379,27 @@ def widths(
 @app.command()
 def report(
     model: Stored,
-    checkpoint: Annotated[Path, typer.Argument(help="The float encoder that it was made from.", show_default=False)],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of the float encoder.", show_default=False)],
     text: Texts,
     batch: Batch = 32,
     tokens: Tokens = 128,
     labelled: Annotated[
-        Path | None, typer.Option(help="Lines of a label, a tab and a text: how many are told apart.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Lines of a label, a tab and a text: how many are told apart.", show_default=False)
     ] = None,
-    train: Annotated[int, typer.Option(min=0, help="Texts of --labelled that a classifier is fitted to; 0: half of them.")] = 0,
+    train: Annotated[int, typer.Option(metavar="N", min=0, help="Texts of --labelled to fit a classifier to; 0: half.")] = 0,
     judged: Annotated[
         Path | None,
-        typer.Option(help="Lines of a number and two texts, tabs between: whether cosines are as people judge.", show_default=False),
+        typer.Option(metavar="FILE", help="Lines of a number and two texts, tabs between: are they alike?", show_default=False),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.", show_default=False)] = None,
+    json_file: Json = None,
 ) -> None:
-    """How near the integer encoder is to the float one, on texts that no range was taken from: cosines, tensor by tensor; tasks."""
+    """Say how near the integers come to the floats.
+
+    On texts that no range was taken from: cosines, tensor by tensor; and tasks.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
     from . import checkpoint as checkpoints
     from . import tasks
     from .accuracy import measured

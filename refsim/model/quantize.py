@@ -7,7 +7,7 @@ Weights have 8 bits and a scale for each output channel, biases 32 at the scale 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import Plan
+from ..registry import definition, parameters
 from .building import Building, accumulated
 from .checkpoint import Checkpoint, Reals
 from .floating import forward
@@ -23,6 +24,8 @@ from .ranges import METHODS, PERCENTILE, Method, Watched, bounds
 
 RESIDUAL_BITS, EMBEDDING_BITS = 22, 16
 """Widths of a residual's sum and of the embeddings' sum."""
+FRACTION_BITS = 16
+"""Of the quotient of i-LayerNorm, in a dialect that has one."""
 FAINT = 2.0**-20
 """Least gamma, against the greatest: a channel that a model has switched off is its beta, and a scale of 0 is none."""
 
@@ -33,7 +36,6 @@ class Settings:
 
     Attributes
     ----------
-    dialect : {"ibert", "paper"}
     ranges : {"max", "percentile", "moving_average", "error"}
         Which range of an activation its 8 bits cover.
     percentile : float
@@ -48,7 +50,6 @@ class Settings:
         Fractional bits of i-softmax's result.
     """
 
-    dialect: str = "ibert"
     ranges: Method = "percentile"
     percentile: float = PERCENTILE
     wide_residual: bool = True
@@ -69,11 +70,6 @@ PAPER = Settings(ranges="moving_average", wide_residual=False, smooth=0.0, offse
 """The configuration of the paper and of its authors' code."""
 
 
-def with_dialect(settings: Settings, dialect: str) -> Settings:
-    """The same for another dialect."""
-    return replace(settings, dialect=dialect)
-
-
 def watch(checkpoint: Checkpoint, batches: Iterable[tuple[Any, Any]]) -> dict[str, Watched]:
     """What a float forward of every batch (ids, kept) shows of each tensor."""
     seen: dict[str, Watched] = {}
@@ -88,15 +84,15 @@ def watch(checkpoint: Checkpoint, batches: Iterable[tuple[Any, Any]]) -> dict[st
     return seen
 
 
-def quantize(checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings) -> Model:
-    """The integer encoder.
+def quantize(checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings, dialect: str = "ibert") -> Model:
+    """The integer encoder, in a dialect.
 
     Raises
     ------
     PlanError
         A plan that cannot be made or proven; it names the tensor.
     """
-    return _Builder(checkpoint, seen, settings).whole()
+    return _Builder(checkpoint, seen, settings, dialect).whole()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +118,8 @@ class _Tensor:
 class _Builder(Building):
     """A model under construction from a float one."""
 
-    def __init__(self, checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings) -> None:
-        super().__init__(settings.dialect)
+    def __init__(self, checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings, dialect: str) -> None:
+        super().__init__(dialect)
         self.checkpoint, self.seen, self.settings = checkpoint, seen, settings
         self.config = checkpoint.config
 
@@ -131,7 +127,7 @@ class _Builder(Building):
         x, residual = self.first()
         for number in range(self.config.num_hidden_layers):
             x, residual = self.layer(number, x, residual)
-        about = {"settings": asdict(self.settings), "config": asdict(self.config)}
+        about = {"settings": {**asdict(self.settings), "dialect": self.dialect}, "config": asdict(self.config)}
         return self.model(self.config, x.name, x.scale, about, self.checkpoint.tokenizer)
 
     # ------------------------------------------------------------------------------------------------------------ tensors
@@ -213,7 +209,8 @@ class _Builder(Building):
         least = max(float(np.abs(gamma).max()), 1.0) * FAINT
         gamma = np.where(np.abs(gamma) < least, np.copysign(least, gamma), gamma)
         length = self.config.hidden_size
-        own = {"shift": proven_shift(length, bits)} if self.settings.dialect == "ibert" else {"fraction_bits": 16}
+        shifts = "shift" in parameters(definition("i_layernorm", self.dialect))
+        own = {"shift": proven_shift(length, bits)} if shifts else {"fraction_bits": FRACTION_BITS}
         made = self.node(
             wide, "i_layernorm", [total], length=length, gamma=tuple(gamma.tolist()), beta=tuple(beta.tolist()), input_bits=bits, **own
         )
@@ -244,9 +241,9 @@ class _Builder(Building):
         return self.added(prefix, "", f"{source}output", inner, residual, self.after(number + 1))
 
     def gelu(self, prefix: str, source: str, x: _Tensor) -> _Tensor:
-        """fc1 and i-GELU: on the accumulators, or, in a dialect whose i-GELU cannot take these, on 8 bits."""
+        """fc1 and i-GELU: on the accumulators, or, in a dialect without a shift, whose i-GELU of these leaves 32 bits, on 8 bits."""
         given, name = self.matrix(prefix + "fc1", source, x.scale, x.factors), prefix + "gelu"
-        if self.settings.dialect == "paper":
+        if not definition("i_gelu", self.dialect).facts.shift:
             scale: Any = self.scale(prefix + "fc1")
             self.node(prefix + "fc1", "linear_requantize", _taken(x.name, prefix + "fc1"), scale_out=scale, **given)
             bits = 8
