@@ -58,6 +58,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/benchmarks.md", "env -u OPENBLAS"): MAKE,
     ("docs/conformance.md", "pytest "): "tests/test_plugin.py runs it",
     ("docs/conformance.md", "refsim sweep"): "16 million inputs of C by hand take a minute; tests/test_sweep.py sweeps fewer",
+    ("README.md", "refsim model"): "needs a checkpoint and texts; tests/test_model.py runs it on small ones",
     ("docs/model.md", "pip install"): INSTALLS,
     ("docs/model.md", "refsim model"): "needs a checkpoint and texts; tests/test_model.py runs each command on small ones",
     ("docs/model.md", "refsim model import"): "needs a checkpoint; tests/test_model_ibert.py runs it",
