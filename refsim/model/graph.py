@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DomainError
 from ..ops.base import Plan
-from ..verbs import run
+from ..products import run
 
 LAYER = "layer.{}."
 """What the names of a layer's tensors begin with."""
