@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, cycle, islice
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ WEIGHED = 80
 """Launches that mistakes are tried on: what these do not show, later ones hardly do."""
 DEEP, DEEPER = 16, 1 << 12
 """Plans that are searched for an input on which a mistake differs that no launch has shown, and lanes for each."""
+DEEPEST = 240
+"""Launches of that search, at most, where a launch has fewer lanes: of rows and of products."""
 AGAIN, VARIED = 3, 8
 """Launches that are made twice more, and values that the results of each have at least: else a wrong operand might not show."""
 SHOWN = 200
@@ -181,11 +184,14 @@ def _shows(launch: Directed, m: Mutant) -> Any:
 
 def _deep(d: Definition, domain: Mapping[str, Any], choice: Choice, plans: list[Plan]) -> Iterator[Directed]:
     """For the mistakes that are still hidden, inputs on which they differ, among many."""
-    for number, plan in enumerate(plans[:: max(len(plans) // DEEP, 1)]):
-        if not choice.hidden:
+    few = plans[:: max(len(plans) // DEEP, 1)]
+    left = len(few) * DEEPER
+    for number, plan in enumerate(islice(chain(few, cycle(plans)), DEEPEST)):
+        if not choice.hidden or left <= 0:
             return
         many = bare(d, draw_operands(Words(f"{d.name}/{d.dialect}/deep/{number}"), plan, DEEPER), domain)
         launch = Directed("", plan, many, run(plan, *many))
+        left -= np.size(launch.due)
         wrong = np.any([_shows(launch, m) for m in choice.hidden], axis=0)
         if wrong.any():
             yield _weighed(choice, "where a mistake shows", plan, _some(plan, many, wrong))
