@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import files, terminal
-from .errors import OutputError, UsageError
+from .errors import ContentError, OutputError, UsageError
 from .exits import Exit, worst
 
 
@@ -115,6 +116,26 @@ class Outputs:
     def code(self, *codes: int) -> Exit:
         """What the command comes to, given what else it came to."""
         return worst([*codes, *([Exit.UNWRITTEN] if self.lost else [])])
+
+
+@contextmanager
+def ends(left: str, out: Path | None = None) -> Iterator[None]:
+    """What ends a command early becomes a line and an exit code: an error, an interrupt with what it leaves, an output that fails."""
+    import typer
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.complain(f"interrupted: {left}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except ContentError as error:
+        terminal.complain(error)
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if out is None:
+            raise
+        terminal.complain(f"--out {out} cannot be written: {error.strerror or error}; {left}")
+        raise typer.Exit(Exit.UNWRITTEN) from None
 
 
 def unwritten(option: str, path: Path, error: OSError) -> OutputError:

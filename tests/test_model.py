@@ -660,6 +660,12 @@ def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path,
     assert out.returncode == 1 and "none" in out.stderr
     out = called("model", "quantize", str(folder), *text, "--ranges", "least", "--out", str(tmp_path / "m"))
     assert out.returncode == 2 and "one of max, percentile" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--paper", "--smooth", "0.3", "--out", str(tmp_path / "m"))
+    assert out.returncode == 2 and "--paper says itself what" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--dialect", "mine", "--out", str(tmp_path / "m"))
+    assert out.returncode == 2 and "--dialect 'mine' is not one of" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--smooth", "2", "--out", str(tmp_path / "m"))
+    assert out.returncode == 2 and "smooth = 2.0 is not legal" in out.stderr
     out = called("model", "run", str(tmp_path), *text, "--out", str(tmp_path / "o"))
     assert out.returncode == 1 and "no model" in out.stderr
     out = called("model", "run", str(files / "m"), *text, "--out", str(tmp_path / "no" / "o"))

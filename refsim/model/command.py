@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import RefsimError, UsageError
+from ..errors import UsageError
 from ..exits import Exit, worst
-from ..outputs import Outputs
+from ..outputs import Outputs, ends
 from ..terminal import complain, progress, width
 
 app = typer.Typer(
@@ -40,23 +40,13 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _ends(left: str, out: Path | None = None) -> Iterator[None]:
-    """What ends a command early becomes a line and an exit code: an error, an interrupt with what it leaves, a package that is missing."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        complain(f"interrupted: {left}")
-        raise typer.Exit(Exit.INTERRUPTED) from None
-    except ImportError as error:
-        complain(f"{error.name} is not installed: pip install 'refsim[model]'")
-        raise typer.Exit(Exit.INCOMPLETE) from None
-    except RefsimError as error:
-        complain(error)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        if out is None:
-            raise
-        complain(f"--out {out} cannot be written: {error.strerror or error}; {left}")
-        raise typer.Exit(Exit.UNWRITTEN) from None
+    """As `ends`; a package of the extra that is missing becomes a line too."""
+    with ends(left, out):
+        try:
+            yield
+        except ImportError as error:
+            complain(f"{error.name} is not installed: pip install 'refsim[model]'")
+            raise typer.Exit(Exit.INCOMPLETE) from None
 
 
 def _folder(path: Path) -> Path:
@@ -95,10 +85,8 @@ def quantize(
     from .text import Reader, lines
 
     with _ends(f"{out} is as it was", out):
-        Outputs().folder("--out", out.parent)
-        if out.exists() and not force:
-            raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
-        settings = engine.PAPER if paper else engine.Settings(ranges=_method(ranges), percentile=percentile, smooth=smooth)
+        _free(out, force)
+        settings = _settings(paper, ranges, percentile, smooth)
         if dialect not in dialects():
             raise UsageError(f"--dialect {dialect!r:.40} is not one of {', '.join(dialects())}")
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
@@ -126,20 +114,29 @@ def imported(
     from .storage import MARKER, save
 
     with _ends(f"{out} is as it was", out):
-        Outputs().folder("--out", out.parent)
-        if out.exists() and not force:
-            raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
+        _free(out, force)
         made = meant(_folder(checkpoint), constants)
         save(made, out, force)
         _say(f"{out / MARKER}: {len(made.nodes)} launches, every plan proven")
 
 
-def _method(name: str) -> Any:
+def _free(out: Path, force: bool) -> None:
+    """A usage error where no folder can be made, before anything runs."""
+    Outputs().folder("--out", out.parent)
+    if out.exists() and not force:
+        raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
+
+
+def _settings(paper: bool, ranges: str, percentile: float, smooth: float) -> Any:
+    from .quantize import PAPER, Settings
     from .ranges import METHODS
 
-    if name not in METHODS:
-        raise UsageError(f"--ranges {name!r:.40} is not one of {', '.join(METHODS)}")
-    return name
+    if ranges not in METHODS:
+        raise UsageError(f"--ranges {ranges!r:.40} is not one of {', '.join(METHODS)}")
+    made = Settings(ranges=ranges, percentile=percentile, smooth=smooth)
+    if paper and made != Settings():
+        raise UsageError("--paper says itself what --ranges, --percentile and --smooth would")
+    return PAPER if paper else made
 
 
 def _told(reader: Any, texts: list[str], batch: int, told: Callable[[int, int, str], None]) -> Iterator[tuple[Any, Any]]:

@@ -50,7 +50,7 @@ class Settings:
         Fractional bits of i-softmax's result.
     """
 
-    ranges: Method = "percentile"
+    ranges: Method = "error"
     percentile: float = PERCENTILE
     wide_residual: bool = True
     smooth: float = 0.5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +10,7 @@ import typer
 from ..content import content
 from ..errors import ContentError, UsageError
 from ..exits import Exit
-from ..outputs import Outputs
+from ..outputs import Outputs, ends
 from ..terminal import complain, plan_parameters, progress, width
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -22,24 +20,6 @@ def _say(text: str) -> None:
     from rich.console import Console
 
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
-
-
-@contextmanager
-def _ends(left: str, out: Path | None = None) -> Iterator[None]:
-    """What ends a command early becomes a line and an exit code: an error, an interrupt with what it leaves, an output that fails."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        complain(f"interrupted: {left}")
-        raise typer.Exit(Exit.INTERRUPTED) from None
-    except ContentError as error:
-        complain(error)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        if out is None:
-            raise
-        complain(f"--out {out} cannot be written: {error.strerror or error}; {left}")
-        raise typer.Exit(Exit.UNWRITTEN) from None
 
 
 def _existing(path: Path | None, file: bool = False) -> Path | None:
@@ -71,7 +51,7 @@ def generate(
     replaceable(target)
     if target.is_dir() and any(target.iterdir()) and not force:
         raise UsageError(f"{target}: there already, and left as it is (--force replaces it)")
-    with _ends(f"nothing was written to {target}", target), progress() as told:
+    with ends(f"nothing was written to {target}", target), progress() as told:
         corpus = make(target, told, chosen)
     files = corpus.manifest["files"].values()
     _say(f"{len(corpus)} cases in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, corpus {corpus.hash}")
@@ -92,7 +72,7 @@ def verify(
     from .verifier import verify_lines
 
     _existing(path, file=True)
-    with _ends("not all of it was verified"), progress() as told:
+    with ends("not all of it was verified"), progress() as told:
         proven = verify_lines(path, told) if path is not None and path.is_file() else prove(path, told)
     hash = f", corpus {proven.hash}" if proven.hash else ""
     _say(f"verified: {proven.cases} cases in {proven.files} files, {proven.values:,} values on two carriers{hash}")
@@ -117,7 +97,7 @@ def coverage(
     from .corpus import lines_of, load
 
     _existing(path, file=True)
-    with _ends("not all of it was counted"):
+    with ends("not all of it was counted"):
         found = count(lines_of(path) if path is not None and path.is_file() else load(path))
         if not found:
             raise ContentError(f"{path}: no case")
@@ -149,7 +129,7 @@ def diff(
     from .corpus import load
     from .diff import changes
 
-    with _ends("not all of it was compared"):
+    with ends("not all of it was compared"):
         found = list(changes(load(_existing(a)), load(_existing(b))))
     for change in found[: limit or None]:
         _say(str(change))
@@ -223,7 +203,7 @@ def render(
     from .render import render as write
 
     target = _target(out or default_out(op, dialect, _format(format)), format, force)
-    with _ends(f"nothing was written to {target}", target):
+    with ends(f"nothing was written to {target}", target):
         vectors = load(_existing(corpus))
         cases = select(vectors, op, dialect, _parameters(context), tag or (), case or ())
         with progress() as told:
@@ -264,7 +244,7 @@ def make(
     target = _target(out or default_out(op, dialect, _format(format)), format, force)
     plan = as_typed(op, dialect, _parameters(context))
     wanted = None if steps == "all" else [] if steps == "none" else steps.split(",")
-    with _ends(f"nothing was written to {target}", target), progress() as told:
+    with ends(f"nothing was written to {target}", target), progress() as told:
         vectors = launch(plan, count, seed, wanted, omit or (), columns, told)
         write = partial(WRITERS[format], lanes=lanes) if format == "jsonl" else WRITERS[format]
         with whole(target, format in FOLDERS, force) as place:
