@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -318,8 +319,12 @@ class Program:
             if not np.may_share_memory(found, out):
                 out[part] = found
 
-        with ThreadPoolExecutor(compiled.threads()) as pool:
-            list(pool.map(tile, parts))
+        count = min(compiled.threads(), len(parts))
+        if count < 2:  # a pool costs as much as a small product
+            deque(map(tile, parts), maxlen=0)
+        else:
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(tile, parts))
         return out.reshape(shape)
 
     @property
