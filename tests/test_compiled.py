@@ -14,7 +14,7 @@ import pytest
 from needs import program, sampled
 
 import refsim
-from refsim import compiled, verbs
+from refsim import compiled, products, verbs
 from refsim.catalogue.draw import Words, draw_operands, draw_plan
 from refsim.errors import DomainError, UsageError
 from refsim.registry import definition, definitions
@@ -29,6 +29,9 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing was seen, made or loaded before."""
     program("cc", "build-essential")
     monkeypatch.setattr(compiled.cache, "folder", lambda name: tmp_path)
+    monkeypatch.setattr(products, "folder", lambda name: tmp_path)  # nobody has measured products on this machine
+    monkeypatch.setattr(products, "_RANKINGS", {})
+    monkeypatch.setattr(products, "_SPENT", [0.0])
     monkeypatch.setattr(compiled, "_SEEN", {})
     monkeypatch.setattr(compiled, "_LOADED", {})
     monkeypatch.delenv("REFSIM_COMPILED", raising=False)
