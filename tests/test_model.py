@@ -641,7 +641,7 @@ def test_a_trace_is_read_back_and_compared(files: Path, tmp_path: Path) -> None:
     (other / "trace.json").write_text(json.dumps({"batches": index["batches"]}))
     out = called("model", "diff", str(files / "m"), str(files / "t"), str(other), "--json", str(tmp_path / "d.json"))
     assert out.returncode == 1
-    assert "layer.0.gelu (gelu_requantize, ibert) differs, at [3, 1, 5] of batch 1" in out.stdout
+    assert "layer.0.gelu (gelu_requantize, ibert) differs in batch 1, at [3, 1, 5]: " in out.stdout
     assert json.loads((tmp_path / "d.json").read_text())["findings"][0]["blame"] == "op"
     (other / "trace.json").write_text(json.dumps({"batches": [{"file": "../t/batch-00000.safetensors"}]}))
     out = called("model", "diff", str(files / "m"), str(files / "t"), str(other))

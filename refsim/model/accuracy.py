@@ -11,7 +11,7 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .floating import forward
-from .graph import POOLED, Model, handed_in, steps
+from .graph import POOLED, Model, handed_in, joined, steps
 
 NORMAL = 1.959964
 """95 % of a normal distribution lie within so many standard deviations."""
@@ -52,10 +52,8 @@ def measured(model: Model, checkpoint: Checkpoint, batches: Iterable[tuple[Any, 
             meant = model.meanings[node.name]
             if node.name == POOLED:
                 x = x[:, 0]
-            elif node.plan.op == "attention":
-                x = np.swapaxes(x, 1, 2).reshape(*ids.shape, -1)[kept]
             else:
-                x = x[kept]
+                x = (joined(model, x) if x.ndim > 3 else x)[kept]
             found.setdefault(node.name, []).append(_cosines((x - meant.zero) * np.asarray(meant.scale), due[node.name]))
     return {name: _summary(np.concatenate(parts)) for name, parts in found.items()}
 

@@ -96,6 +96,11 @@ class Building:
         )
 
 
+def taken(x: str | Input, name: str) -> list[str | Input]:
+    """What a linear layer takes: its input, its weights and its bias."""
+    return [x, f"{name}.weight", f"{name}.bias"]
+
+
 def accumulated(weight: Any, bias: Any) -> int:
     """Bits of the accumulators of a linear layer with these integers, whatever 8 bits come in."""
     most = int((128 * np.abs(weight.astype(np.int64)).sum(axis=1) + np.abs(bias.astype(np.int64))).max())

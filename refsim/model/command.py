@@ -253,9 +253,10 @@ def _verdict(found: Any) -> Exit:
 
 def _tell(found: Any) -> None:
     for finding in found.findings:
-        at = ", ".join(map(str, finding.index))
-        head = f"{finding.tensor} ({finding.op}, {finding.dialect}) differs, at [{at}] of batch {finding.batch}"
-        _say(f"{head}: {finding.mine} expected, got {finding.theirs}")
+        head = f"{finding.tensor} ({finding.op}, {finding.dialect}) differs in batch {finding.batch}"
+        if finding.mine is not None:
+            head += f", at [{', '.join(map(str, finding.index))}]: {finding.mine} expected, got {finding.theirs}"
+        _say(head)
         _say(f"  {finding.share:.2%} of it differ. To blame: {finding.blame}. {finding.text[0].upper()}{finding.text[1:]}.")
     if found.follow:
         _say(f"follow from what came before, their own operations being right: {', '.join(found.follow)}")

@@ -37,7 +37,8 @@ class Finding:
     batch : int
     index : tuple of int
         The first element that differs.
-    mine, theirs : int
+    mine, theirs : int or None
+        Its values; None where the tensor has another shape.
     share : float
         How many of its elements differ, of 1.
     blame : {"op", "input", "plan", "unknown"}
@@ -51,8 +52,8 @@ class Finding:
     dialect: str
     batch: int
     index: tuple[int, ...]
-    mine: int
-    theirs: int
+    mine: int | None
+    theirs: int | None
     share: float
     blame: Blame
     text: str
@@ -110,7 +111,16 @@ def _judged(model: Model, node: Node, batch: int, mine: Mapping[str, Any], their
     got, due = theirs[node.name], mine[node.name]
     if got.shape != due.shape:
         return Finding(
-            node.name, node.plan.op, node.plan.dialect, batch, (), 0, 0, 1.0, "op", f"has the shape {got.shape} instead of {due.shape}"
+            node.name,
+            node.plan.op,
+            node.plan.dialect,
+            batch,
+            (),
+            None,
+            None,
+            1.0,
+            "op",
+            f"has the shape {got.shape} instead of {due.shape}",
         )
     shown = all(i.tensor in theirs or i.tensor in model.weights or i.tensor in HANDED_IN for i in node.inputs)
     fed = {**{name: mine[name] for name in HANDED_IN}, **theirs}

@@ -7,7 +7,7 @@ tensor in another form, such as one matrix a head, the input says so; no value c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,11 +179,6 @@ def handed_in(model: Model, ids: Any, kept: Any = None) -> dict[str, Any]:
     }
 
 
-def launch(model: Model, node: Node, tensors: Mapping[str, Any], how: Callable[..., Any] = run) -> Any:
-    """What a node gives: ``how(plan, *operands)`` of the tensors that it takes."""
-    return how(node.plan, *operands(model, node, tensors))
-
-
 def operands(model: Model, node: Node, tensors: Mapping[str, Any]) -> list[Any]:
     """The operands of a node's launch."""
     found = []
@@ -193,23 +188,18 @@ def operands(model: Model, node: Node, tensors: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] = run, keep: Iterable[str] = ()) -> Iterator[tuple[Node, Any]]:
-    """The nodes in order with what they give; a tensor that no later node takes is let go, unless it is to be kept."""
-    kept, tensors = set(keep), dict(given)
+def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] = run) -> Iterator[tuple[Node, Any]]:
+    """The nodes in order with what they give, ``how(plan, *operands)``; a tensor that no later node takes is let go."""
+    tensors = dict(given)
     last = {taken.tensor: node.name for node in model.nodes for taken in node.inputs}
     for node in model.nodes:
-        tensors[node.name] = launch(model, node, tensors, how)
+        tensors[node.name] = how(node.plan, *operands(model, node, tensors))
         yield node, tensors[node.name]
         for name in {t.tensor for t in node.inputs} | {node.name}:
-            if last.get(name, node.name) == node.name and name not in kept:
+            if last.get(name, node.name) == node.name:
                 tensors.pop(name, None)
 
 
 def forward(model: Model, ids: Any, kept: Any = None) -> Any:
     """The last tensor, `POOLED`: (batch, 1, hidden_size), int64."""
     return deque(steps(model, handed_in(model, ids, kept)), maxlen=1)[0][1]
-
-
-def trace(model: Model, ids: Any, kept: Any = None) -> dict[str, Any]:
-    """Every named tensor of a forward, in order."""
-    return {node.name: x for node, x in steps(model, handed_in(model, ids, kept))}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ContentError, PlanError
-from .building import Building, accumulated
+from .building import Building, accumulated, taken
 from .checkpoint import Checkpoint, Config, load
 from .graph import LAYER, Input, Model
 
@@ -137,7 +137,7 @@ class _Builder(Building):
         scales = {name: self.scale(name, source + module) for name, module in LAYERS.items()}
         for name in ("query", "key", "value"):
             given = self.matrix(prefix + name, f"{source}attention.self.{name}", scale)
-            self.node(prefix + name, "linear_requantize", _taken(x, prefix + name), scale_out=scales[name], **given)
+            self.node(prefix + name, "linear_requantize", taken(x, prefix + name), scale_out=scales[name], **given)
         low, high = (self.source.weights[f"{source}{LAYERS['probability']}.{end}"] for end in ("x_min", "x_max"))
         greatest = int(max(abs(float(low[0])), abs(float(high[0]))))
         if greatest < 1:
@@ -146,7 +146,7 @@ class _Builder(Building):
         x, scale = self.added(prefix, "attention_", f"{source}attention.output", Input(f"{prefix}attention", "joined"), scales, x, scale)
         x, scale = self.again(prefix + "fc1_input", x, scale, scales["fc1_input"])
         given = self.matrix(prefix + "fc1", f"{source}intermediate.dense", scale)
-        made = self.node(prefix + "fc1", "linear", _taken(x, prefix + "fc1"), **given)
+        made = self.node(prefix + "fc1", "linear", taken(x, prefix + "fc1"), **given)
         bits = accumulated(*(self.weights[f"{prefix}fc1.{end}"] for end in ("weight", "bias")))
         self.node(prefix + "gelu", "gelu_requantize", [prefix + "fc1"], scale=made.output_scale, input_bits=bits, scale_out=scales["gelu"])
         inner, _ = self.again(prefix + "linear_input", prefix + "gelu", scales["gelu"], scales["linear_input"])
@@ -163,7 +163,7 @@ class _Builder(Building):
         """A linear layer, its residual and its i-LayerNorm."""
         linear, total = f"{prefix}{part}linear", f"{part}sum"
         given = self.matrix(linear, f"{source}.dense", scales["linear_input" if not part else "attention"])
-        made = self.node(linear, "linear", [x, *_taken("", linear)[1:]], **given)
+        made = self.node(linear, "linear", taken(x, linear), **given)
         self.node(
             prefix + total,
             "residual_add",
@@ -175,7 +175,3 @@ class _Builder(Building):
             output_bits=22,
         )
         return self.normalised(prefix, part, f"{source}.LayerNorm", scales[total], 22, scales[f"{part}output"])
-
-
-def _taken(x: str, name: str) -> list[str]:
-    return [x, f"{name}.weight", f"{name}.bias"]

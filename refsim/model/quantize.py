@@ -16,7 +16,7 @@ from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import Plan
 from ..registry import definition, parameters
-from .building import Building, accumulated
+from .building import Building, accumulated, taken
 from .checkpoint import Checkpoint, Reals
 from .floating import forward
 from .graph import LAYER, Input, Meaning, Model
@@ -229,7 +229,7 @@ class _Builder(Building):
             behind = moved if name == "value" else 1.0
             given = self.matrix(prefix + name, f"{source}attention.self.{name}", x.scale, x.factors, behind)
             scales[name] = self.scale(prefix + name, divided=behind)
-            self.node(prefix + name, "linear_requantize", _taken(x.name, prefix + name), scale_out=scales[name], **given)
+            self.node(prefix + name, "linear_requantize", taken(x.name, prefix + name), scale_out=scales[name], **given)
             self.made(prefix + name, scales[name], behind)
         narrow = self.scale(prefix + "attention", divided=moved)
         self.attention(prefix, config, scales, scale_out=narrow, softmax_output_bits=self.settings.probability_bits)
@@ -245,10 +245,10 @@ class _Builder(Building):
         given, name = self.matrix(prefix + "fc1", source, x.scale, x.factors), prefix + "gelu"
         if not definition("i_gelu", self.dialect).facts.shift:
             scale: Any = self.scale(prefix + "fc1")
-            self.node(prefix + "fc1", "linear_requantize", _taken(x.name, prefix + "fc1"), scale_out=scale, **given)
+            self.node(prefix + "fc1", "linear_requantize", taken(x.name, prefix + "fc1"), scale_out=scale, **given)
             bits = 8
         else:
-            made = self.node(prefix + "fc1", "linear", _taken(x.name, prefix + "fc1"), **given)
+            made = self.node(prefix + "fc1", "linear", taken(x.name, prefix + "fc1"), **given)
             scale, bits = made.output_scale, accumulated(*(self.weights[f"{prefix}fc1.{x}"] for x in ("weight", "bias")))
         low, high = bounds(self.seen[name], self.settings.ranges, 8, self.settings.percentile, even=not self.settings.offset)
         narrow = (high - low) / 254
@@ -262,7 +262,7 @@ class _Builder(Building):
         """A linear layer, its residual and its i-LayerNorm."""
         linear = f"{prefix}{part}linear"
         given = self.matrix(linear, f"{source}.dense", x.scale, x.factors, zero=x.zero)
-        made = self.node(linear, "linear", [Input(x.name, form), *_taken("", linear)[1:]], **given)
+        made = self.node(linear, "linear", taken(Input(x.name, form), linear), **given)
         total = f"{prefix}{part}sum"
         scale = self.scale(total, RESIDUAL_BITS)
         back = np.asarray(residual.scale) * residual.factors
@@ -277,10 +277,6 @@ class _Builder(Building):
             output_bits=RESIDUAL_BITS,
         )
         return self.normalised(prefix, part, f"{source}.LayerNorm", scale, RESIDUAL_BITS, after)
-
-
-def _taken(x: str, name: str) -> list[str]:
-    return [x, f"{name}.weight", f"{name}.bias"]
 
 
 def _rounded(x: Any, scale: Any, bits: int) -> Any:

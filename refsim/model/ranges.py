@@ -1,6 +1,6 @@
 """Which range of a tensor its integers shall cover: watched over texts, in bounded memory.
 
-Three ways are known. ``max`` takes the greatest magnitude that was seen. ``percentile`` leaves out the rarest magnitudes.
+Four ways are known. ``max`` takes the greatest magnitude that was seen. ``percentile`` leaves out the rarest magnitudes.
 ``moving_average`` is the paper's code: an average of each batch's greatest magnitude in which older batches fade. ``error`` takes
 the range whose integers, clipped and rounded, are nearest to what was seen, in the mean square.
 """

@@ -6,7 +6,7 @@ Anybody's encoder can write the same: trace.json may hold no more than the names
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from ..errors import ContentError
 from ..vectors import form
 from ..vectors.case import plan_record
 from ..vectors.form import holds
-from ..verbs import run
 from .graph import HANDED_IN, Model, handed_in, steps
 from .storage import deserialized, digest, serialized
 
@@ -63,17 +62,8 @@ def write(
     batches: Iterable[tuple[Any, Any]],
     folder: Path,
     force: bool = False,
-    told: Callable[[int], None] = lambda texts: None,
-    how: Callable[..., Any] = run,
 ) -> None:
     """Trace batches of (ids, kept) into a folder, whole or not at all; one batch is in memory at a time.
-
-    Parameters
-    ----------
-    told : callable
-        Told of the number of texts behind each batch.
-    how : callable
-        ``how(plan, *operands)``: what computes.
 
     Raises
     ------
@@ -86,12 +76,11 @@ def write(
         for number, (ids, kept) in enumerate(batches):
             given = handed_in(model, ids, kept)
             tensors = dict(given)
-            for node, x in steps(model, given, how):
+            for node, x in steps(model, given):
                 tensors[node.name] = x.astype(types[node.name][0])
             name, data = f"batch-{number:05}.safetensors", serialized(tensors)
             (place / name).write_bytes(data)
             written.append({"file": name, "sha256": digest(data), "texts": len(ids)})
-            told(len(ids))
         record = {
             "format": FORMAT,
             "refsim": __version__,
