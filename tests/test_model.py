@@ -303,6 +303,8 @@ def test_texts_and_ids_that_are_not_taken(model: Model, source: checkpoint.Check
     (tmp_path / "empty").write_text("\n \n")
     with pytest.raises(ContentError, match="holds no text"):
         lines(tmp_path / "empty")
+    (tmp_path / "marks").write_bytes("a\u2028film\n\nthe end\r\n".encode())
+    assert lines(tmp_path / "marks") == ["a\u2028film", "the end"]
     (tmp_path / "latin").write_bytes(b"\xe9")
     with pytest.raises(ContentError, match="latin"):
         lines(tmp_path / "latin")
@@ -518,6 +520,10 @@ def test_equal_forwards_have_no_finding_and_absent_tensors_are_told(model: Model
     found = difference.compare(model, iter([(0, mine, theirs)]))
     assert found.absent == ["layer.0.fc1"]
     assert [(f.tensor, f.blame) for f in found.findings] == [("layer.0.gelu", "unknown")]
+    theirs = {**mine, "layer.0.gelu": mine["layer.0.gelu"][:, :-1]}
+    finding = difference.compare(model, iter([(0, mine, theirs)])).findings[0]
+    assert (finding.tensor, finding.mine, finding.theirs, finding.index) == ("layer.0.gelu", None, None, ())
+    assert "has the shape" in finding.text
 
 
 def test_a_target_computes_the_launches(model: Model, source: checkpoint.Checkpoint, tmp_path: Path) -> None:

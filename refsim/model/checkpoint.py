@@ -31,7 +31,7 @@ _SIZES = (
     "type_vocab_size",
 )
 MOST = 1 << 24
-"""Greatest size that a configuration may name."""
+"""Greatest size that a configuration may name, and its own, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,8 @@ def _weight(array: Any, name: str, shape: tuple[int, ...], path: Path) -> Reals:
 
 def _config(path: Path) -> tuple[Config, str]:
     try:
+        if path.stat().st_size > MOST:
+            raise ContentError(f"{path}: larger than {MOST} bytes")
         told = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ContentError(f"{path}: {error}") from None

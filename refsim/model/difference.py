@@ -110,18 +110,8 @@ def _judged(model: Model, node: Node, batch: int, mine: Mapping[str, Any], their
     """What is wrong with a tensor that differs; None where it is what its operation gives of the other's inputs."""
     got, due = theirs[node.name], mine[node.name]
     if got.shape != due.shape:
-        return Finding(
-            node.name,
-            node.plan.op,
-            node.plan.dialect,
-            batch,
-            (),
-            None,
-            None,
-            1.0,
-            "op",
-            f"has the shape {got.shape} instead of {due.shape}",
-        )
+        text = f"has the shape {got.shape} instead of {due.shape}"
+        return Finding(node.name, node.plan.op, node.plan.dialect, batch, (), None, None, 1.0, "op", text)
     shown = all(i.tensor in theirs or i.tensor in model.weights or i.tensor in HANDED_IN for i in node.inputs)
     fed = {**{name: mine[name] for name in HANDED_IN}, **theirs}
     if shown and _gives(model, node, fed, got):
