@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from . import cache, verbs
 from .domain import check_operands
@@ -51,14 +51,18 @@ MOST = 1024
 
 
 @wraps(verbs.run)
-def run(plan: Plan, *operands: Any) -> Any:
+def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None) -> Any:
     size = max((getattr(x, "size", 0) for x in operands), default=0)
     if size < LEAST or of(plan).layout not in ("element", "row") or any(map(_exact, operands)):
-        return verbs.run(plan, *operands)
+        return verbs.run(plan, *operands, dtype=dtype, out=out)
+    kind = verbs.result_dtype(plan, dtype, out)
     padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
-    native = _native(plan, tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None), size)
-    out = None if native is None else native.run(check_operands(plan, operands))
-    return verbs.run(plan, *operands) if out is None else out  # a row over its condition is told in the simulator's own words
+    without = tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
+    native = _native(plan, without, "" if kind is None else kind.name, size)
+    found = None if native is None else native.run(check_operands(plan, operands, native.examines(padded)), out)
+    if found is None:  # what violates a condition, or is out of range, is told in the simulator's own words
+        return verbs.run(plan, *operands, dtype=dtype, out=out)
+    return found
 
 
 def _exact(x: Any) -> bool:
@@ -83,11 +87,26 @@ class Native:
     function: Function
     code: Any
 
-    def run(self, operands: Sequence[Any]) -> NDArray[Any] | None:
-        """The result of operands that were checked; None where a row violates a condition."""
+    def examines(self, operands: Sequence[Any]) -> set[str]:
+        """Of these operands those whose range the code examines: it takes them as they are."""
+        types = {a.name: a.dtype for a in self.function.arguments}
+        pairs = zip(of(self.plan).operands, operands, strict=False)
+        return {o.name for o, x in pairs if o.name in self.function.examined and getattr(x, "dtype", None) == types[o.name]}
+
+    def run(self, operands: Sequence[Any], into: NDArray[Any] | None = None) -> NDArray[Any] | None:
+        """The result of operands that were checked but for what the code `examines`; None where a row violates a condition.
+
+        It is written `into` an array of the function's own dtype, where one is given.
+        """
         d = of(self.plan)
         sizes = axes.unify(d, self.plan, [None if x is None else x.shape for x in operands])
-        out = np.empty(sizes.shape(self.plan, d.out), self.result.dtype)
+        shape = sizes.shape(self.plan, d.out)
+        if into is not None and (
+            into.shape != shape or not into.flags.c_contiguous or any(np.may_share_memory(into, x) for x in operands if x is not None)
+        ):
+            found = self.run(operands)
+            return None if found is None else verbs.kept(found, found.dtype, into)
+        out = np.empty(shape, self.result.dtype) if into is None else into
         rows = math.prod(sizes.lead)
         pairs = zip(d.operands, operands, strict=True)
         given = {o.name: _rows(x, sizes.shape(self.plan, o.shape), rows) for o, x in pairs if x is not None}
@@ -145,30 +164,30 @@ def threads() -> int:
 # --------------------------------------------------------------------------------------------------------------------- making
 
 
-_SEEN: dict[tuple[Plan, tuple[str, ...]], int] = {}
-"""By plan, and operands left out, the elements that there were so far."""
-_LOADED: dict[tuple[Plan, tuple[str, ...]], Native] = {}
+_SEEN: dict[tuple[Plan, tuple[str, ...], str], int] = {}
+"""By plan, operands left out, and dtype of the result, the elements that there were so far."""
+_LOADED: dict[tuple[Plan, tuple[str, ...], str], Native] = {}
 """By the same, what was loaded."""
 
 
-def _native(plan: Plan, without: tuple[str, ...], size: int) -> Native | None:
+def _native(plan: Plan, without: tuple[str, ...], dtype: str, size: int) -> Native | None:
     """The machine code of a plan; None where it is not worth making, or cannot be made."""
     if os.environ.get("REFSIM_COMPILED") == "0":
         return None
-    key = (plan, without)
+    key = (plan, without, dtype)
     found = _LOADED.get(key)
     if found is None:
         if len(_SEEN) >= KEPT:
             _SEEN.clear()
             _LOADED.clear()
         _SEEN[key] = _SEEN.get(key, 0) + size
-        found = native(plan, without, make=_SEEN[key] >= WORTHWHILE)
+        found = native(plan, without, make=_SEEN[key] >= WORTHWHILE, dtype=dtype)
         if found is not None:
             _LOADED[key] = found
     return found
 
 
-def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native | None:
+def native(plan: Plan, without: Sequence[str] = (), make: bool = True, dtype: str = "") -> Native | None:
     """The machine code of a plan; None where there is none and it cannot be made.
 
     Parameters
@@ -177,8 +196,10 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native
         Optional operands that are left out.
     make : bool
         Whether it is made where there is none.
+    dtype : str
+        Of the result; by default that of `refsim.run`.
     """
-    written = _written(plan, tuple(without))
+    written = _written(plan, tuple(without), dtype or ("float64" if of(plan).real else "int64"))
     command = compiler()
     if written is None or command is None:
         return None
@@ -191,9 +212,9 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True) -> Native
 
 
 @lru_cache(maxsize=KEPT)
-def _written(plan: Plan, without: tuple[str, ...]) -> Function | None:
+def _written(plan: Plan, without: tuple[str, ...], dtype: str) -> Function | None:
     try:
-        return function(plan, without=without, inside=True)
+        return function(plan, without=without, inside=dtype)
     except UsageError:  # a step, or a condition, that no C is known for
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,22 @@ from .ops.base import Operand, Plan
 from .registry import of
 
 
-def check_operands(plan: Plan, operands: tuple[Any, ...]) -> list[Any]:
-    """The operands as arrays, proven to lie in the domain of `plan`; None where an optional one is absent."""
+def check_operands(plan: Plan, operands: tuple[Any, ...], but: Collection[str] = ()) -> list[Any]:
+    """The operands as arrays, proven to lie in the domain of `plan`; None where an optional one is absent.
+
+    Nobody looks at the integers of operands named in `but`: whoever computes with them does.
+    """
     d = of(plan)
     required = sum(not o.optional for o in d.operands)
     if not required <= len(operands) <= len(d.operands):
         raise DomainError("operands", len(operands), f"{plan.op} takes " + ", ".join(o.name for o in d.operands))
     padded = [*operands, *([None] * (len(d.operands) - len(operands)))]
-    checked = [_check_values(plan, o, x) for o, x in zip(d.operands, padded, strict=True)]
+    checked = [_check_values(plan, o, x, o.name not in but) for o, x in zip(d.operands, padded, strict=True)]
     unify(d, plan, [None if x is None else x.shape for x in checked])
     return checked
 
 
-def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
+def _check_values(plan: Plan, operand: Operand, x: Any, looked_at: bool) -> Any:
     name = operand.name
     if x is None:
         if operand.optional:
@@ -55,7 +59,7 @@ def _check_values(plan: Plan, operand: Operand, x: Any) -> Any:
     elif array.dtype.kind not in "iu":
         raise DomainError(name, f"dtype {array.dtype}", f"an array of integers from {lo} to {hi}")
     own = None if array.dtype == object else np.iinfo(array.dtype)
-    if array.size and (own is None or own.min < lo or own.max > hi):  # what a type cannot hold need not be looked for
+    if looked_at and array.size and (own is None or own.min < lo or own.max > hi):  # what a type cannot hold need not be looked for
         least, greatest = int(array.min()), int(array.max())
         if least < lo or greatest > hi:
             raise DomainError(name, least if least < lo else greatest, f"integers from {lo} to {hi} (the plan's range)")

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from . import compiled, verbs
 from .cache import folder
@@ -57,17 +57,17 @@ LINE = 64
 Range = tuple[int, int]
 
 
-def run(plan: Plan, *operands: Any) -> Any:
+def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None) -> Any:
     large = max((getattr(x, "size", 0) for x in operands), default=0) >= LEAST
     exact = any(isinstance(x, np.ndarray) and x.dtype.kind == "O" for x in operands)
     if of(plan).layout != "product" or not large or exact or os.environ.get("REFSIM_COMPILED") == "0":
-        return compiled.run(plan, *operands)
+        return compiled.run(plan, *operands, dtype=dtype, out=out)
+    kind = verbs.result_dtype(plan, dtype, out)
     padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
     without = tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
     found = _chosen(plan, without)
-    if found is None:
-        return _timed(plan, operands)
-    return found.run(check_operands(plan, operands))
+    result = _timed(plan, operands) if found is None else found.run(check_operands(plan, operands))
+    return verbs.kept(result, kind, out)
 
 
 run.__doc__ = verbs.run.__doc__

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
 from .carriers import tiles
 from .certificates import widths
 from .domain import check_operands
+from .errors import DomainError
 from .ops.base import Plan, gathered, intermediate
 from .registry import of
 
 
-def run(plan: Plan, *operands: Any) -> Any:
+def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None) -> Any:
     """Evaluate an op exactly.
 
     Parameters
@@ -20,6 +24,10 @@ def run(plan: Plan, *operands: Any) -> Any:
     *operands : array_like of int
         As listed by ``refsim ops``; any integer dtype. Arrays of Python ints (dtype object) select the carrier that cannot
         overflow. Optional operands (a softmax's mask, a linear layer's bias) may be left out or None.
+    dtype : dtype, optional
+        Of the result; one that holds the output's declared width. A narrower one is less memory to write.
+    out : numpy.ndarray, optional
+        Where the result is written, and what is returned then; of the result's shape, its dtype as above.
 
     Returns
     -------
@@ -29,8 +37,39 @@ def run(plan: Plan, *operands: Any) -> Any:
     ------
     DomainError
         An operand of the wrong dtype, shape or range, or a row over its condition; names the operand, the value and what is legal.
+        `dtype` or `out` does not hold the result.
     """
-    return _evaluate(plan, operands, ("out",))["out"]
+    kind = result_dtype(plan, dtype, out)
+    return kept(_evaluate(plan, operands, ("out",))["out"], kind, out)
+
+
+def result_dtype(plan: Plan, dtype: DTypeLike | None, out: NDArray[Any] | None) -> np.dtype[Any] | None:
+    """The dtype that `run` is asked for; None where it is asked for none."""
+    if dtype is None and out is None:
+        return None
+    asked = np.dtype(dtype) if out is None else out.dtype
+    name = "dtype" if out is None else "out"
+    if out is not None and dtype is not None and out.dtype != np.dtype(dtype):
+        raise DomainError("dtype", np.dtype(dtype), f"{out.dtype}, as out is")
+    if out is not None and not out.flags.writeable:
+        raise DomainError("out", "a read-only array", "one that can be written")
+    width, _ = widths(of(plan), plan)["out"]
+    if width is None:
+        if asked != np.float64:
+            raise DomainError(name, asked, "float64")
+    elif asked.kind not in "iu" or np.iinfo(asked).min > width.lo or np.iinfo(asked).max < width.hi:
+        raise DomainError(name, asked, f"an integer type that holds from {width.lo} to {width.hi}")
+    return asked
+
+
+def kept(result: Any, kind: np.dtype[Any] | None, out: NDArray[Any] | None) -> Any:
+    """A result as it was asked for: its dtype, its place."""
+    if out is None:
+        return result if kind is None else result.astype(kind, copy=False)
+    if out.shape != result.shape:
+        raise DomainError("out", out.shape, f"{result.shape}, the shape of the result")
+    np.copyto(out, result, casting="unsafe")  # it holds the declared width
+    return out
 
 
 def trace(plan: Plan, *operands: Any) -> Any:

@@ -203,3 +203,75 @@ def test_nothing_of_it_is_loaded_before_the_first_run() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------------------------------- where it is written
+
+
+@pytest.mark.parametrize("compiled_from", [1, 1 << 40], ids=["compiled", "NumPy"])
+@pytest.mark.parametrize(
+    ("plan", "dtype"),
+    [
+        (refsim.plan("i_gelu", scale=(0.001, 0.002, 0.003), input_bits=17), np.int64),
+        (refsim.plan("requantize", scale_in=0.001, scale_out=0.25, input_bits=17), np.int8),
+        (refsim.plan("i_softmax", scale=2**-6, length=3, input_bits=17), np.int16),
+        (refsim.plan("dequantize", scale=2**-6, input_bits=17), np.float64),
+        (refsim.plan("linear", in_features=3, out_features=3), np.int32),
+    ],
+    ids=lambda x: getattr(x, "op", None),
+)
+def test_writes_where_it_is_told(monkeypatch: pytest.MonkeyPatch, plan: Any, dtype: Any, compiled_from: int) -> None:
+    """In a narrower type, with gaps, over its own operand: the same values."""
+    for module in (compiled, products):
+        monkeypatch.setattr(module, "LEAST", compiled_from)
+        monkeypatch.setattr(module, "WORTHWHILE", 0)
+    q = (np.arange(66).reshape(22, 3) * 1237 % 200 - 100).astype(np.int32)
+    more = [q[:3].astype(np.int8)] if plan.op == "linear" else []
+    due = verbs.run(plan, q, *more)
+    assert refsim.run(plan, q, *more).dtype == due.dtype
+    narrow = refsim.run(plan, q, *more, dtype=dtype)
+    assert narrow.dtype == dtype and (narrow == due).all()
+    for out in (np.empty((22, 3), dtype), np.empty((3, 22), dtype).T, np.empty((22, 6), dtype)[:, ::2]):
+        assert refsim.run(plan, q, *more, out=out) is out and (out == due).all()
+    if dtype != np.float64:
+        itself = q.astype(np.int64)
+        assert (refsim.run(plan, itself, *more, out=itself) == due).all()
+    for wrong in (
+        {"dtype": bool},
+        {"dtype": np.uint8},
+        {"dtype": np.float32},
+        {"out": np.empty((22, 3), np.uint8)},
+        {"out": np.empty(3, dtype)},
+    ):
+        with pytest.raises(DomainError, match=f"^{next(iter(wrong))} = "):
+            refsim.run(plan, q, *more, **wrong)
+    with pytest.raises(DomainError, match="as out is"):
+        refsim.run(plan, q, *more, dtype=np.uint64, out=narrow)
+    narrow.flags.writeable = False
+    with pytest.raises(DomainError, match="read-only"):
+        refsim.run(plan, q, *more, out=narrow)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 5000])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        refsim.plan("i_gelu", scale=(0.001, 0.002, 0.003), input_bits=17),
+        refsim.plan("i_gelu", scale=0.001, input_bits=17),
+        refsim.plan("i_layernorm", length=3, gamma=(1, 2, 3), beta=0, shift=2, input_bits=17),
+    ],
+    ids=["channels", "elements", "rows"],
+)
+def test_integers_out_of_range_are_told_wherever_they_stand(monkeypatch: pytest.MonkeyPatch, plan: Any, count: int) -> None:
+    monkeypatch.setattr(compiled, "LEAST", 1)
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    for place in (0, 3 * count // 2, 3 * count - 1):
+        for value in (-(1 << 16) - 1, 1 << 16):
+            q = np.zeros((count, 3), np.int32)
+            q.flat[place] = value
+            native = compiled.native(plan)
+            assert native is not None and native.examines([q]) == {"q"} and native.run([q]) is None
+            with pytest.raises(DomainError, match=f"q = {value} is not legal"):
+                refsim.run(plan, q)
+            with pytest.raises(DomainError, match=f"q = {value} is not legal"):
+                refsim.run(plan, q.astype(np.int64))

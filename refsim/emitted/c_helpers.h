@@ -8,12 +8,12 @@ static inline int raised(enum rounding rule, int64_t q, int negative, int inexac
     switch (rule) {
     case FLOOR: return 0;
     case CEIL: return inexact;
-    case TRUNC: return inexact && negative;
-    case HALF_UP: return beyond || tie;
+    case TRUNC: return inexact & negative;
+    case HALF_UP: return beyond | tie;
     case HALF_DOWN: return beyond;
     case HALF_EVEN: return beyond | (tie & (int)(q & 1));
-    case HALF_AWAY: return beyond || (tie && !negative);
-    default: return beyond || (tie && negative);
+    case HALF_AWAY: return beyond | (tie & !negative);
+    default: return beyond | (tie & negative);
     }
 }
 /* end */
@@ -113,11 +113,11 @@ static inline int64_t shift_right(int64_t n, int64_t s, enum rounding rule) {
 }
 /* end */
 
-/* begin shift_right_62: raised */
-static inline int64_t shift_right_62(int64_t n, int64_t s, enum rounding rule) { /* 0 < s < 63: no branch */
-    const uint64_t r = (uint64_t)n & ((UINT64_C(1) << s) - 1), half = UINT64_C(1) << (s - 1);
-    const int64_t q = n < 0 ? ~(~n >> s) : n >> s;
-    return q + raised(rule, q, q < 0, r != 0, r > half, r == half);
+/* begin shift_right_62: raised right_shift */
+static inline int64_t shift_right_62(int64_t n, int64_t s, enum rounding rule) { /* 0 < s < 63; loops become vectors */
+    const int64_t twice = right_shift(n, s - 1), q = right_shift(twice, 1), middle = twice & 1; /* with one bit behind the point */
+    const uint64_t rest = (uint64_t)n - ((uint64_t)twice << (s - 1));                           /* what is behind that bit */
+    return q + raised(rule, q, q < 0, middle | (rest != 0), middle & (rest != 0), middle & (rest == 0));
 }
 
 /* end */
@@ -156,14 +156,11 @@ static inline int64_t multiply_shift_nearest_96(int64_t z, int32_t m, int64_t e)
 /* end */
 
 /* begin multiply_shift_round_96: right_shift raised */
-static inline int64_t multiply_shift_round_96(int64_t z, int32_t m, int64_t e, enum rounding rule) { /* 32 < e < 95: no branch */
-    const int64_t x = m < 0 ? -z : z;
-    const uint32_t y = m < 0 ? -(uint32_t)m : (uint32_t)m;
-    const uint64_t low = (uint64_t)(uint32_t)x * y;
-    const int64_t high = right_shift(x, 32) * y + (int64_t)(low >> 32), q = right_shift(high, e - 32);
-    const uint64_t above = (uint64_t)high & ((UINT64_C(1) << (e - 32)) - 1), half = UINT64_C(1) << (e - 33);
-    const int below = (uint32_t)low != 0;
-    return q + raised(rule, q, q < 0, above != 0 || below, above > half || (above == half && below), above == half && !below);
+static inline int64_t multiply_shift_round_96(int64_t z, int32_t m, int64_t e, enum rounding rule) { /* 32 < e < 95; loops become vectors */
+    const int64_t low = (int64_t)(uint32_t)z * m, high = right_shift(z, 32) * m + right_shift(low, 32);
+    const int64_t twice = right_shift(high, e - 33), q = right_shift(twice, 1), middle = twice & 1; /* with one bit behind the point */
+    const uint64_t rest = ((uint64_t)high - ((uint64_t)twice << (e - 33))) | (uint32_t)low; /* what is behind that bit */
+    return q + raised(rule, q, q < 0, middle | (rest != 0), middle & (rest != 0), middle & (rest == 0));
 }
 /* end */
 

@@ -41,7 +41,24 @@ _MOVED = ("transpose", "swapaxes")
 _REDUCING = ("row_max", "row_sum")
 _INDEX = "j"
 _RESERVED = frozenset(
-    {_INDEX, "i", "row", "rows", "batch", "batches", "out", "buffer", "thread", "threads", "element", "group", "groups", "lane"}
+    {
+        _INDEX,
+        "i",
+        "row",
+        "rows",
+        "batch",
+        "batches",
+        "out",
+        "buffer",
+        "thread",
+        "threads",
+        "element",
+        "group",
+        "groups",
+        "lane",
+        "block",
+        "end",
+    }
 )
 LANGUAGES = {
     "c": "C99, no dependencies",
@@ -60,6 +77,10 @@ template <class T, int count> struct alignas(count * sizeof(T)) several {
 """
 _TIES = ("HALF_EVEN", "HALF_UP", "HALF_DOWN", "HALF_AWAY", "HALF_ZERO")
 """Rules that differ from each other in ties alone."""
+_ROWS = 4
+"""Rows that share the constants of a channel."""
+_BLOCK = 4096
+"""Elements that are examined, and then computed while they are in the cache."""
 CHEAP = 3
 """Steps that are sooner computed again than kept."""
 
@@ -107,15 +128,18 @@ class Function:
     text : str
         Its definition.
     language : str
+    examined : frozenset of str
+        Operands whose range the function examines itself.
     """
 
     name: str
     arguments: tuple[Argument, ...]
     text: str
     language: str
+    examined: frozenset[str] = frozenset()
 
 
-def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c", inside: bool = False) -> Function:
+def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: str = "c", inside: str = "") -> Function:
     """Write `plan`'s operation as a function in C99, or as a CUDA kernel.
 
     Parameters
@@ -126,9 +150,9 @@ def function(plan: Plan, name: str = "", without: Sequence[str] = (), language: 
         Optional operands that the function shall not take (``mask``, ``bias``).
     language : str
         One of `LANGUAGES`.
-    inside : bool
-        As the simulator itself calls it: integers of the result have 64 bits, and the function returns 1 more than the first row that
-        violates a condition of the operation, 0 where none does.
+    inside : str
+        As the simulator itself calls it: the dtype of the result. The function examines the range of integers that come in with every
+        row, and returns 1 more than the first row with one out of it, or that violates a condition of the operation; 0 where none does.
 
     Raises
     ------
@@ -214,7 +238,7 @@ class _Writer:
     name: str
     without: Sequence[str]
     language: str
-    inside: bool
+    inside: str
 
     def function(self) -> Function:
         self.d: Definition = of(self.plan)
@@ -231,7 +255,8 @@ class _Writer:
         self.last = self.graph.outputs[-1][1]
         self.limits = self._conditions() if self.inside else {}
         self.conditional = frozenset(self.limits)  # before it is looked at, it may be greater
-        self.out = "int64" if self.inside and not self.d.real else step_dtypes(self.d, self.plan)["out"]
+        self.out = self.inside or step_dtypes(self.d, self.plan)["out"]
+        self.examined = dict(self._examined()) if self.inside else {}
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
@@ -239,7 +264,10 @@ class _Writer:
         elements = all(parse(o.shape).batched and not inner(self.plan, o.shape) for o in self.operands.values())
         self.single = independent and elements and self.axis[self.last] is None  # from an element of each operand one of the result
         self.flat = independent and self.axis[self.last] is not None  # no loop waits for another: a thread takes an element
-        body = "\n".join(self._element_body() if self.single else self._body())
+        along = all(parse(o.shape).batched and len(inner(self.plan, o.shape)) == 1 for o in self.operands.values())
+        alone = bool(self.inside) and self.loops == [self.last] and not self.stored and not self.limits
+        self.several = alone and along  # rows that share the constants of their channels
+        body = "\n".join(self._element_body() if self.single or self.several else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
         sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
         operands = [Argument(o.name, "operand", operand_dtype(self.plan, o), o.shape) for o in self.operands.values()]
@@ -252,15 +280,25 @@ class _Writer:
         text += "".join(f"   {a.name}: ({a.shape})\n" for a in arguments if a.shape)
         text += f"   buffer: {' + '.join(lengths)} elements{' for each thread' if self.language == 'cuda' else ''}\n" * bool(buffer)
         text += "*/\n"
-        listed = ", ".join(a.declared(_POINTER[self.language]) for a in arguments)
+        pointer = "*restrict " if self.inside else _POINTER[self.language]
+        listed = ", ".join(a.declared(pointer) for a in arguments)
         head = f"{_HEAD[self.language]}{'size_t' if self.inside else 'void'} {self.name}({listed}) {{\n"
         constants = "".join(f"    static const {c};\n" for name, c in self.constants.values() if re.search(rf"\b{name}\b", body))
-        if self.single:
+        if self.single or self.several:
             one = fresh(f"{self.name}_of", self.taken)
-            taken = ", ".join(f"{TYPES[o.dtype]} {o.name}" for o in operands)
-            text += f"{_INLINE['cuda']} {TYPES[self.out]} {one}({taken}) {{\n{constants}{body}\n}}\n\n"
-            constants, body = "", "\n".join(self._grouped(one, operands))
-        return Function(self.name, arguments, f"{text}{head}{constants}{body}\n}}\n", self.language)
+            taken = ", ".join([f"size_t {_INDEX}"] * self.several + [f"{TYPES[o.dtype]} {o.name}" for o in operands])
+            text += f"{_INLINE[self.language]} {TYPES[self.out]} {one}({taken}) {{\n{constants}{body}\n}}\n\n"
+            constants, body = "", "\n".join(self._grouped(one, operands) if self.single else self._rows_together(one, operands))
+        return Function(self.name, arguments, f"{text}{head}{constants}{body}\n}}\n", self.language, frozenset(self.examined))
+
+    def _examined(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """The operands of integers with elements of their own in every row, whose type holds more than their range; and that."""
+        for operand in self.operands.values():
+            whole = operand.kind != "bool" and not operand.kind.startswith("float")
+            if whole and parse(operand.shape).batched and len(self._row(operand.name)) < 2:
+                range_, holds = operand.range(self.plan), np.iinfo(operand_dtype(self.plan, operand))
+                if range_ != (holds.min, holds.max):
+                    yield operand.name, range_
 
     def _conditions(self) -> dict[int, int]:
         """By node of a condition what it may not exceed in any row."""
@@ -353,8 +391,25 @@ class _Writer:
     def _element_body(self) -> Iterator[str]:
         """A function from an element of each operand to one of the result."""
         self._named()
-        yield from self._scalars([], self.last, set(), "    ")
+        needed = self._needed(self.last, set()) if self.several else []
+        yield from self._scalars(needed, self.last, set(), "    ")
+        for index in needed:
+            yield from self._statement(self.graph.nodes[index], "    ")
         yield f"    return {self._cast(self.graph.nodes[self.last])};"
+
+    def _rows_together(self, one: str, operands: Sequence[Argument]) -> Iterator[str]:
+        """Calls of the function of an element: some rows at a time, so that the constants of a channel are read once for them."""
+        size, pad = self._size(str(self.axis[self.last])), "    "
+        yield f"{pad}size_t row = 0;"
+        for count, head in ((_ROWS, f"for (; row + {_ROWS} <= rows; row += {_ROWS}) {{"), (1, "for (; row < rows; ++row) {")):
+            yield f"{pad}{head}"
+            for name in self.examined:
+                yield from self._examine(name, f"size_t i = 0; i < {count} * {size}; ++i", f"row * {size} + i", "row + 1", f"{pad}    ")
+            given = ", ".join([_INDEX, *(f"{o.name}[i * {size} + {_INDEX}]" for o in operands)])
+            yield f"{pad}    for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX})"
+            yield f"{pad}        for (size_t i = row; i < row + {count}; ++i) out[i * {size} + {_INDEX}] = {one}({given});"
+            yield f"{pad}}}"
+        yield f"{pad}return 0;"
 
     def _grouped(self, one: str, operands: Sequence[Argument]) -> Iterator[str]:
         """A kernel that calls the function of an element, where arrays allow it for several neighbours at once."""
@@ -380,7 +435,7 @@ class _Writer:
 
     def _body(self) -> Iterator[str]:
         self._named()
-        pad = "    "
+        pad, blocks = "    ", False
         rows = f"batches * {self._size(self.rows[0])}" if self.rows else "rows"
         if self.language == "cuda":
             yield f"{pad}{_THREADS}"
@@ -392,8 +447,18 @@ class _Writer:
             yield f"{pad}    const size_t row = element / {size}, {_INDEX} = element % {size};"
         elif self.language == "cuda":
             yield f"{pad}for (size_t row = thread; row < {rows}; row += threads) {{"
+        elif blocks := bool(self.examined) and not any(map(self._row, self.examined)):
+            yield f"{pad}for (size_t block = 0; block < {rows}; block += {_BLOCK}) {{"
+            yield f"{pad}    const size_t end = {rows} - block < {_BLOCK} ? {rows} : block + {_BLOCK};"
+            for name in self.examined:
+                yield from self._examine(name, "size_t row = block; row < end; ++row", "row", "block + 1", pad + "    ")
+            yield f"{pad}    for (size_t row = block; row < end; ++row) {{"
+            pad += "    "
         else:
             yield f"{pad}for (size_t row = 0; row < {rows}; ++row) {{"
+            for name in self.examined:
+                size = " * ".join(map(self._size, self._row(name))) or "1"
+                yield from self._examine(name, f"size_t i = 0; i < {size}; ++i", f"row * {size} + i", "row + 1", pad + "    ")
         if any(parse(o.shape).batched and len(inner(self.plan, o.shape)) > 1 for o in self._matrices()):
             yield f"{pad}    const size_t batch = row / {self._size(self.rows[0])};"
         done: set[int] = set()
@@ -406,8 +471,28 @@ class _Writer:
             done.add(end)
             yield from self._checks(done, pad + "    ")
         yield f"{pad}}}"
+        if blocks:
+            pad = pad.removesuffix("    ")
+            yield f"{pad}}}"
         if self.inside:
             yield f"{pad}return 0;"
+
+    def _row(self, name: str) -> tuple[str, ...]:
+        """The axes of an operand within a row."""
+        own = inner(self.plan, self.operands[name].shape)
+        return own[len(self.rows) :] if own[: len(self.rows)] == self.rows else own
+
+    def _examine(self, name: str, loop: str, index: str, told: str, pad: str) -> Iterator[str]:
+        """Return where an operand leaves its range."""
+        kind = TYPES[operand_dtype(self.plan, self.operands[name])]
+        least, most = fresh(f"{name}_least", self.taken), fresh(f"{name}_most", self.taken)
+        lo, hi = map(_literal, self.examined[name])
+        yield f"{pad}{kind} {least} = {lo}, {most} = {hi};"
+        yield f"{pad}for ({loop}) {{"
+        for which, sign in ((least, "<"), (most, ">")):
+            yield f"{pad}    {which} = {name}[{index}] {sign} {which} ? {name}[{index}] : {which};"
+        yield f"{pad}}}"
+        yield f"{pad}if ({least} != {lo} || {most} != {hi}) return {told};"
 
     def _checks(self, done: set[int], pad: str) -> Iterator[str]:
         for index in sorted(done & self.limits.keys()):
@@ -531,7 +616,7 @@ class _Writer:
 
     def _element(self, node: Node, operand: str) -> str:
         own, batched = self._own(node), parse(self.operands[operand].shape).batched
-        if self.single:
+        if self.single or self.several:
             return operand
         if not own:
             return f"{operand}[row]"
@@ -613,10 +698,10 @@ class _Writer:
         two_words = m_least > -(1 << 31) and m_most < 1 << 31 and z_least > -(1 << 63) and least > 32 and most < 95
         if two_words and nearest:
             return f"({kind})multiply_shift_nearest_96({z}, {m}, {e})"
-        if self.inside and least > 0 and most < 63:
-            return f"({kind})multiply_shift_round_62({z}, {m}, {e}, {rule})"
         if two_words:
             return f"({kind})multiply_shift_round_96({z}, {m}, {e}, {rule})"
+        if self.inside and least > 0 and most < 63:
+            return f"({kind})multiply_shift_round_62({z}, {m}, {e}, {rule})"
         return f"({kind})multiply_shift_round({z}, {m}, {e}, {rule})"
 
     def _idle(self, node: Node, bound: int, above: bool) -> bool:
