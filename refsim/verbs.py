@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .carriers import tiles
-from .certificates import widths
+from .certificates import proven_out, widths
 from .domain import check_operands
 from .errors import DomainError
 from .ops.base import Plan, gathered, intermediate
@@ -25,7 +26,7 @@ def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray
         As listed by ``refsim ops``; any integer dtype. Arrays of Python ints (dtype object) select the carrier that cannot
         overflow. Optional operands (a softmax's mask, a linear layer's bias) may be left out or None.
     dtype : dtype, optional
-        Of the result; one that holds the output's declared width. A narrower one is less memory to write.
+        Of the result; one that holds all that the certificate says it may be. A narrower one is less memory to write.
     out : numpy.ndarray, optional
         Where the result is written, and what is returned then; of the result's shape, its dtype as above.
 
@@ -53,13 +54,17 @@ def result_dtype(plan: Plan, dtype: DTypeLike | None, out: NDArray[Any] | None) 
         raise DomainError("dtype", np.dtype(dtype), f"{out.dtype}, as out is")
     if out is not None and not out.flags.writeable:
         raise DomainError("out", "a read-only array", "one that can be written")
-    width, _ = widths(of(plan), plan)["out"]
-    if width is None:
+    if of(plan).real:
         if asked != np.float64:
             raise DomainError(name, asked, "float64")
-    elif asked.kind not in "iu" or np.iinfo(asked).min > width.lo or np.iinfo(asked).max < width.hi:
-        raise DomainError(name, asked, f"an integer type that holds from {width.lo} to {width.hi}")
+        return asked
+    lo, hi = _proven(plan)
+    if asked.kind not in "iu" or np.iinfo(asked).min > lo or np.iinfo(asked).max < hi:
+        raise DomainError(name, asked, f"an integer type that holds from {lo} to {hi}, which is what is proven of the result")
     return asked
+
+
+_proven = lru_cache(maxsize=1024)(proven_out)
 
 
 def kept(result: Any, kind: np.dtype[Any] | None, out: NDArray[Any] | None) -> Any:
@@ -68,7 +73,7 @@ def kept(result: Any, kind: np.dtype[Any] | None, out: NDArray[Any] | None) -> A
         return result if kind is None else result.astype(kind, copy=False)
     if out.shape != result.shape:
         raise DomainError("out", out.shape, f"{result.shape}, the shape of the result")
-    np.copyto(out, result, casting="unsafe")  # it holds the declared width
+    np.copyto(out, result, casting="unsafe")  # it holds what is proven
     return out
 
 
