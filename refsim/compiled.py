@@ -2,7 +2,7 @@
 
 The recorded graph of a plan, written in C and compiled by the system's C compiler, gives the same integers in one loop that NumPy gives in
 an array for every step. It is used for what is computed element by element or row by row, once NumPy has had about as much to do as the
-compiler would: what was compiled before, in whatever process, is loaded at once. Where there is no compiler, NumPy computes.
+compiler would: what was compiled before, in whatever process, is loaded soon. Where there is no compiler, NumPy computes.
 
 Environment: ``REFSIM_COMPILED=0`` never compiles; ``REFSIM_THREADS`` (1 by default) is how many threads share a launch; ``CC`` names the
 compiler.
@@ -17,12 +17,13 @@ import platform
 import shlex
 import shutil
 import subprocess
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache as once
-from functools import lru_cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ from .emitted.c_source import Argument, Function, function, source
 from .errors import UsageError
 from .ops import axes
 from .ops.base import Plan
+from .plans import by_plan
 from .registry import of
 
-LEAST = 1 << 16
-"""Elements of a launch that NumPy computes in less time than it takes to look for machine code."""
-WORTHWHILE = 1 << 24
-"""Elements of one plan that take NumPy about as long as the compiler takes."""
+LEAST = 1 << 12
+"""Elements of a launch that NumPy computes in about the time that it takes to call machine code."""
+LOOK = 0.02
+"""Seconds that NumPy has spent on a plan when it is worth looking for machine code: its source has to be written for that."""
+WORTHWHILE = 0.5
+"""Seconds that NumPy has spent on a plan when it is worth compiling: about as long as that takes."""
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
 TIMEOUT = 60.0
 """Seconds that the compiler may take."""
@@ -53,19 +57,23 @@ MOST = 1024
 @wraps(verbs.run)
 def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None) -> Any:
     size = max((getattr(x, "size", 0) for x in operands), default=0)
-    if size < LEAST or of(plan).layout not in ("element", "row") or any(map(_exact, operands)):
+    if size < LEAST or of(plan).layout not in ("element", "row") or any(map(exact, operands)):
         return verbs.run(plan, *operands, dtype=dtype, out=out)
     kind = verbs.result_dtype(plan, dtype, out)
     padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
     without = tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
-    native = _native(plan, without, "" if kind is None else kind.name, size)
+    key = (plan, without, "" if kind is None else kind.name)
+    native = loaded(*key)
     found = None if native is None else native.run(check_operands(plan, operands, native.examines(padded)), out)
     if found is None:  # what violates a condition, or is out of range, is told in the simulator's own words
-        return verbs.run(plan, *operands, dtype=dtype, out=out)
+        start = time.perf_counter()
+        found = verbs.run(plan, *operands, dtype=dtype, out=out)
+        state(*key).seconds += time.perf_counter() - start
     return found
 
 
-def _exact(x: Any) -> bool:
+def exact(x: Any) -> bool:
+    """Whether an operand holds Python integers, which only NumPy computes with."""
     return isinstance(x, np.ndarray) and x.dtype.kind == "O"
 
 
@@ -164,27 +172,36 @@ def threads() -> int:
 # --------------------------------------------------------------------------------------------------------------------- making
 
 
-_SEEN: dict[tuple[Plan, tuple[str, ...], str], int] = {}
-"""By plan, operands left out, and dtype of the result, the elements that there were so far."""
-_LOADED: dict[tuple[Plan, tuple[str, ...], str], Native] = {}
-"""By the same, what was loaded."""
+@dataclass
+class State:
+    """What is known of a plan, the operands that are left out, and the dtype of the result.
+
+    Attributes
+    ----------
+    seconds : float
+        That NumPy has spent so far.
+    native : Native or None
+        What was loaded.
+    """
+
+    seconds: float = 0.0
+    native: Native | None = None
 
 
-def _native(plan: Plan, without: tuple[str, ...], dtype: str, size: int) -> Native | None:
+@by_plan(KEPT)
+def state(plan: Plan, without: tuple[str, ...], dtype: str) -> State:
+    """The one of this process; `dtype` is "" for that of `refsim.run`."""
+    return State()
+
+
+def loaded(plan: Plan, without: tuple[str, ...], dtype: str) -> Native | None:
     """The machine code of a plan; None where it is not worth making, or cannot be made."""
     if os.environ.get("REFSIM_COMPILED") == "0":
         return None
-    key = (plan, without, dtype)
-    found = _LOADED.get(key)
-    if found is None:
-        if len(_SEEN) >= KEPT:
-            _SEEN.clear()
-            _LOADED.clear()
-        _SEEN[key] = _SEEN.get(key, 0) + size
-        found = native(plan, without, make=_SEEN[key] >= WORTHWHILE, dtype=dtype)
-        if found is not None:
-            _LOADED[key] = found
-    return found
+    known = state(plan, without, dtype)
+    if known.native is None and known.seconds >= min(LOOK, WORTHWHILE):
+        known.native = native(plan, without, make=known.seconds >= WORTHWHILE, dtype=dtype)
+    return known.native
 
 
 def native(plan: Plan, without: Sequence[str] = (), make: bool = True, dtype: str = "") -> Native | None:
@@ -211,7 +228,7 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True, dtype: st
         return None
 
 
-@lru_cache(maxsize=KEPT)
+@by_plan(KEPT)
 def _written(plan: Plan, without: tuple[str, ...], dtype: str) -> Function | None:
     try:
         return function(plan, without=without, inside=dtype)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .errors import PlanError, UsageError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
 from .registry import definition, of, parameters
+
+Kept = TypeVar("Kept")
 
 _HEAD = ("constants", "register_bits", "input_bits", "input_range")
 
@@ -50,6 +53,36 @@ def plan(op: str, *, dialect: str = "ibert", **given: Any) -> Plan:
         error.mended_by(lambda: _remedy(definition(op, dialect), given, name))
         raise
     return made
+
+
+def by_plan(size: int) -> Callable[[Callable[..., Kept]], Callable[..., Kept]]:
+    """Keep the results of a function of a plan and other hashable things, up to `size` of them.
+
+    The same object is found by its identity: the scales of all channels take longer to hash than a small launch to compute.
+    """
+
+    def kept(function: Callable[..., Kept]) -> Callable[..., Kept]:
+        by_value = lru_cache(maxsize=size)(function)
+        found: dict[tuple[Any, ...], tuple[Plan, Kept]] = {}
+
+        @wraps(function)
+        def called(plan: Plan, *more: Any) -> Kept:
+            key = (id(plan), *more)
+            known = found.get(key)
+            if known is None:
+                if len(found) >= size:
+                    found.clear()
+                known = found[key] = plan, by_value(plan, *more)  # as long as the plan is kept, no other has its identity
+            return known[1]
+
+        def cache_clear() -> None:
+            found.clear()
+            by_value.cache_clear()
+
+        called.cache_clear = cache_clear  # type: ignore[attr-defined]
+        return called
+
+    return kept
 
 
 def as_typed(op: str, dialect: str, given: dict[str, Any]) -> Plan:

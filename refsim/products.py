@@ -19,10 +19,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,15 +34,17 @@ from . import compiled, verbs
 from .cache import folder
 from .carriers.recorded import Constant, Graph, Node, evaluate
 from .certificates import graph as recorded
-from .certificates import widths
+from .certificates import proven_out, widths
 from .domain import check_operands
 from .errors import UsageError
 from .ops import axes
 from .ops.base import Plan
+from .plans import by_plan
 from .plans import plan as planned
 from .registry import of
+from .vectors.form import holds
 
-LEAST = 1 << 16
+LEAST = 1 << 12
 """Elements of an operand below which NumPy is done before another way has begun."""
 WORTHWHILE = 1.0
 """Seconds that NumPy has spent on products when it is worth a second to measure whether it is the fastest."""
@@ -58,19 +60,63 @@ Range = tuple[int, int]
 
 
 def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None) -> Any:
-    large = max((getattr(x, "size", 0) for x in operands), default=0) >= LEAST
-    exact = any(isinstance(x, np.ndarray) and x.dtype.kind == "O" for x in operands)
-    if of(plan).layout != "product" or not large or exact or os.environ.get("REFSIM_COMPILED") == "0":
+    if not _worth(plan, operands):
         return compiled.run(plan, *operands, dtype=dtype, out=out)
     kind = verbs.result_dtype(plan, dtype, out)
+    found = _chosen(plan, _without(plan, operands))
+    if found is None:
+        return verbs.kept(_timed(plan, operands), kind, out)
+    return verbs.kept(found.run(check_operands(plan, operands), "int64" if kind is None else kind.name), kind, out)
+
+
+def _worth(plan: Plan, operands: Sequence[Any]) -> bool:
+    """Whether another way than NumPy's is worth looking for."""
+    large = max((getattr(x, "size", 0) for x in operands), default=0) >= LEAST
+    return of(plan).layout == "product" and large and not any(map(compiled.exact, operands)) and os.environ.get("REFSIM_COMPILED") != "0"
+
+
+def _without(plan: Plan, operands: Sequence[Any]) -> tuple[str, ...]:
+    """The names of the operands that are left out."""
     padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
-    without = tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
-    found = _chosen(plan, without)
-    result = _timed(plan, operands) if found is None else found.run(check_operands(plan, operands))
-    return verbs.kept(result, kind, out)
+    return tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
 
 
 run.__doc__ = verbs.run.__doc__
+
+
+class Bound:
+    """`run` with operands that stay the same from launch to launch, such as weights: they are made ready for products once.
+
+    Parameters
+    ----------
+    plan : Plan
+    operands : sequence of array_like
+        By operand; None for what is handed in with each launch, or left out. They must not be changed any more.
+
+    Attributes
+    ----------
+    least : str
+        The narrowest dtype that holds all that is proven of the result.
+    """
+
+    def __init__(self, plan: Plan, operands: Sequence[Any]) -> None:
+        self.plan, self.operands = plan, tuple(operands)
+        self.least = "float64" if of(plan).real else holds(*proven_out(plan))
+        self._program: Program | None = None
+        self._fixed: dict[int, Any] = {}
+
+    def __call__(self, *operands: Any) -> Any:
+        """The result in its narrowest dtype, or Python integers of such; `operands` as for `run`, those that stay are ignored."""
+        given = [x if kept is None else kept for x, kept in zip(operands, self.operands, strict=True)]
+        if any(map(compiled.exact, given)):
+            return run(self.plan, *given)
+        found = _chosen(self.plan, _without(self.plan, given)) if _worth(self.plan, given) else None
+        if found is None or not any(kept is not None for kept in self.operands):
+            return run(self.plan, *given, dtype=self.least)
+        checked = check_operands(self.plan, tuple(given))
+        if found is not self._program:
+            self._fixed, self._program = found.fixed(checked), found
+        return found.run(checked, self.least, self._fixed)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ ways
@@ -86,7 +132,7 @@ class Way(Protocol):
         """The second operand, (..., K, N), as it multiplies by it: once for many first ones, in the range `a`."""
 
     def product(self, a: Any, right: Any, plus: Any, out: Any) -> None:
-        """Write into `out`, of int64, the product of (..., M, K) by what `right` gave, and `plus`: 0, or an integer for each column."""
+        """Write into `out`, of 32 or 64 bits, the product of (..., M, K) by what `right` gave, and `plus`: 0, or an integer a column."""
 
 
 def _sums(a: Range, b: Range, length: int) -> bool:
@@ -107,7 +153,7 @@ class Words:
     columns: Any = np.int16
 
     def __init__(self, code: Any) -> None:
-        self.code = getattr(code, self.symbol)
+        self.code = {np.dtype(np.int64): getattr(code, self.symbol), np.dtype(np.int32): getattr(code, f"{self.symbol}_32")}
 
     def takes(self, a: Range, b: Range, length: int) -> bool:
         return _within(a, -(1 << 15), (1 << 15) - 1) and _within(b, -(1 << 15), (1 << 15) - 1) and _sums(a, b, length)
@@ -132,7 +178,7 @@ class Words:
         sizes = [ctypes.c_size_t(x) for x in (batches, m, n, k // LINE)]
         steps = [ctypes.c_size_t(x if batched else 0) for x in (n * k, n)]
         x, y, less_at, out_at = (ctypes.c_void_p(z.ctypes.data) for z in (rows, columns, less, out))
-        self.code(*sizes, x, y, steps[0], less_at, steps[1], out_at)
+        self.code[out.dtype](*sizes, x, y, steps[0], less_at, steps[1], out_at)
 
 
 def _lines(x: Any, dtype: Any) -> Any:
@@ -194,7 +240,7 @@ class OnnxRuntime:
         b, by = right
         rows = (a + np.int16(by) if by else a).astype(np.uint8)
         (found,) = self.session.run(None, {"a": rows, "b": b, "zero": np.array(by, np.uint8)})
-        np.add(found, plus, out=out)
+        np.add(found, plus, out=out, casting="same_kind")
 
 
 class Torch:
@@ -274,6 +320,29 @@ def there() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a composite between its products, or behind them: an op of its own, which is computed by machine code.
+
+    Attributes
+    ----------
+    plan : Plan
+    first : int
+        The node that is its first operand.
+    others : tuple of str
+        Its further operands, by the name that they have in the whole too; "" where one is left out.
+    """
+
+    plan: Plan
+    first: int
+    others: tuple[str, ...]
+
+    def code(self, dtype: str) -> tuple[Plan, tuple[str, ...], str]:
+        """What its machine code is found by."""
+        names = [o.name for o in of(self.plan).operands[1:]]
+        return self.plan, tuple(name for name, there in zip(names, self.others, strict=True) if not there), dtype
+
+
+@dataclass(frozen=True)
 class Program:
     """An op of products as its recorded graph has it, with a way for each product; None for NumPy's.
 
@@ -283,72 +352,129 @@ class Program:
     graph : Graph
     ways : dict
         By the index of a product's node.
+    segments : dict
+        By the index of the node that is a segment's result.
     """
 
     plan: Plan
     graph: Graph
     ways: dict[int, Way | None]
+    segments: dict[int, Segment]
 
-    def run(self, operands: Sequence[Any]) -> NDArray[Any]:
-        """The result of operands that were checked."""
+    def fixed(self, operands: Sequence[Any]) -> dict[int, Any]:
+        """What does not depend on operands with leading axes: weights, as they are multiplied by."""
+        given = {o.name: x for o, x in zip(of(self.plan).operands, operands, strict=True) if x is not None and o.name not in self._batched}
+        found = self._values(given, [n for n in self.graph.nodes if n.index not in self._moving], {})
+        shared = [i for i, by in self.ways.items() if by is not None and i in self._moving and self._of(i)[1] not in self._moving]
+        return found | {-1 - i: self._right(self.graph.nodes[i], found) for i in shared}
+
+    def run(self, operands: Sequence[Any], dtype: str = "int64", fixed: dict[int, Any] | None = None) -> NDArray[Any]:
+        """The result of operands that were checked.
+
+        Parameters
+        ----------
+        dtype : str
+            Of the result.
+        fixed : dict, optional
+            What `fixed` gave for the same operands, but for those with leading axes.
+        """
         d = of(self.plan)
         sizes = axes.unify(d, self.plan, [None if x is None else x.shape for x in operands])
         rows = math.prod(sizes.lead)
         shape = sizes.shape(self.plan, d.out)
-        out: NDArray[Any] = _aligned((rows, *shape[len(sizes.lead) :]), np.int64)
+        out: NDArray[Any] = _aligned((rows, *shape[len(sizes.lead) :]), dtype)
         given: dict[str, Any] = {}
-        batched = set[str]()
         for operand, x in zip(d.operands, operands, strict=True):
-            if x is not None and axes.parse(operand.shape).batched:
-                batched.add(operand.name)
+            if x is not None and operand.name in self._batched:
                 whole = sizes.shape(self.plan, operand.shape)
                 given[operand.name] = np.broadcast_to(x, whole).reshape(rows, *whole[len(sizes.lead) :])
-            elif x is not None:
-                given[operand.name] = x
-        moving = self._moving(batched)
-        fixed = self._values(given, [n for n in self.graph.nodes if n.index not in moving], {})
-        shared = [i for i, by in self.ways.items() if by is not None and i in moving and self._of(i)[1] not in moving]
-        fixed |= {-1 - i: self._right(self.graph.nodes[i], fixed) for i in shared}
+        kept = self.fixed(operands) if fixed is None else fixed
         step = max(1, TILE // max(1, math.prod(out.shape[1:])))
         parts = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-        nodes = [n for n in self.graph.nodes if n.index in moving]
+        codes = self._codes(dtype)
+        nodes = self._needed(codes)
 
         def tile(part: slice) -> None:
-            pieces = {name: x[part] if name in batched else x for name, x in given.items()}
-            found = self._values(pieces, nodes, dict(fixed), out[part])[self._last]
+            found = self._values({name: x[part] for name, x in given.items()}, nodes, dict(kept), out[part], codes)[self._last]
             if not np.may_share_memory(found, out):
                 out[part] = found
 
+        start = time.perf_counter()
         count = min(compiled.threads(), len(parts))
         if count < 2:  # a pool costs as much as a small product
             deque(map(tile, parts), maxlen=0)
         else:
             with ThreadPoolExecutor(count) as pool:
                 list(pool.map(tile, parts))
+        for index in self.segments.keys() - codes.keys():
+            compiled.state(*self.segments[index].code(self._dtype(index, dtype))).seconds += time.perf_counter() - start
         return out.reshape(shape)
 
     @property
     def _last(self) -> int:
         return self.graph.outputs[-1][1]
 
-    def _moving(self, batched: set[str]) -> set[int]:
+    @cached_property
+    def _batched(self) -> set[str]:
+        return {o.name for o in of(self.plan).operands if axes.parse(o.shape).batched}
+
+    @cached_property
+    def _moving(self) -> set[int]:
         """The nodes that are others in every tile."""
         found = set[int]()
         for node in self.graph.nodes:
-            if (node.operation == "input" and node.rest[0] in batched) or found.intersection(self._of(node.index)):
+            if (node.operation == "input" and node.rest[0] in self._batched) or found.intersection(self._of(node.index)):
                 found.add(node.index)
         return found
 
-    def _values(self, given: dict[str, Any], nodes: Sequence[Node], found: dict[int, Any], out: Any = None) -> dict[int, Any]:
-        """The values of nodes in order, each for as long as another one needs it; the last in `out` where a product writes it."""
+    def _codes(self, dtype: str) -> dict[int, compiled.Native]:
+        """The machine code of segments that have some."""
+        found = ((i, compiled.loaded(*segment.code(self._dtype(i, dtype)))) for i, segment in self.segments.items())
+        return {i: code for i, code in found if code is not None}
+
+    def _dtype(self, index: int, dtype: str) -> str:
+        """Of a segment's result: the narrowest, or that of the whole."""
+        interval = self.graph.nodes[index].interval
+        return dtype if index == self._last or interval is None else holds(*interval)
+
+    def _needed(self, codes: Mapping[int, Any]) -> list[Node]:
+        """The nodes of a tile, in order: not those within a segment that has machine code."""
+        found, waiting = set[int](), [self._last]
+        while waiting:
+            index = waiting.pop()
+            if index in self._moving and index not in found:
+                found.add(index)
+                waiting += self._uses(index, codes)
+        return [n for n in self.graph.nodes if n.index in found]
+
+    def _uses(self, index: int, codes: Mapping[int, Any]) -> list[int]:
+        """The nodes that a node is computed of."""
+        return [self.segments[index].first] if index in codes else self._of(index)
+
+    def _values(
+        self,
+        given: dict[str, Any],
+        nodes: Sequence[Node],
+        found: dict[int, Any],
+        out: Any = None,
+        codes: Mapping[int, compiled.Native] | None = None,
+    ) -> dict[int, Any]:
+        """The values of nodes in order, each for as long as another one needs it; the last in `out`, where it is written at once.
+
+        `codes` is the machine code that segments have; without it, the nodes are those that tiles share, and other ones need them too.
+        """
         users: dict[int, list[int]] = {}
-        for node in self.graph.nodes:
-            for o in self._of(node.index):
+        for node in nodes if codes is not None else self.graph.nodes:
+            for o in self._uses(node.index, codes or {}):
                 users.setdefault(o, []).append(node.index)
         done, before = {n.index for n in nodes} - {self._last}, {i for i, x in found.items() if i >= 0 and np.ndim(x) == 1}
         for node in nodes:
             if node.index in found:  # added by a product
                 pass
+            elif codes and node.index in codes:
+                segment = self.segments[node.index]
+                into = out if node.index == self._last and out is not None and out.flags.c_contiguous else None
+                found[node.index] = codes[node.index].run([found[segment.first], *(given.get(name) for name in segment.others)], into)
             elif node.operation == "input":
                 x = given[node.rest[0]]
                 found[node.index] = x if x.dtype.itemsize < 4 else x.astype(np.int64)
@@ -357,12 +483,17 @@ class Program:
                 left, columns = (found[o] for o in self._of(node.index))
                 plus, index = next(self._sums(node.index, users.get(node.index, ()), before), (None, node.index))
                 shape = (*left.shape[:-1], columns.shape[-1])
-                into = out if index == self._last and out is not None else np.empty(shape, np.int64)
+                narrow = codes is not None and index in users and codes.keys() >= {*users[index]} and self._dtype(index, "") == "int32"
+                if index == self._last and out is not None and out.dtype in (np.int32, np.int64):
+                    into = out
+                else:
+                    into = np.empty(shape, np.int32 if narrow else np.int64)
                 by.product(left, right, 0 if plus is None else found[plus], into)
                 found[index] = into
             else:
-                found[node.index] = evaluate(node, [o.value if isinstance(o, Constant) else found[o] for o in node.operands])
-            for o in {*self._of(node.index)} & done:
+                values = [o.value if isinstance(o, Constant) else found[o] for o in node.operands]
+                found[node.index] = evaluate(node, values)
+            for o in {*self._uses(node.index, codes or {})} & done:
                 if users[o][-1] == node.index:
                     found.pop(o, None)
         return found
@@ -402,7 +533,28 @@ def program(plan: Plan, without: tuple[str, ...], ranking: Sequence[str]) -> Pro
         if node.operation == "matmul":
             a, b = (graph.nodes[o].interval for o in node.operands if isinstance(o, int))
             ways[node.index] = _first(ranking, a, b, node.rest[0])
-    return Program(plan, graph, ways) if any(ways.values()) else None
+    return Program(plan, graph, ways, dict(_segments(plan, graph, without))) if any(ways.values()) else None
+
+
+def _segments(plan: Plan, graph: Graph, without: tuple[str, ...]) -> Iterator[tuple[int, Segment]]:
+    """The parts that are computed element by element or row by row, of nothing but the part before and operands of the same name."""
+    outs = dict(graph.outputs)
+    before: int | None = None
+    for name in of(plan).parts:
+        part, last = getattr(plan, name), outs[f"{name}.out"]
+        first, before = before, last
+        if first is None or of(part).layout not in ("element", "row"):
+            continue
+        others = tuple("" if o.name in without else o.name for o in of(part).operands[1:])
+        found, waiting = set[int](), [last]
+        while waiting:
+            index = waiting.pop()
+            if index != first and index not in found:
+                found.add(index)
+                waiting += [o for o in graph.nodes[index].operands if isinstance(o, int)]
+        inputs = {graph.nodes[index].rest[0] for index in found if graph.nodes[index].operation == "input"}
+        if inputs <= {*others}:
+            yield last, Segment(part, first, others)
 
 
 def _first(ranking: Sequence[str], a: Range | None, b: Range | None, length: int) -> Way | None:
@@ -436,7 +588,7 @@ def _chosen(plan: Plan, without: tuple[str, ...]) -> Program | None:
     return None if ranking is None else _program(plan, without, ranking)
 
 
-_program = lru_cache(maxsize=compiled.KEPT)(program)
+_program = by_plan(compiled.KEPT)(program)
 
 
 _RANKINGS: dict[tuple[str, ...], tuple[str, ...]] = {}

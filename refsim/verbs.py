@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from .certificates import proven_out, widths
 from .domain import check_operands
 from .errors import DomainError
 from .ops.base import Plan, gathered, intermediate
+from .plans import by_plan
 from .registry import of
 
 
@@ -64,7 +64,7 @@ def result_dtype(plan: Plan, dtype: DTypeLike | None, out: NDArray[Any] | None) 
     return asked
 
 
-_proven = lru_cache(maxsize=1024)(proven_out)
+_proven = by_plan(1024)(proven_out)
 
 
 def kept(result: Any, kind: np.dtype[Any] | None, out: NDArray[Any] | None) -> Any:

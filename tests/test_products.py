@@ -167,6 +167,39 @@ def test_programs_give_the_simulators_integers(monkeypatch: pytest.MonkeyPatch, 
     assert False not in found
 
 
+COMPOSITES = [(op, dialect) for op, dialect in OPS if definition(op, dialect).parts]
+
+
+@pytest.mark.parametrize(("op", "dialect"), COMPOSITES)
+def test_what_stands_behind_products_is_compiled(monkeypatch: pytest.MonkeyPatch, op: str, dialect: str) -> None:
+    """By machine code of the parts, weights made ready before, the result in its narrowest dtype: the simulator's integers."""
+    monkeypatch.setattr(products, "TILE", 16)
+    monkeypatch.setattr(products, "LEAST", 0)
+    monkeypatch.setattr(compiled, "WORTHWHILE", 0)
+    monkeypatch.setattr(products, "_chosen", lambda plan, without: products.program(plan, without, ["c:bytes", "c:words"]))
+    d = definition(op, dialect)
+    used = 0
+    for case in [c for c in load().cases(op, dialect) if c.out.size][::6]:
+        stays = [None if o.name in ("q", "k", "v", "mask") else x for o, x in zip(d.operands, case.operands, strict=True)]
+        bound = products.Bound(case.plan, stays)
+        program = products._chosen(case.plan, tuple(o.name for o, x in zip(d.operands, case.operands, strict=True) if x is None))
+        if program is None:
+            continue
+        assert len(program.segments) == sum(definition(part, dialect).layout != "product" for part in d.parts.values())
+        used += len(program._codes(bound.least))
+        for _ in range(2):
+            out = bound(*case.operands)
+            assert out.dtype == bound.least
+            assert (out == case.out).all()
+    assert used
+
+
+def test_a_mistake_behind_a_product_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products.Program, "_dtype", lambda self, index, dtype: "int8" if index != self._last else dtype)
+    with pytest.raises(AssertionError):  # weights of i-softmax that do not fit
+        test_what_stands_behind_products_is_compiled(monkeypatch, "attention", "ibert")
+
+
 @pytest.mark.parametrize("count", ["1", "2", "7"])
 def test_threads_share_the_tiles(monkeypatch: pytest.MonkeyPatch, count: str) -> None:
     monkeypatch.setenv("REFSIM_THREADS", count)

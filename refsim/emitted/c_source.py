@@ -215,8 +215,9 @@ def helpers(text: str) -> str:
             for used in parts[name][0]:
                 want(used)
 
+    called = set(re.findall(r"\b(\w+)\(", text))
     for name in parts:
-        if re.search(rf"\b{name}\(", text):
+        if name in called:
             want(name)
     return start + "\n".join(body for name, (_, body) in parts.items() if name in wanted)
 

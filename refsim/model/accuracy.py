@@ -54,7 +54,7 @@ def measured(model: Model, checkpoint: Checkpoint, batches: Iterable[tuple[Any, 
                 x = x[:, 0]
             else:
                 x = (joined(model, x) if x.ndim > 3 else x)[kept]
-            found.setdefault(node.name, []).append(_cosines((x - meant.zero) * np.asarray(meant.scale), due[node.name]))
+            found.setdefault(node.name, []).append(_cosines(meant.real(x), due[node.name]))
     return {name: _summary(np.concatenate(parts)) for name, parts in found.items()}
 
 

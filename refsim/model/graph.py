@@ -7,7 +7,7 @@ tensor in another form, such as one matrix a head, the input says so; no value c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DomainError
 from ..ops.base import Plan
-from ..products import run
+from ..products import Bound
 
 LAYER = "layer.{}."
 """What the names of a layer's tensors begin with."""
@@ -72,6 +72,10 @@ class Meaning:
     scale: float | tuple[float, ...]
     zero: int = 0
 
+    def real(self, q: Any) -> Any:
+        """What they stand for."""
+        return (q.astype(np.int64) - self.zero) * np.asarray(self.scale)
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -105,6 +109,15 @@ class Model:
     meanings: Mapping[str, Meaning] = field(default_factory=dict, repr=False)
     about: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: bytes | None = field(default=None, repr=False)
+    _bound: dict[str, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def launch(self, node: Node, operands: Sequence[Any]) -> Any:
+        """What a node gives, in the narrowest dtype that holds all that is proven of it; its weights are made ready once."""
+        if node.name not in self._bound:
+            self._bound[node.name] = Bound(
+                node.plan, [x if taken.tensor in self.weights else None for taken, x in zip(node.inputs, operands, strict=True)]
+            )
+        return self._bound[node.name](*operands)
 
     @property
     def out(self) -> Node:
@@ -188,12 +201,19 @@ def operands(model: Model, node: Node, tensors: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] = run) -> Iterator[tuple[Node, Any]]:
-    """The nodes in order with what they give, ``how(plan, *operands)``; a tensor that no later node takes is let go."""
+def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] | None = None) -> Iterator[tuple[Node, Any]]:
+    """The nodes in order with what they give; a tensor that no later node takes is let go.
+
+    Parameters
+    ----------
+    how : callable, optional
+        ``how(plan, *operands)`` computes a launch; `Model.launch` by default.
+    """
     tensors = dict(given)
     last = {taken.tensor: node.name for node in model.nodes for taken in node.inputs}
     for node in model.nodes:
-        tensors[node.name] = how(node.plan, *operands(model, node, tensors))
+        taken = operands(model, node, tensors)
+        tensors[node.name] = model.launch(node, taken) if how is None else how(node.plan, *taken)
         yield node, tensors[node.name]
         for name in {t.tensor for t in node.inputs} | {node.name}:
             if last.get(name, node.name) == node.name:
@@ -201,5 +221,5 @@ def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] = run)
 
 
 def forward(model: Model, ids: Any, kept: Any = None) -> Any:
-    """The last tensor, `POOLED`: (batch, 1, hidden_size), int64."""
+    """The last tensor, `POOLED`: (batch, 1, hidden_size)."""
     return deque(steps(model, handed_in(model, ids, kept)), maxlen=1)[0][1]
