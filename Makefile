@@ -120,6 +120,7 @@ bench: $(HEAVY)/.installed
 	MALLOC_MMAP_THRESHOLD_=$(LARGE) MALLOC_TRIM_THRESHOLD_=$(LARGE) $(BENCH) tests/bench/test_speed.py --benchmark-json=out/bench-tuned.json
 	$(HEAVY)/bin/python tests/bench/table.py out/bench.json out/bench-tuned.json docs/benchmarks.md
 	$(ALONE) tests/bench/scaling.py docs/benchmarks
+	$(ALONE) tests/bench/encoder.py docs/benchmarks.md
 
 gpu:
 	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(PYTHON),python3) implementations/gpu.py --out $(GPU_OUT)
