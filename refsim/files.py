@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import ContentError, UsageError
 
 _NUMBERS = count()
 _LINKS = 40
@@ -118,6 +118,21 @@ def write(path: Path, content: bytes | str) -> None:
     """Write a file, text as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(encoded(content) if isinstance(content, str) else content)
+
+
+def read(path: Path, most: int) -> bytes:
+    """The content of a file that somebody else may have written.
+
+    Raises
+    ------
+    ContentError
+        It has more than `most` bytes.
+    OSError
+        It cannot be read.
+    """
+    if path.stat().st_size > most:
+        raise ContentError(f"{path}: larger than {most} bytes")
+    return path.read_bytes()
 
 
 def encoded(text: str) -> bytes:

@@ -284,6 +284,27 @@ def test_a_damaged_checkpoint_is_not_taken(tmp_path: Path, changes: dict[str, An
         checkpoint.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("module", "most", "name", "read"),
+    [
+        (storage, "MOST", "m/model.json", lambda f: storage.load(f / "m")),
+        (storage, "MOST_TENSORS", "m/weights.safetensors", lambda f: storage.load(f / "m")),
+        (traces, "MOST", "t/trace.json", lambda f: traces.read(f / "t")),
+        (traces, "MOST_TENSORS", "t/batch-00000.safetensors", lambda f: traces.read(f / "t").batch(0)),
+        (checkpoint, "MOST_TOKENIZER", "float/tokenizer.json", lambda f: checkpoint.load(f / "float")),
+    ],
+)
+def test_no_file_is_read_that_is_larger_than_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, files: Path, folder: Path, module: Any, most: str, name: str, read: Callable[[Path], Any]
+) -> None:
+    if not (files / "float").exists():
+        (files / "float").symlink_to(folder)
+    read(files)
+    monkeypatch.setattr(module, most, (files / name).stat().st_size - 1)
+    with pytest.raises(ContentError, match=f"{Path(name).name}: larger than"):
+        read(files)
+
+
 def test_texts_and_ids_that_are_not_taken(model: Model, source: checkpoint.Checkpoint, tmp_path: Path) -> None:
     reader = Reader(source.tokenizer, source.config.vocab_size, source.config.longest, 0)
     with pytest.raises(DomainError, match="text = ' ' is not legal"):
@@ -540,7 +561,7 @@ def test_a_target_computes_the_launches(model: Model, source: checkpoint.Checkpo
     )
     with here():
         worker = connect(parse(str(target)))
-        both = answered.Answered(model, worker)
+        both = answered.Answered(model, worker, tmp_path)
         found = difference.compare(model, both.forwards(batches(source, encoder.texts())[:2]))
         worker.close()
     assert ("linear", "ibert") in both.lacking and ("attention", "ibert") not in both.lacking
@@ -591,13 +612,65 @@ def test_fused_kernels_compute_the_whole_encoder(source: checkpoint.Checkpoint, 
     made = quantized(source, None, dialect)
     with here():
         worker = connect(parse("cuda"))
-        both = answered.Answered(made, worker)
+        both = answered.Answered(made, worker, Path())
         found = difference.compare(made, both.forwards(batches(source, encoder.texts())[:1]))
         worker.close()
     assert not both.lacking and not found.findings and found.equal == len(made.nodes)
 
 
 # ------------------------------------------------------------------------------------------------------------------- commands
+
+WHOLE = """
+from pathlib import Path
+from refsim.model import graph, storage
+
+def forward(tensors, folder, wanted):
+    model = storage.load(Path(folder))
+    tensors = dict(tensors)
+    for node in model.nodes:
+        if wanted(node.name):
+            tensors[node.name] = model.launch(node, graph.operands(model, node, tensors))
+            change(node.name, tensors)
+    return tensors
+
+def change(name, tensors):
+    pass
+
+def encoder(tensors, folder):
+    found = forward(tensors, folder, lambda name: True)
+    return {name: x for name, x in found.items() if name not in tensors}
+
+def encoder_layer(tensors, number, folder):
+    found = forward(tensors, folder, lambda name: name.startswith(f"layer.{number}."))
+    return {name: x for name, x in found.items() if name not in tensors and name.split(".")[2] in ("layernorm", "output", "gelu")}
+"""
+WRONG = """
+def change(name, tensors):
+    if name == "layer.1.gelu":
+        tensors[name] = tensors[name] + (tensors[name] == 3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        (WHOLE.replace("def encoder_layer", "def other"), 0, "equal: 32 tensors"),
+        (WHOLE.replace("def encoder(", "def other("), 4, "not in the other trace: layer.0.query"),
+        (WHOLE.replace("def encoder_layer", "def other") + WRONG, 1, "layer.1.gelu (gelu_requantize, ibert) differs in batch 0"),
+        (WHOLE.replace("def encoder(", "def other(") + WRONG, 1, "layer.1.gelu (gelu_requantize, ibert) differs in batch 0"),
+        ("def encoder(tensors, folder):\n    return {'pooled': tensors['word_ids'] / 2}\n", 3, "pooled has dtype float64"),
+        ("def encoder(tensors, folder):\n    return {'pool': tensors['word_ids']}\n", 3, "encoder gave 'pool'; it may give embeddings.sum"),
+        ("def encoder(tensors, folder):\n    return tensors['word_ids']\n", 3, "encoder returned ndarray, not a dict of tensors by name"),
+        ("def encoder(tensors, folder):\n    return {}\n", 3, "encoder did not give pooled, which is needed"),
+        ("def encoder_layer(tensors, number, folder):\n    return {}\n", 3, "encoder_layer did not give layer.0.layernorm"),
+        ("def encoder(tensors, folder):\n    raise ValueError('no kernel')\n", 3, "no kernel"),
+    ],
+)
+def test_a_target_may_compute_a_layer_or_the_whole(files: Path, tmp_path: Path, text: str, code: int, words: str) -> None:
+    target = tmp_path / "kernels.py"
+    target.write_text(text)
+    out = called("model", "check", str(files / "m"), str(target), "--text", str(files / "texts"))
+    assert (out.returncode, words in out.stdout + out.stderr) == (code, True), out.stdout + out.stderr
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,11 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import UsageError
 from ..ops.base import Plan
@@ -161,24 +163,52 @@ class Worker:
         own = {"op": plan.op, "dialect": plan.dialect, "parameters": dict(plan.parameters)}
         return {"verb": verb, "layout": layout, "plan": own}
 
-    def _ask(
-        self, verb: str, plan: Plan, operands: list[Any], layout: Layouts = "C", limit: float | None = None
-    ) -> tuple[dict[str, Any], list[Any]]:
+    def _alive(self) -> None:
+        """Start it again where it died."""
         if self._process is None:
             try:
                 self._start()
             except Unloadable as error:  # it loaded before, so this is one more way of not answering
                 raise Broken("exited", str(error), fatal=True) from None
+
+    def _ask(
+        self, verb: str, plan: Plan, operands: list[Any], layout: Layouts = "C", limit: float | None = None
+    ) -> tuple[dict[str, Any], list[Any]]:
+        self._alive()
         first = (plan.op, plan.dialect) not in self._warm
-        data = frames.pieces(self._request(verb, plan, layout), operands)
         limit = max(limit or 0, self._first if first else self._launch)
-        header, arrays = self._exchange(data, limit, f"{plan.op} ({plan.dialect})", first)
+        answered = self._answered(self._request(verb, plan, layout), operands, limit, f"{plan.op} ({plan.dialect})", first)
+        self._warm.add((plan.op, plan.dialect))
+        return answered
+
+    def _answered(
+        self, request: dict[str, Any], operands: list[Any], limit: float, what: str, first: bool
+    ) -> tuple[dict[str, Any], list[Any]]:
+        header, arrays = self._exchange(frames.pieces(request, operands), limit, what, first)
         status = header.get("status")
         if status != "ok":
             text = f"{header.get('error', 'no error named')}\n{header.get('trace', '')}".strip()
             raise Broken(status if status in HARMS else "raised", text)
-        self._warm.add((plan.op, plan.dialect))
         return header, arrays
+
+    def whole(self, function: str, tensors: Mapping[str, Any], *given: Any) -> dict[str, Any]:
+        """Named tensors from named tensors, by one of the target's functions of `WHOLE`.
+
+        Parameters
+        ----------
+        *given
+            What it is handed besides: numbers and text.
+
+        Raises
+        ------
+        Broken
+            It gives no tensors of integers.
+        """
+        self._alive()
+        request = {"verb": "whole", "function": function, "names": list(tensors), "given": given}
+        operands = [np.ascontiguousarray(x) for x in tensors.values()]
+        header, arrays = self._answered(request, operands, self._first, function, False)
+        return dict(zip(header["names"], arrays, strict=True))
 
     def announce(self, case: Case) -> None:
         """Say which golden case is launched next."""

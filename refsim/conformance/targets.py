@@ -149,16 +149,21 @@ def command(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a target says of itself: ops, dialects, domain, known deviations (without their predicates)."""
+    """What a target says of itself: ops, dialects, domain, known deviations (without their predicates), and functions of `WHOLE`."""
 
     ops: tuple[str, ...]
     dialects: tuple[str, ...]
     domain: Mapping[str, Mapping[str, Any]]
     deviations: tuple[Deviation, ...]
+    whole: tuple[str, ...] = ()
 
     def implements(self, op: str, dialect: str) -> bool:
         """Whether the target claims `op` in `dialect`."""
         return op in self.ops and dialect in tuple(self.domain.get(op, {}).get("dialects", self.dialects))
+
+
+WHOLE = ("encoder", "encoder_layer")
+"""Functions of a target that compute more than an op: named tensors from named tensors."""
 
 
 def describe(target: Any) -> dict[str, Any]:
@@ -179,6 +184,7 @@ def describe(target: Any) -> dict[str, Any]:
         "dialects": getattr(target, "DIALECTS", ("ibert",)),
         "domain": {op: {k: told(v) if k == WHERE else v for k, v in entry.items()} for op, entry in domain.items()},
         "deviations": [{k: v for k, v in entry.items() if k != "applies"} for entry in deviations],
+        "whole": [name for name in WHOLE if callable(getattr(target, name, None))],
     }
 
 
@@ -197,7 +203,7 @@ def described(message: dict[str, Any], target: str = "the target") -> Descriptio
 
     prove(target, message)
     ops, dialects, domain, deviations = (tuples(message[key]) for key in ("ops", "dialects", "domain", "deviations"))
-    return Description(ops, dialects, domain, tuple(map(Deviation.from_json, deviations)))
+    return Description(ops, dialects, domain, tuple(map(Deviation.from_json, deviations)), tuples(message.get("whole", ())))
 
 
 def covers(domain: Mapping[str, Any], d: Definition, plan: Plan) -> bool:

@@ -83,12 +83,28 @@ def _covers(target: Any, request: dict[str, Any]) -> tuple[dict[str, Any], list[
     return {"status": "ok", "covers": bool(target.DOMAIN[plan.op][WHERE](plan))}, []
 
 
+def _whole(target: Any, request: dict[str, Any], tensors: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Named tensors from named tensors, by a function of the target that is more than an op."""
+    result = getattr(target, request["function"])(dict(zip(request["names"], tensors, strict=True)), *request["given"])
+    if not isinstance(result, dict):
+        return {
+            "status": "malformed",
+            "error": f"{request['function']} returned {type(result).__name__}, not a dict of tensors by name",
+        }, []
+    arrays = [np.asarray(value) for value in result.values()]
+    for name, value in zip(result, arrays, strict=True):
+        if value.dtype.kind not in "biu":
+            return {"status": "not integers", "error": f"{name} has dtype {value.dtype}"}, []
+    return {"status": "ok", "names": [str(name) for name in result]}, arrays
+
+
 def answer(target: Any, request: dict[str, Any], operands: list[Any]) -> tuple[dict[str, Any], list[Any]]:
     """The answer to one request, header and arrays, whatever the target does that a process survives."""
     try:
         if request["verb"] == "covers":
             return _covers(target, request)
-        return (_launch if request["verb"] == "run" else _deviating)(target, request, operands)
+        verbs = {"run": _launch, "deviating": _deviating, "whole": _whole}
+        return verbs[request["verb"]](target, request, operands)
     except Fault as fault:
         return {"status": fault.kind, "error": str(fault)}, []
     except Exception as error:  # noqa: BLE001

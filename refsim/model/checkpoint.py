@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import files
 from ..errors import ContentError
 
 Reals = NDArray[np.float32]
@@ -32,6 +33,8 @@ _SIZES = (
 )
 MOST = 1 << 24
 """Greatest size that a configuration may name, and its own, in bytes."""
+MOST_TOKENIZER = 1 << 28
+"""Greatest size of tokenizer.json, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +119,19 @@ def load(folder: Path, further: Callable[[Config], Mapping[str, tuple[int, ...]]
             for name, shape in {**shapes(config), **further(config)}.items():
                 if name not in names:
                     raise ContentError(f"{path}: lacks the weight {name}")
-                weights[name] = _weight(file.get_tensor(names[name]), name, shape, path)
+                found = tuple(file.get_slice(names[name]).get_shape())
+                if found != shape:  # before so many are read
+                    raise ContentError(f"{path}: {name} has the shape {found}, not {shape} as config.json says")
+                weights[name] = _weight(file.get_tensor(names[name]), name, path)
     except (SafetensorError, OSError, TypeError) as error:
         raise ContentError(f"{path}: {error}") from None
     tokenizer = folder / "tokenizer.json"
-    return Checkpoint(config, weights, tokenizer.read_bytes() if tokenizer.is_file() else None, kind)
+    return Checkpoint(config, weights, files.read(tokenizer, MOST_TOKENIZER) if tokenizer.is_file() else None, kind)
 
 
-def _weight(array: Any, name: str, shape: tuple[int, ...], path: Path) -> Reals:
+def _weight(array: Any, name: str, path: Path) -> Reals:
     if array.dtype.kind != "f":
         raise ContentError(f"{path}: {name} holds {array.dtype}, not floats")
-    if array.shape != shape:
-        raise ContentError(f"{path}: {name} has the shape {array.shape}, not {shape} as config.json says")
     if not np.isfinite(array).all():
         raise ContentError(f"{path}: {name} holds {array[~np.isfinite(array)].flat[0]}")
     return np.ascontiguousarray(array, np.float32)
@@ -135,9 +139,7 @@ def _weight(array: Any, name: str, shape: tuple[int, ...], path: Path) -> Reals:
 
 def _config(path: Path) -> tuple[Config, str]:
     try:
-        if path.stat().st_size > MOST:
-            raise ContentError(f"{path}: larger than {MOST} bytes")
-        told = json.loads(path.read_bytes())
+        told = json.loads(files.read(path, MOST))
     except (OSError, ValueError) as error:
         raise ContentError(f"{path}: {error}") from None
     if not isinstance(told, dict) or told.get("model_type") not in KINDS:

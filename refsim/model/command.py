@@ -268,7 +268,7 @@ def _tell(found: Any) -> None:
 @app.command()
 def check(
     model: Stored,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Named as for `refsim check`; its operations compute the launches.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Named as for `refsim check`.")],
     text: Texts,
     batch: Batch = 32,
     tokens: Tokens = 0,
@@ -276,9 +276,11 @@ def check(
 ) -> None:
     """Check a target by whole forwards.
 
-    Its operations compute every launch, each fed by its own results; all tensors are compared.
+    Its function encoder computes all, its function encoder_layer a layer, its
+    operations a launch, each fed by its own results. All tensors are compared.
 
-    Exit code: 0 all are equal, 1 some differ, 3 the target broke.
+    Exit code: 0 all are equal, 1 some differ, 3 the target broke, 4 it lacks
+    tensors and all others are equal.
     """
     from contextlib import closing
 
@@ -297,7 +299,7 @@ def check(
         try:
             worker = connect(parse(target))
             with closing(worker), progress("texts") as told:
-                both = Answered(made, worker)
+                both = Answered(made, worker, model)
                 found = difference.compare(made, both.forwards(_told(reader, texts, batch, told)))
         except (Broken, Unloadable) as error:
             complain(f"{target}: {error}")

@@ -22,6 +22,8 @@ MARKER, WEIGHTS, TOKENIZER = "model.json", "weights.safetensors", "tokenizer.jso
 FORMAT = "refsim model 1"
 MOST = 1 << 28
 """Greatest size of model.json, in bytes."""
+MOST_TENSORS = 1 << 34
+"""Greatest size of a file of tensors, in bytes."""
 
 
 def save(model: Model, folder: Path, force: bool = False) -> None:
@@ -63,10 +65,8 @@ def load(folder: Path) -> Model:
     """
     path = folder / MARKER
     try:
-        if path.stat().st_size > MOST:
-            raise ContentError(f"{path}: larger than {MOST} bytes")
-        record = form.parse(path.read_bytes())
-        weights = (folder / WEIGHTS).read_bytes()
+        record = form.parse(files.read(path, MOST))
+        weights = files.read(folder / WEIGHTS, MOST_TENSORS)
     except OSError as error:
         raise ContentError(f"{folder}: no model: {error}") from None
     except form.Malformed as error:
@@ -78,7 +78,7 @@ def load(folder: Path) -> Model:
     tokenizer = None
     if record.get("tokenizer") is not None:
         try:
-            tokenizer = (folder / TOKENIZER).read_bytes()
+            tokenizer = files.read(folder / TOKENIZER, MOST)
         except OSError as error:
             raise ContentError(f"{folder}: {error}") from None
         if digest(tokenizer) != record["tokenizer"]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import files
 from ..errors import ContentError, DomainError
 
 BATCH = 32
@@ -26,9 +27,7 @@ def lines(path: Path) -> list[str]:
         The file cannot be read, is too large, is not UTF-8, or holds no text.
     """
     try:
-        if path.stat().st_size > MOST:
-            raise ContentError(f"{path}: larger than {MOST} bytes")
-        texts = [line.strip() for line in path.read_text(encoding="utf-8").split("\n")]  # and at no other mark of a line
+        texts = [line.strip() for line in files.read(path, MOST).decode().split("\n")]  # and at no other mark of a line
     except (OSError, UnicodeDecodeError) as error:
         raise ContentError(f"{path}: {error}") from None
     texts = [text for text in texts if text]

@@ -18,7 +18,7 @@ from ..vectors import form
 from ..vectors.case import plan_record
 from ..vectors.form import holds
 from .graph import HANDED_IN, Model, handed_in, steps
-from .storage import deserialized, digest, serialized
+from .storage import MOST_TENSORS, deserialized, digest, serialized
 
 MARKER, FORMAT = "trace.json", "refsim trace 1"
 MOST = 1 << 28
@@ -49,7 +49,7 @@ class Trace:
         """
         name, told = self.files[number]
         try:
-            data = (self.folder / name).read_bytes()
+            data = files.read(self.folder / name, MOST_TENSORS)
         except OSError as error:
             raise ContentError(f"{self.folder / name}: {error}") from None
         if told and digest(data) != told:
@@ -118,9 +118,7 @@ def read(folder: Path) -> Trace:
     """
     path = folder / MARKER
     try:
-        if path.stat().st_size > MOST:
-            raise ContentError(f"{path}: larger than {MOST} bytes")
-        record = form.parse(path.read_bytes())
+        record = form.parse(files.read(path, MOST))
     except OSError as error:
         raise ContentError(f"{folder}: no trace: {error}") from None
     except form.Malformed as error:
