@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -15,11 +17,25 @@ import encoder
 import numpy as np
 import pytest
 from inprocess import called, here
-from needs import package
+from needs import package, program
 
 import refsim
 from refsim.errors import ContentError, DomainError, PlanError
-from refsim.model import accuracy, answered, audit, checkpoint, difference, floating, graph, quantize, ranges, storage, tasks, traces
+from refsim.model import (
+    accuracy,
+    answered,
+    audit,
+    checkpoint,
+    difference,
+    floating,
+    graph,
+    quantize,
+    ranges,
+    storage,
+    tasks,
+    traces,
+    verification,
+)
 from refsim.model.graph import Input, Model, Node
 from refsim.model.text import Reader, lines
 
@@ -725,6 +741,75 @@ def test_a_trace_is_read_back_and_compared(files: Path, tmp_path: Path) -> None:
     (other / "trace.json").write_text(json.dumps({"batches": [{"file": "../t/batch-00000.safetensors"}]}))
     out = called("model", "diff", str(files / "m"), str(files / "t"), str(other))
     assert out.returncode == 1 and "is not the name of a file beside it" in out.stderr
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(verification.GOLDEN / "two-layers-ibert", tmp_path / "shipped"))
+
+
+def test_the_shipped_encoders_are_what_the_definitions_give() -> None:
+    out = called("model", "verify")
+    assert out.returncode == 0, out.stderr
+    assert [line.rpartition("/")[2] for line in out.stdout.splitlines()] == [
+        "one-layer-paper: 18 tensors, 49,152 integers, all right",
+        "two-layers-ibert: 32 tensors, 90,112 integers, all right",
+    ]
+
+
+def test_a_shipped_trace_is_written_again_to_the_byte(shipped: Path, tmp_path: Path) -> None:
+    model, trace = storage.load(shipped / "model"), traces.read(shipped / "trace")
+    batch = trace.batch(0)
+    traces.write(model, [(batch["word_ids"], batch["mask"])], tmp_path / "again")
+    assert (tmp_path / "again" / trace.files[0][0]).read_bytes() == (shipped / "trace" / trace.files[0][0]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda x: x["layer.1.gelu"].__iadd__(x["layer.1.gelu"] == 3), "layer.1.gelu of batch 0 is not what gelu_requantize gives"),
+        (lambda x: x.pop("layer.0.query"), "batch 0 lacks layer.0.query"),
+    ],
+)
+def test_a_trace_that_is_not_the_models_is_told(shipped: Path, tmp_path: Path, spoil: Callable[[Any], Any], words: str) -> None:
+    trace = traces.read(shipped / "trace")
+    tensors = {name: x.copy() for name, x in trace.batch(0).items()}
+    spoil(tensors)
+    data = storage.serialized(tensors)
+    (shipped / "trace" / trace.files[0][0]).write_bytes(data)
+    out = called("model", "verify", str(shipped))
+    assert (out.returncode, "not the tensors that trace.json names by their hash" in out.stderr) == (1, True)
+    index = shipped / "trace" / "trace.json"
+    index.write_text(index.read_text().replace(trace.files[0][1], storage.digest(data)))
+    out = called("model", "verify", str(shipped))
+    assert (out.returncode, words in out.stderr) == (1, True), out.stderr
+    out = called("model", "render", str(shipped / "model"), str(shipped / "trace"), "--format", "hex", "--out", str(tmp_path / "r"))
+    assert (out.returncode, "layer.1.gelu" in out.stderr or "layer.0.query" in out.stderr, (tmp_path / "r").exists()) == (1, True, False)
+
+
+def test_launches_are_rendered_for_other_toolchains(shipped: Path, tmp_path: Path) -> None:
+    trace = traces.read(shipped / "trace").batch(0)
+    for format in ("npz", "c", "hex", "bin"):
+        words = ["model", "render", str(shipped / "model"), str(shipped / "trace"), "--format", format, "--out", str(tmp_path / format)]
+        out = called(*words)
+        assert out.returncode == 0, out.stderr
+        assert called(*words).returncode == 2, "it is there already"
+        assert called(*words, "--force").returncode == 0
+        assert len([p for p in (tmp_path / format).iterdir() if p.name != "trace.json"]) == 32
+    with np.load(tmp_path / "npz" / "layer.1.gelu.npz", allow_pickle=False) as archive:
+        (out_name,) = [name for name in archive.files if name.endswith("/out") or name == "out"]
+        assert (archive[out_name] == trace["layer.1.gelu"]).all()
+        assert any(name.endswith("steps.gelu.y") for name in archive.files)
+    program("cc", "build-essential")
+    source = tmp_path / "c" / "layer.1.gelu" / "layer_1_gelu.c"
+    done = subprocess.run(["cc", "-std=c99", "-Wall", "-Werror", "-fsyntax-only", source], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for words, told in (
+        (["--format", "png"], "there is no format 'png'; there are npz"),
+        (["--format", "hex", "--batch", "1"], "there is no batch 1"),
+    ):
+        out = called("model", "render", str(shipped / "model"), str(shipped / "trace"), "--out", str(tmp_path / "x"), *words)
+        assert (out.returncode, told in out.stderr) == (2, True)
 
 
 def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path, tmp_path: Path) -> None:

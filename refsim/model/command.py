@@ -220,6 +220,49 @@ def trace(
 
 
 @app.command()
+def render(
+    model: Stored,
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder that `refsim model trace` wrote.", show_default=False)],
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="hex, c, npz or bin, as for `refsim golden render`.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.", show_default=False)],
+    batch: Annotated[int, typer.Option(metavar="N", min=0, help="Which batch of the trace.")] = 0,
+    force: Force = False,
+) -> None:
+    """Write the launches of a forward as vectors.
+
+    Each with its plan, its operands and its intermediates, named by its tensor.
+    """
+    from . import rendering, traces
+    from .storage import load
+
+    with _ends(f"{out} is as it was", out):
+        made = load(_folder(model))
+        with progress("launches") as told:
+            count = rendering.render(made, traces.read(_folder(trace)), batch, format, out, force, told)
+        _say(f"{out}: {count:,} launches")
+
+
+@app.command()
+def verify(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder with model and trace; the shipped ones by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Compute a trace again.
+
+    By the definitions alone. Two small encoders are shipped with a trace, for others to be compared with.
+
+    Exit code: 0 all is the same, 1 something differs or is damaged.
+    """
+    from . import verification
+
+    with _ends("nothing was written"):
+        for place in verification.shipped() if folder is None else (_folder(folder),):
+            tensors, elements = verification.verify(place)
+            _say(f"{place}: {tensors} tensors, {elements:,} integers, all right")
+
+
+@app.command()
 def diff(
     model: Stored,
     mine: Annotated[Path, typer.Argument(metavar="MINE", help="Folder that `refsim model trace` wrote.", show_default=False)],
