@@ -205,6 +205,14 @@ def test_nothing_of_it_is_loaded_before_the_first_run() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_root_of_32_bits_next_to_every_square() -> None:
+    native = compiled.native(refsim.plan("i_sqrt"))
+    assert native is not None and "root_of_32" in native.function.text
+    root = np.arange(1 << 16, dtype=np.int64)
+    for n, due in ((root**2, root), ((root + 1) ** 2 - 1, root), (root**2 + root, root)):
+        assert (native.run([n]) == due).all()
+
+
 # ------------------------------------------------------------------------------------------------------- where it is written
 
 

@@ -173,6 +173,18 @@ static inline int64_t i_sqrt(int64_t n) { /* Newton's method from above; it desc
 }
 /* end */
 
+/* begin root_of_32 */
+static inline int32_t root_of_32(uint32_t n) { /* the same, a bit of the root at a time: no division, and loops become vectors */
+    uint32_t root = 0;
+    for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 2) {
+        const uint32_t tried = root + bit, taken = n >= tried;
+        n -= taken ? tried : 0;
+        root = (root >> 1) + (taken ? bit : 0);
+    }
+    return (int32_t)root;
+}
+/* end */
+
 /* begin float_parts */
 static inline void float_parts(float x, int64_t *m, int64_t *e) { /* x = m * 2^e, read off its bits */
     uint32_t bits;

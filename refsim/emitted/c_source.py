@@ -679,6 +679,8 @@ class _Writer:
         if op == "multiply_shift_round":
             return self._rescaled(node, kind, words)
         helper = self._shift(node.operands[1]) if op == "shift_right" else _HELPERS.get(op, op)
+        if self.inside and op == "i_sqrt" and self._reach(node.operands[0])[0] >= 0 and self._reach(node.operands[0])[1] < 1 << 32:
+            return f"({kind})root_of_32((uint32_t){words[0]})"
         if f"{helper}_32" in _parts()[1] and all(k == "int32_t" for k in (kind, *(k for _, k in given))) and self._divides(node):
             helper += "_32"
         if helper in _parts()[1]:
