@@ -166,6 +166,7 @@ def _run(
             str(suite),
         ]
         command += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "refsim.conformance.plugin", "-p", "no:cacheprovider"]
+        command += ["-p", "no:unraisableexception", "-p", "no:threadexception"]  # they collect garbage after every test
         command += ["-q", "--tb=short", "--no-header", "--refsim-target", _absolute(target), "--refsim-effort", result.effort]
         command += ["--refsim-seed", str(result.seed), "--refsim-events", str(events)]
         command += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
