@@ -12,7 +12,20 @@ import numpy as np
 from ..arithmetic.widths import Ints, Register
 from .base import Operand, Plan, define, each, questions, same_channels
 from .constants import binary, decimal
-from .erf import CLIP, SHIFT, TOP, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
+from .erf import (
+    CLIP,
+    SHIFT,
+    TOP,
+    ErfFacts,
+    Pair,
+    clip_points,
+    exact_constants,
+    floating_constants,
+    i_erf_ibert,
+    i_erf_paper,
+    pair,
+    parameters,
+)
 from .parameters import Channels, Given, Integer, Scale
 
 ROOT2 = decimal("1.4142")
@@ -36,19 +49,19 @@ class GeluFacts(ErfFacts):
     """How a dialect computes the i-erf within."""
 
 
-def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction) -> tuple[int, int, int, float]:
+def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction, ab: Pair) -> tuple[int, int, int, float]:
     if way == "exact":
-        q_b, q_c, q_1, s_erf = exact_constants(Fraction(scale) ** 2 * half, shift)
+        q_b, q_c, q_1, s_erf = exact_constants(Fraction(scale) ** 2 * half, shift, ab)
         return q_b, q_c, q_1, float(Fraction(scale) * s_erf / 2)
     with np.errstate(all="ignore"):
         s = binary(way)(scale)
-        q_b, q_c, q_1, s_erf = floating_constants("scale", scale, s / type(s)(root2), shift)
+        q_b, q_c, q_1, s_erf = floating_constants("scale", scale, s / type(s)(root2), shift, ab)
         return q_b, q_c, q_1, float(s * s_erf / type(s)(2))
 
 
 def _plan(shift: int, root2: float, half: Fraction) -> Any:
-    def make(head: dict[str, Any], *, scale: Scale) -> GeluPlan:
-        q_b, q_c, q_1, out = each(lambda s: _constants(s, head["constants"], shift, root2, half), scale)
+    def make(head: dict[str, Any], *, scale: Scale, coefficients: tuple[float, float] | None) -> GeluPlan:
+        q_b, q_c, q_1, out = each(lambda s: _constants(s, head["constants"], shift, root2, half, pair(coefficients)), scale)
         return GeluPlan(**head, scale=scale, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=out)
 
     return make
@@ -64,7 +77,7 @@ def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels, q_1: Channels)
     return GeluPlan(**head, scale=None, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=None)
 
 
-_GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "constants"), make=_given)
+_GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "coefficients", "constants"), make=_given)
 
 
 class GeluPaperSteps(NamedTuple):
