@@ -22,7 +22,7 @@ CONST = 30
 """Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
 _A, _B, _C = decimal("0.3585"), decimal("1.353"), decimal("0.344")  # 0.3585 * (p + 1.353)**2 + 0.344, the paper's
 _A1, _B1 = decimal("0.35815147"), decimal("0.96963238")  # a * x**2 + b * x + 1, the code's
-_X0 = decimal("-0.6931")
+X0 = decimal("-0.6931")
 COEFFICIENTS = Coefficients(
     name="coefficients",
     doc="a, b, c of a * (x + b)**2 + c, which stands for exp within a segment of ln 2; if left out, the dialect's own",
@@ -44,13 +44,13 @@ class Units(NamedTuple):
     floating: Triple
 
 
-def paper_units(coefficients: Triple | None) -> Units:
+def paper_reals(coefficients: Triple | None) -> Units:
     """Those of (x + b)**2 + c / a: b, c / a and a."""
     a, b, c = (_A, _B, _C) if coefficients is None else map(as_written, coefficients)
     return Units((b, c / a, a), (float(b), float(c) / float(a), float(a)))
 
 
-def code_units(coefficients: Triple | None) -> Units:
+def code_reals(coefficients: Triple | None) -> Units:
     """Those of x * (x + 2 * b) + b**2 + c / a: 2 * b, b**2 + c / a and a."""
     if coefficients is None:
         return Units((_B1 / _A1, 1 / _A1, _A1), (float(_B1) / float(_A1), 1 / float(_A1), float(_A1)))
@@ -83,7 +83,7 @@ class ExpPlan(Plan):
 
 def paper_constants(scale: float, way: str, coefficients: Triple | None = None) -> tuple[int, int, int, float]:
     """q_ln2, q_b, q_c and the output's scale of the paper's i-exp."""
-    units = paper_units(coefficients)
+    units = paper_reals(coefficients)
     if way == "exact":
         s, (b, c, a) = Fraction(scale), units.exact
         constants = floor_ln2_over(s), math.floor(b / s), math.floor(c / (s * s)), float(a * s * s)
@@ -98,12 +98,12 @@ def paper_constants(scale: float, way: str, coefficients: Triple | None = None) 
 
 def code_constants(scale: float, way: str, coefficients: Triple | None = None) -> tuple[int, int, int, float]:
     """x0, q_b, q_c and the scale of the polynomial of the released code's i-exp."""
-    units = code_units(coefficients)
+    units = code_reals(coefficients)
     if way == "exact":
         s, (b, c, a) = Fraction(scale), units.exact
-        constants = math.floor(_X0 / s), math.floor(b / s), math.floor(c / (s * s)), float(a * s * s)
+        constants = math.floor(X0 / s), math.floor(b / s), math.floor(c / (s * s)), float(a * s * s)
     else:
-        constants = _floating(scale, way, float(_X0), units.floating)
+        constants = _floating(scale, way, float(X0), units.floating)
     if constants[2] < 1:
         raise PlanError("scale", scale, f"at most {math.sqrt(units.floating[1]):.3g}, so that q_c >= 1")
     if coefficients is not None:

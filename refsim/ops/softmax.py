@@ -26,7 +26,7 @@ from .exp import (
     code_constants,
     code_polynomial,
     code_segment,
-    code_units,
+    code_reals,
     i_exp_paper,
     paper_constants,
     paper_polynomial,
@@ -90,7 +90,7 @@ def _plan_ibert(
 ) -> SoftmaxPlan:
     x0, q_b, q_c, _ = code_constants(scale, head["constants"], coefficients)
     if q_c > 1 << 31:
-        finest = math.sqrt(code_units(coefficients).floating[1] / (1 << 31))
+        finest = math.sqrt(code_reals(coefficients).floating[1] / (1 << 31))
         raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least {finest:.3e}); here q_c = {q_c}")
     x_max = q_c << CONST if x_max is None else x_max
     if head["constants"] == "exact":
