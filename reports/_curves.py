@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
+
+from _style import power
 
 from refsim.analysis import reference
 from refsim.analysis.error import measure, samples, worst
@@ -11,7 +14,6 @@ from refsim.analysis.report import Options
 
 INTERVAL = {"i_gelu": (-4.0, 4.0), "i_exp": (-10.0, 0.0)}
 SCALES = {"i_gelu": (1e-4, 1e-3, 5e-3, 1e-2), "i_exp": (2.0**-12, 1e-2, 5e-2, 0.2)}
-NAMES = {1e-4: "1e-4", 1e-3: "1e-3", 5e-3: "5e-3", 1e-2: "1e-2", 2.0**-12: "2⁻¹²"}
 BINS = 160
 """Points of a drawn curve: in each of so many runs of inputs the one with the largest error."""
 COLUMNS = {
@@ -49,4 +51,5 @@ def sups(rows: list[Any]) -> dict[tuple[str, float], float]:
 
 def shown(scale: float) -> str:
     """A scale as it stands on a figure."""
-    return NAMES.get(scale, f"{scale:.4g}")
+    mantissa, exponent = math.frexp(scale)
+    return power(exponent - 1, 2) if mantissa == 0.5 and scale < 0.01 else f"{scale:.4g}"

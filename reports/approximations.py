@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _style import BLUE, GREY, INK, ORANGE, RED, SIZE, SKY, minus
+from _style import BLUE, GREEN, GREY, INK, ORANGE, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import reference
@@ -50,13 +50,13 @@ POINTS = 200
 
 # function: colour, dashes, the x at whose error the label stands, the label's shift in points
 LOOKS: dict[str, tuple[str, str, float, tuple[float, float]]] = {
-    "i-GELU, paper": (BLUE, "-", -2.4, (-48, 16)),
-    BEST_GELU: (SKY, "-", 0.0, (0, 44)),
+    "i-GELU, paper": (BLUE, "-", -2.4, (-34, 16)),
+    BEST_GELU: (GREEN, "-", 0.0, (0, 44)),
     "x·σ(1.702x)": (ORANGE, "--", -2.25, (0, -16)),
     "h-GELU": (INK, "-", -1.76, (0, 11)),
     "i-exp, paper's a, b and c": (BLUE, "-", -0.137635, (0, 8)),
     "i-exp, code's a, b and c": (RED, "-", -0.54, (0, -13)),
-    BEST_EXP: (SKY, "-", -0.165, (0, -13)),
+    BEST_EXP: (GREEN, "-", -0.165, (0, -38)),
 }
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from _curves import INTERVAL, SCALES
-from _style import COLOURS, DIALECTS, GREY, SIZE, scientific
+from _style import COLOURS, DIALECTS, GREY, INK, SIZE, scientific
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from refsim.analysis import reference
@@ -69,36 +70,46 @@ def _frontier(rows: list[Row], op: str, dialect: str) -> float | None:
 
 def finding(rows: list[Row]) -> str:
     shifted, plain = (_frontier(rows, "i_gelu", dialect) for dialect in ("ibert", "paper"))
-    parts = [f"from S = {scientific(s)} {how} the shift by 14" for s, how in ((shifted, "with"), (plain, "without")) if s is not None]
+    limits = ((shifted, "with the shift by 14"), (plain, "without"))
+    parts = [f"from S = {scientific(s)} on {how}" for s, how in limits if s is not None]
     exp = [dialect for dialect in DIALECTS if _frontier(rows, "i_exp", dialect) is not None]
     told = {("paper",): "of i-exp, only the paper's form fits", (): "no i-exp fits"}.get(tuple(exp), "i-exp fits")
-    return f"i-GELU fits INT32 {', '.join(parts)};\n{told}" if parts else f"i-GELU fits INT32 at no scale shown;\n{told}"
+    return f"i-GELU fits INT32 {', '.join(parts) or 'at no scale shown'};\n{told}"
 
 
 def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=SIZE)
     axes = figure.subplots(1, 2)
     places = {
-        ("i_gelu", "paper"): (1.3e-4, 0.0225),
-        ("i_gelu", "ibert"): (6e-3, 1.0),
-        ("i_exp", "paper"): (7e-2, 0.011),
-        ("i_exp", "ibert"): (2.5e-3, 0.012),
+        ("i_gelu", "paper"): (1.5e-2, 0.021),
+        ("i_gelu", "ibert"): (1.2e-2, 6.0),
+        ("i_exp", "paper"): (1.1e-2, 0.04),
+        ("i_exp", "ibert"): (0.13, 0.008),
     }
     for axis, (op, title) in zip(axes, TITLES.items(), strict=True):
         for dialect, colour in COLOURS.items():
             curve = _curve(rows, op, dialect)
             scale, sup, limit = (np.array([row[c] for row in curve]) for c in ("scale", "sup_error", "sup_function"))
             fits = np.array([row["fits_int32"] == "yes" for row in curve])
-            axis.plot(scale, np.where(fits, np.nan, sup), color=colour, linewidth=1.8, linestyle=(0, (1.2, 1.2)))
+            axis.plot(scale, np.where(fits, np.nan, sup), color=colour, linewidth=1.6, linestyle=(0, (3, 1.2)))
             axis.plot(scale, np.where(fits, sup, np.nan), color=colour, linewidth=3)
             axis.axhline(limit[0], color=GREY, linewidth=1, zorder=1)
             frontier = _frontier(rows, op, dialect)
             if frontier is not None and frontier > scale[0]:
-                axis.plot([frontier], [sup[scale == frontier][0]], "o", color=colour, markersize=9)
+                at = frontier, sup[scale == frontier][0]
+                axis.plot(*at, "o", color=colour, markersize=9)
+                shift, edge = ((0, 60), "bottom") if dialect == "ibert" else ((0, -26), "top")
+                look = {"textcoords": "offset points", "color": colour, "ha": "left", "va": edge, "fontsize": 12}
+                text, line = f"INT32 from here on,\nS = {scientific(frontier)}", {"arrowstyle": "-", "color": colour}
+                axis.annotate(text, at, shift, arrowprops=line, **look)
             x, y = places[op, dialect]
             axis.text(x, y, dialect, color=colour, fontsize=14, weight="bold")
         axis.set(title=title, xscale="log", yscale="log", xlabel="input scale S", xlim=RANGE[op])
         axis.yaxis.set_minor_locator(NullLocator())
-    axes[0].set(ylabel="largest |integer − float| over all inputs", ylim=(5e-3, 300))
+    axes[0].set(ylabel="largest |integer − float| over all inputs", ylim=(3e-3, 300))
     axes[1].set(ylim=(1e-3, 1))
+    axes[1].text(RANGE["i_exp"][1], limit[0] / 1.03, "approximating functions themselves ", color=GREY, ha="right", va="top", fontsize=12)
+    looks = {"every intermediate fits INT32": (3, "-"), "wider registers needed": (1.6, (0, (3, 1.2)))}
+    handles = [Line2D([], [], color=INK, linewidth=width, linestyle=dashes, label=text) for text, (width, dashes) in looks.items()]
+    axes[1].legend(handles=handles, loc="upper left")
     return figure

@@ -42,20 +42,20 @@ def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=SIZE)
     sup = sups(rows)
     scales = sorted({scale for _, scale in sup})
-    axes = figure.subplots(2, len(scales), sharex=True, sharey="row", squeeze=False, height_ratios=[1, 1.25])
+    axes = figure.subplots(2, len(scales), sharex=True, sharey="row", squeeze=False, height_ratios=[1, 1.7])
     for (top, bottom), scale in zip(axes.T, scales, strict=True):
-        for dialect, dashes, y, edge in (("paper", "-", 0.97, "top"), ("ibert", (0, (2.5, 1.2)), 0.84, "top")):
+        for dialect, dashes, y in (("paper", "-", 0.97), ("ibert", (0, (2.5, 1.2)), 0.87)):
             points = [row for row in rows if (row["dialect"], row["scale"]) == (dialect, scale)]
             x, value, exact, error = (np.array([row[c] for row in points]) for c in ("x", "integer_op", "float_function", "error"))
             look: dict[str, Any] = {"color": COLOURS[dialect], "linestyle": dashes}
             if dialect == "paper":
-                top.plot(x, exact, color=GREY, linewidth=7, alpha=0.35)
+                top.plot(x, exact, color=GREY, linewidth=6, alpha=0.35, solid_capstyle="butt")
             top.plot(x, value, **look)
             bottom.plot(x, np.abs(error), **look)
             text = f"{dialect}: {sup[dialect, scale]:.4f}"
-            bottom.text(0.04, y, text, color=COLOURS[dialect], transform=bottom.transAxes, va=edge, fontsize=12)
+            bottom.text(0.04, y, text, color=COLOURS[dialect], transform=bottom.transAxes, va="top", fontsize=12)
         top.set(title=f"S = {shown(scale)}", ylim=(-0.04, 1.25), yticks=(0, 0.5, 1))
-        bottom.set(xlabel="x", yscale="log", xlim=(-10, 0), ylim=(1e-8, 8))
+        bottom.set(xlabel="x", yscale="log", xlim=(-10, 0), xticks=(-10, -5, 0), ylim=(1e-8, 8))
         bottom.axhline(LSB, color=INK, linestyle=":", linewidth=1.2)
         bottom.yaxis.set_minor_locator(NullLocator())
     axes[1, 0].text(-9.7, LSB * 1.25, "uint8 LSB, 1/256", va="bottom", fontsize=11)

@@ -51,7 +51,7 @@ def draw(rows: list[Row]) -> Figure:
             points = [row for row in rows if (row["dialect"], row["scale"]) == (dialect, scale)]
             x, value, exact, error = (np.array([row[c] for row in points]) for c in ("x", "integer_op", "float_function", "error"))
             if scale == scales[0]:
-                top.plot(x, exact, color=GREY, linewidth=7, alpha=0.35, label="float")
+                top.plot(x, exact, color=GREY, linewidth=7, alpha=0.35, solid_capstyle="butt", label="float")
             top.plot(x, value, color=colour, linewidth=width, label=f"S = {shown(scale)}")
             text = f"S = {shown(scale)}: {sup[dialect, scale]:.4f}"
             bottom.plot(x, np.maximum(np.abs(error), 1e-12), color=colour, linewidth=width, label=text)
