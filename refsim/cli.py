@@ -444,7 +444,7 @@ def report(
 
     try:
         with progress("report") as told:
-            written = write(out, names or None, noted)
+            written = write(out, names or None, progress=noted)
     except KeyboardInterrupt:
         terminal.complain(f"interrupted: {', '.join(done) or 'nothing'} written to {out}")
         raise typer.Exit(Exit.INTERRUPTED) from None
