@@ -22,7 +22,6 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from ..errors import DomainError, MissingExtraError, PlanError
-from ..ops.constants import as_written
 from ..ops.erf import i_erf_ibert, i_erf_paper, pair
 from ..ops.exp import CONST, X0, code_reals, i_exp_ibert, i_exp_paper, paper_reals
 from ..ops.gelu import ROOT2, i_gelu_ibert, i_gelu_paper
@@ -200,7 +199,8 @@ def within(curve: Curve, lo: float, hi: float) -> list[Piece]:
         found = []
         for piece in curve.pieces:
             low = first if piece.lo < first else piece.lo
-            high = last if piece.hi > last else piece.hi
+            endless = curve.mirrored and piece is curve.pieces[-1]
+            high = last if endless or piece.hi > last else piece.hi
             if low < high:
                 found.append(Piece(low, high, piece.error))
         return found

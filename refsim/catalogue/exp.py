@@ -11,7 +11,7 @@ import numpy as np
 from ..arithmetic import raw_words, shift_right
 from ..ops.base import Definition, Plan
 from ..ops.constants import ln2
-from ..ops.exp import _A, _A1, _B, _B1, _C, X0, CONST, i_exp_ibert, i_exp_paper
+from ..ops.exp import _A, _A1, _B, _B1, _C, CONST, X0, i_exp_ibert, i_exp_paper
 from ..ops.parameters import WAYS
 from . import example, generic, kernels
 from .bins import Bins, Case, bins, first, one_of, ranges
