@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TITLE = "How far integers are from the functions they stand for"
 FIRST = 12
 """Rows of a table that are shown at first."""
+LONG = 40
+"""Characters of a text that stands on one line."""
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _CODE = re.compile("`+([^`]+)`+")
 _COLOUR = re.compile("#[0-9a-f]{6}")
@@ -91,8 +93,7 @@ def _list(entries: Mapping[str, str]) -> str:
 
 def _data(made: Made) -> str:
     """The table: its first rows as they stand, all of them for the script."""
-    numbers = [all(not isinstance(row[name], str) or row[name] == "" for row in made.rows) for name in made.columns]
-    kinds = ["number" if number else "text" for number in numbers]
+    kinds = [_kind([row[name] for row in made.rows]) for name in made.columns]
     rows = [[_text(row[name]) for name in made.columns] for row in made.rows]
     head = "".join(
         f'<th scope="col" class="{kind}" aria-sort="none" title="{escape(meaning)}"><button type="button">{escape(name)}</button></th>'
@@ -104,7 +105,7 @@ def _data(made: Made) -> str:
     held = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'<div class="data" data-first="{FIRST}">\n<div class="tools"><h3>{made.name}.csv</h3>'
-        f'<input type="search" placeholder="filter, such as {_example(made)}" aria-label="Show the rows of {made.name}.csv with these words">'
+        f'<input type="search" placeholder="filter, such as {_example(made)}" aria-label="Show the rows of {made.name}.csv that have this">'
         f'<span class="count" aria-live="polite">{min(FIRST, len(rows)):,} of {len(rows):,} rows</span></div>\n'
         f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n'
         f'<button type="button" class="more"{more}>Show more</button>\n'
@@ -113,12 +114,18 @@ def _data(made: Made) -> str:
     )
 
 
+def _kind(values: Sequence[object]) -> str:
+    """What a column holds: numbers, words, or long text that is broken into lines."""
+    words = [value for value in values if isinstance(value, str) and value]
+    return "number" if not words else "long" if max(map(len, words)) > LONG else "words"
+
+
 def _example(made: Made) -> str:
     """A word to filter by: of the first column that holds words."""
     for name in made.columns:
         words = [str(row[name]) for row in made.rows if isinstance(row[name], str) and row[name]]
         if words:
-            return escape(words[-1].split()[0])
+            return escape(words[-1].split()[0].strip(",;:"))
     return "0.5"
 
 
