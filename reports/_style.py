@@ -7,8 +7,20 @@ from typing import Any
 # Okabe and Ito's colours, which people with any common colour blindness tell apart.
 BLUE, SKY, GREEN, ORANGE, RED, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 INK, GREY, GRID = "#1a1a1a", "#767676", "#dddddd"
-"""Text and axes; what stands behind; lines of the grid. A page in dark colours replaces these and the ones above: give no other
-colour to what stands on the bare background (on a coloured cell, black and white stay as they are)."""
+"""Text and axes; what stands behind; lines of the grid. Give no colour that `DARK` lacks to what stands on the bare background; on a
+coloured cell, black and white stay as they are."""
+DARK = {
+    INK: "#e6ebf1",
+    GREY: "#9aa5b1",
+    GRID: "#34404c",
+    BLUE: "#4da6e8",
+    SKY: "#8fd0f5",
+    GREEN: "#3fcb9f",
+    ORANGE: "#f0b73c",
+    RED: "#ff8a4c",
+    PURPLE: "#e29fc4",
+}
+"""A colour of the figures to what it is on a page in dark colours."""
 SIZE = (12.8, 7.2)
 """Inches; the type is chosen for it: readable at half the size."""
 SETTINGS: dict[str, Any] = {
@@ -37,6 +49,7 @@ SETTINGS: dict[str, Any] = {
     "figure.constrained_layout.w_pad": 0.12,
     "figure.constrained_layout.h_pad": 0.08,
     "svg.hashsalt": "refsim",
+    "pdf.fonttype": 42,  # the same in PDF
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and edited
 }
 DIALECTS = {"paper": "paper (Algorithms 1–4)", "ibert": "ibert (the released code)"}

@@ -50,7 +50,7 @@ POINTS = 200
 
 # function: colour, dashes, the x at whose error the label stands, the label's shift in points
 LOOKS: dict[str, tuple[str, str, float, tuple[float, float]]] = {
-    "i-GELU, paper": (BLUE, "-", -2.4, (-34, 16)),
+    "i-GELU, paper": (BLUE, "-", -2.4, (-26, 16)),
     BEST_GELU: (GREEN, "-", 0.0, (0, 44)),
     "x·σ(1.702x)": (ORANGE, "--", -2.25, (0, -16)),
     "h-GELU": (INK, "-", -1.76, (0, 11)),

@@ -22,19 +22,28 @@ import csv
 import importlib.util
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..content import content, module
-from ..errors import DefinitionError, MissingExtraError, UsageError
+from ..errors import DefinitionError, DomainError, MissingExtraError, PlanError, UsageError
 from ..figures import EXTRA, matplotlib, write_figure, write_table
 from ..files import make_folder
 from ..outputs import unwritten
 from ..terminal import Progress, silent
+from ..vectors.corpus import load
+from .page import TITLE, inline, page
 
+WHOLE = ("index.html", "report.pdf")
+"""Files of all reports together."""
+SHEET = (12.8, 7.2)
+"""Inches of a page of text in the PDF."""
 Row = Mapping[str, Any]
 _INTEGER, _REAL = re.compile(r"-?\d+"), re.compile(r"-?(\d+\.?\d*(e[-+]?\d+)?|inf)|nan")
 
@@ -76,7 +85,9 @@ class Made:
     rows : list of dict
         The numbers, as the table holds them.
     svg : str
-        The figure without its title, on nothing: for a page of either colour scheme.
+        The figure without its title, as part of a page of either colour scheme.
+    figure : matplotlib.figure.Figure
+        The figure with its title.
     """
 
     name: str
@@ -86,6 +97,7 @@ class Made:
     columns: dict[str, str]
     rows: list[dict[str, Any]]
     svg: str = field(repr=False)
+    figure: Any = field(repr=False)
 
 
 def available() -> tuple[str, ...]:
@@ -93,17 +105,29 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in content("reports").glob("*.py") if not p.stem.startswith("_")))
 
 
-def write(out: Path, names: Sequence[str] | None = None, options: Options | None = None, progress: Progress = silent) -> list[Path]:
-    """Write reports into `out`, which is made if need be.
+def write(
+    out: Path,
+    names: Sequence[str] | None = None,
+    options: Options | None = None,
+    progress: Progress = silent,
+    *,
+    facts: Mapping[str, str] | None = None,
+    left_out: list[str] | None = None,
+) -> list[Path]:
+    """Write reports into `out`, which is made if need be: of each its table and its figure, and all as a page and as PDF.
 
     Parameters
     ----------
     out : Path
     names : sequence of str, optional
-        Which reports; all of them by default.
+        Which reports; by default all that have what they need.
     options : Options, optional
     progress : callable
         Called whenever a file stands, with the number that do, the number that will, and its name.
+    facts : mapping of str to str, optional
+        With what the reports are made, such as versions: for the page.
+    left_out : list of str, optional
+        Takes the names of reports that were left out, each with the reason.
 
     Returns
     -------
@@ -114,30 +138,51 @@ def write(out: Path, names: Sequence[str] | None = None, options: Options | None
     ------
     UsageError
         A name that is no report's, or a report that lacks an option; nothing was written.
+    PlanError, DomainError
+        A report that was asked for by name, or every report, has no plan for the options.
     MissingExtraError
         A library that is needed is not installed.
     OutputError
         `out` can't be written; what had been written by then stays.
     """
-    options = options or Options()
-    matplotlib()
-    scripts = _chosen(names, options)
+    options, absent = options or Options(), [] if left_out is None else left_out
+    library = matplotlib()
+    scripts = _chosen(names, options, absent)
     written: list[Path] = []
-    total = 3 * len(scripts)
+    made: list[Made] = []
+
+    def stands(path: Path) -> None:
+        written.append(path)
+        progress(len(written), 3 * len(scripts) + len(WHOLE), path.name)
+
     try:
         make_folder(out)
-        for script in scripts.values():
-            for path in build(script, options, out):
-                if isinstance(path, Made):
-                    continue
-                written.append(path)
-                progress(len(written), total, path.name)
+        for name, script in list(scripts.items()):
+            try:
+                for part in build(script, options, out):
+                    made.append(part) if isinstance(part, Made) else stands(part)
+            except (PlanError, DomainError) as error:
+                if names is not None or len(scripts) == 1:
+                    raise
+                absent.append(f"{name}: {error}")
+                del scripts[name]
+        given = {f"--{key}": _shown(value) for key, value in asdict(options).items() if value is not None}
+        facts = {**(facts or {}), "matplotlib": library.__version__, "golden vectors": load().hash}
+        files.write(out / WHOLE[0], page(made, dark=_dark(), facts=facts, asked=given, left_out=absent))
+        stands(out / WHOLE[0])
+        with files.replacing(out / WHOLE[1]) as temporary:
+            _pdf(temporary, made, facts, given)
+        stands(out / WHOLE[1])
     except OSError as error:
         raise unwritten("--out", out, error) from error
     return written
 
 
-def _chosen(names: Sequence[str] | None, options: Options) -> dict[str, Any]:
+def _shown(value: Any) -> str:
+    return ", ".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+
+
+def _chosen(names: Sequence[str] | None, options: Options, left_out: list[str]) -> dict[str, Any]:
     """The scripts to run, by name."""
     known = available()
     wanted = known if names is None else tuple(dict.fromkeys(names))
@@ -150,6 +195,7 @@ def _chosen(names: Sequence[str] | None, options: Options) -> dict[str, Any]:
         absent = lacking(script)
         if (unmet or absent) and names is None:
             del scripts[name]
+            left_out.extend([f"{name}: {MissingExtraError(absent, EXTRA['matplotlib'])}"] if absent else [])
         elif unmet:
             raise UsageError(f"the report {name} needs --{unmet[0]}")
         elif absent:
@@ -195,10 +241,10 @@ def build(script: Any, options: Options, out: Path) -> Iterator[Path | Made]:
         figure = script.draw(rows)
         figure.suptitle(title)
         yield from write_figure(out / f"{name}.png", figure)
-        figure = script.draw(rows)
-        svg = io.StringIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    yield Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, svg.getvalue())
+        bare, svg = script.draw(rows), io.StringIO()
+        bare.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = inline(svg.getvalue(), name, title, _dark())
+    yield Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
 
 
 def _cells(script: Any, options: Options) -> Iterator[list[Any]]:
@@ -221,13 +267,49 @@ def _value(text: str) -> int | float | str:
     return float(text) if _REAL.fullmatch(text) else text
 
 
+def _style() -> Any:
+    """What scripts share, where they share anything."""
+    return _load("_style") if (content("reports") / "_style.py").is_file() else None
+
+
+def _dark() -> dict[str, str]:
+    return dict(getattr(_style(), "DARK", {}))
+
+
 @contextmanager
 def styled() -> Iterator[None]:
-    """The settings of ``_style.py`` and nobody else's, as long as this lasts."""
+    """The scripts' settings of matplotlib and nobody else's, as long as this lasts."""
     library = matplotlib()
-    shared = content("reports") / "_style.py"
     with library.rc_context():
         library.rcdefaults()
-        if shared.is_file():
-            library.rcParams.update(_load("_style").SETTINGS)
+        library.rcParams.update(getattr(_style(), "SETTINGS", {}))
         yield
+
+
+# --------------------------------------------------------------------------------------------------------------------- PDF
+
+
+def _pdf(path: Path, made: Sequence[Made], facts: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    """A page that says what this is, and a page for each figure with what it says and how it was measured."""
+    backend: Any = import_module("matplotlib.backends.backend_pdf")
+    figures: Any = import_module("matplotlib.figure")
+    with styled(), backend.PdfPages(path, metadata={"Title": TITLE, "CreationDate": None, "Creator": None, "Producer": None}) as pdf:
+        first = figures.Figure(figsize=SHEET, layout="none")
+        first.text(0.06, 0.92, TITLE, fontsize=24, va="top")
+        lines = [f"{name}: {text}" for name, text in {**asked, **facts}.items()]
+        first.text(0.06, 0.84, "\n".join(_wrapped(f"{m.name}: {m.says}", 125) for m in made), fontsize=11, va="top", linespacing=1.5)
+        first.text(0.06, 0.06, "\n".join(_wrapped(line, 150) for line in lines), fontsize=9, va="bottom", linespacing=1.4)
+        pdf.savefig(first)
+        for m in made:
+            pdf.savefig(m.figure)
+            about = figures.Figure(figsize=SHEET, layout="none")
+            about.text(0.06, 0.92, _wrapped(m.says, 85), fontsize=17, va="top")
+            columns = "\n".join(_wrapped(f"{name}: {meaning}", 150) for name, meaning in m.columns.items())
+            paragraphs = "\n\n".join(_wrapped(part, 135) for part in re.split(r"\n\s*\n", m.method))
+            about.text(0.06, 0.8, f"{paragraphs}\n\nColumns of {m.name}.csv", fontsize=11, va="top", linespacing=1.5)
+            about.text(0.06, 0.06, columns, fontsize=9, va="bottom", linespacing=1.4)
+            pdf.savefig(about)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(" ".join(text.split()), width, subsequent_indent="    " * (": " in text[:40]))
