@@ -277,10 +277,11 @@ def _exp_code(coefficients: Any) -> Curve:
     """
     b, c, a = map(_ball, code_reals(coefficients).exact)
     length = _ball(-X0)
-    pieces = [
-        Piece(-length * (z + 1), -length * z, lambda x, z=z: a * ((x + length * z) * (x + length * z + b) + c) / (1 << z) - x.exp())
-        for z in range(CONST)
-    ]
+
+    def segment(z: int) -> Piece:
+        return Piece(-length * (z + 1), -length * z, lambda x: a * ((x + length * z) * (x + length * z + b) + c) / (1 << z) - x.exp())
+
+    pieces = [segment(z) for z in range(CONST)]
     last = a * c / (1 << CONST)
     exp = (-length * CONST).exp()
     pieces.append(Piece(-length * CONST - 1, -length * CONST, lambda x: last - exp * (x + length * CONST + 1)))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib import import_module
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +41,8 @@ MOST = 1 << 24
 """Inputs of a domain."""
 NEAR = 0.3
 """Share by which the coefficients at a scale may differ from the best on real numbers."""
+ROUNDS, FEWEST = 80, 10
+"""Generations of differential evolution; the fewest inputs of a domain that is not named by its width."""
 LATTICE, NEAREST = 160, 16
 """Values of a by which one becomes an integer that are tried; those of them, and the floors of b, that are looked at more closely."""
 
@@ -103,8 +106,11 @@ class Fit:
         return call(plan(self.op, dialect=self.dialect, **given))
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with floats that lose nothing."""
-        return {**asdict(self), "hexadecimal": [c.hex() for c in self.coefficients], "option": self.option, "plan": self.call}
+        """All of it, with floats that lose nothing: as decimals and, the coefficients, in hexadecimal."""
+        text = {**asdict(self), "hexadecimal": [c.hex() for c in self.coefficients], "option": self.option, "plan": self.call}
+        for name in ("own", "fitted"):
+            del text[name]["rms"]["at"]
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,7 @@ def fit(
         return Fit(op=op, dialect=dialect, norm=norm, coefficients=best, scale=None, inputs=None, own=own, fitted=fitted)
     inputs = _inputs(d, shape, scale, bits)
     own = _measured(plan(op, dialect=dialect, scale=scale, input_range=inputs))
-    found = _at_scale(d, norm, scale, inputs, best, progress)
+    found = _at_scale(d, shape, norm, scale, inputs, best, progress)
     ranked = ((_measured(made), made) for made in _plans(d, scale, inputs, [*found, best]))
     fitted, made = min(ranked, key=lambda pair: pair[0].of(norm))
     coefficients = dict(made.parameters)["coefficients"]
@@ -228,10 +234,12 @@ def _on_reals(shape: Shape, norm: str) -> tuple[float, ...]:
     if norm == "rms":
         nodes, weights = np.polynomial.legendre.leggauss(400)
         lo, hi = shape.rms
-        x, root = (lo + hi) / 2 + (hi - lo) / 2 * nodes, np.sqrt(weights)
+        x: Any = (lo + hi) / 2 + (hi - lo) / 2 * nodes
+        root = np.sqrt(weights)
         return _rounded(_optimize().least_squares(lambda c: shape.error(c, x) * root, shape.start, xtol=1e-15, ftol=1e-15, gtol=1e-15).x)
     grid = np.linspace(*shape.sup, 1 << 16)
-    active, best = grid[:: len(grid) // 64], np.array(shape.start)
+    active: Reals = grid[:: len(grid) // 64]
+    best: Any = np.array(shape.start)
     for _ in range(12):
         best, band = _band(shape, active, best)
         size = np.abs(shape.error(best, grid))
@@ -273,65 +281,88 @@ def _proven(d: Definition, shape: Shape, coefficients: tuple[float, ...] | None)
 # ------------------------------------------------------------------------------------------------------------------ at a scale
 
 
-def _inputs(d: Definition, shape: Shape, scale: float, bits: int | None) -> tuple[int, int]:
+def _inputs(d: Definition, shape: Shape, scale: Any, bits: int | None) -> tuple[int, int]:
     """The least and the greatest input."""
-    legal = parameters(d)
-    scale = legal["scale"].legal(scale)
+    scale = parameters(d)["scale"].legal(scale)
+    if isinstance(scale, tuple):
+        raise PlanError("scale", scale, "one number: coefficients are fitted to one scale at a time")
     assert d.input is not None  # what can be fitted reads integers
     if bits is not None:
         lo, hi = d.input.bounds(d.input.legal(bits))
-        text = f"a width of at most {MOST} inputs"
-    else:
-        (lo, hi), text = (int(x / Fraction(scale)) for x in map(Fraction, shape.integers)), "one that has 10 to 2**24 inputs from {} to {}"
-        text = text.format(*shape.integers)
-    if not 10 <= hi - lo < MOST:
-        raise DomainError(*(("bits", bits) if bits is not None else ("scale", scale)), text)
+        if hi - lo >= MOST:
+            raise DomainError("bits", bits, f"a width of at most {MOST} inputs")
+        return lo, hi
+    lo, hi = (int(Fraction(x) / Fraction(scale)) for x in shape.integers)
+    if not FEWEST <= hi - lo < MOST:
+        least, most = shape.integers
+        raise DomainError("scale", scale, f"one that has {FEWEST} to {MOST} inputs between {least:g} and {most:g}")
     return lo, hi
 
 
+def _looked_at(shape: Shape, scale: float, inputs: tuple[int, int]) -> NDArray[np.int64]:
+    """The inputs that a search looks at: all, or some of the whole domain and some of what is curved of the function."""
+    lo, hi = inputs
+    near = [min(max(int(x / scale), lo), hi) for x in shape.integers]
+    ranges = ((lo, hi), (near[0], near[1]))
+    spread = [np.linspace(a, b, min(b - a + 1, POINTS)).round().astype(np.int64) for a, b in ranges]
+    return np.unique(np.concatenate(spread))
+
+
 def _at_scale(
-    d: Definition, norm: str, scale: float, inputs: tuple[int, int], centre: tuple[float, ...], progress: Progress
+    d: Definition, shape: Shape, norm: str, scale: float, inputs: tuple[int, int], centre: tuple[float, ...], progress: Progress
 ) -> list[tuple[float, ...]]:
     """The coefficients that are best at some inputs: of the lattice, and of differential evolution, which begins with them."""
-    lo, hi = inputs
-    q = np.arange(lo, hi + 1) if hi - lo < POINTS else np.unique(np.linspace(lo, hi, POINTS).round().astype(np.int64))
-    if hi - lo >= POINTS:  # a domain may be much wider than what is curved of the function
-        near = min(int(POINTS * abs(centre[-1] or 1) / scale), hi - lo) // 2
-        q = np.union1d(q, np.unique(np.linspace(max(lo, -near), min(hi, near), POINTS).round().astype(np.int64)))
+    q = _looked_at(shape, scale, inputs)
     exact = EXACT[d.name](q * scale)
 
     def loss(coefficients: Sequence[float]) -> float:
         try:
             made = unproven(d.name, d.dialect, {"scale": scale, "input_range": inputs, "coefficients": _rounded(coefficients, AT_SCALE)})
         except PlanError:
-            return 1e9
+            return math.inf
         error = run(made, q) * made.output_scale - exact
         return float(np.abs(error).max() if norm == "sup" else np.sqrt(np.mean(np.square(error))))
 
-    search, bounds = _optimize(), [tuple(sorted((c * (1 - NEAR), c * (1 + NEAR)))) for c in centre]
-    rounds, first, seeds = 80, [centre], list[tuple[float, tuple[float, ...]]]()
     values = list(_lattice(d, scale, centre))
-    for done, a in enumerate(values):
-        progress(done, len(values) + rounds, "coefficients by which one is an integer")
-        found = search.minimize_scalar(lambda b, a=a: loss((a, b)), bounds=bounds[1], method="bounded", options={"maxiter": 30})
-        seeds.append((float(found.fun), (a, float(found.x))))
-    for _, (a, b) in sorted(seeds)[:NEAREST]:  # b counts by its floor alone: every one near
-        unit = math.sqrt(d.facts.square(scale))
-        near = ((math.floor(b / unit) + step + 0.5) * unit for step in range(-NEAREST, NEAREST + 1))
-        first.append(min(((a, b) for b in near), key=loss))
-    spread = np.random.Generator(np.random.Philox(0)).uniform(*zip(*bounds, strict=True), (14 * len(centre), len(centre)))
-    done = len(values)
-
-    def told(*_: Any) -> None:
-        nonlocal done
-        done += 1
-        progress(min(done, len(values) + rounds), len(values) + rounds, "differential evolution")
-
-    found = search.differential_evolution(
-        loss, bounds, init=np.vstack([np.clip(first, *zip(*bounds, strict=True)), spread]), maxiter=rounds, rng=0, polish=False, callback=told
+    total = len(values) + ROUNDS
+    seeds = [centre, *_seeds(d, scale, centre, values, loss, lambda done: progress(done, total, "values of a by which one is an integer"))]
+    low, high = np.sort([np.multiply(centre, 1 - NEAR), np.multiply(centre, 1 + NEAR)], axis=0)
+    drawn = np.random.Generator(np.random.Philox(0)).uniform(low, high, (14 * len(centre), len(centre)))
+    rounds = count(len(values) + 1)
+    found = _optimize().differential_evolution(
+        loss,
+        list(zip(low, high, strict=True)),
+        init=np.vstack([np.clip(seeds, low, high), drawn]),
+        maxiter=ROUNDS,
+        rng=0,
+        polish=False,
+        callback=lambda *_, **__: progress(next(rounds), total, "differential evolution"),
     )
-    polished = search.minimize(loss, found.x, method="Nelder-Mead", options={"maxfev": 400, "xatol": 1e-12, "fatol": 1e-12})
-    return [_rounded(coefficients, AT_SCALE) for coefficients in (polished.x, found.x, *first)]
+    polished = _optimize().minimize(loss, found.x, method="Nelder-Mead", options={"maxfev": 400, "xatol": 1e-12, "fatol": 1e-12})
+    return [_rounded(coefficients, AT_SCALE) for coefficients in (polished.x, found.x, *seeds)]
+
+
+def _seeds(
+    d: Definition,
+    scale: float,
+    centre: tuple[float, ...],
+    values: Sequence[float],
+    loss: Callable[[Sequence[float]], float],
+    progress: Callable[[int], None],
+) -> list[tuple[float, ...]]:
+    """The best b to each of some values of a: of the best of them, every floor of b near is looked at."""
+    near = sorted((centre[1] * (1 - NEAR), centre[1] * (1 + NEAR)))
+    found = []
+    for done, a in enumerate(values):
+        progress(done)
+        best = _optimize().minimize_scalar(lambda b, a=a: loss((a, b)), bounds=near, method="bounded", options={"maxiter": 30})
+        found.append((float(best.fun), a, float(best.x)))
+    closer: list[tuple[float, ...]] = []
+    for _, a, b in sorted(found)[:NEAREST]:
+        unit = math.sqrt(d.facts.square(scale))
+        floors = range(math.floor(b / unit) - NEAREST, math.floor(b / unit) + NEAREST + 1)
+        closer.append(min(((a, (floor + 0.5) * unit) for floor in floors), key=loss))
+    return closer
 
 
 def _lattice(d: Definition, scale: float, centre: tuple[float, ...]) -> Iterator[float]:
@@ -365,3 +396,36 @@ def _measured(made: Plan) -> Quality:
         tally.add(x, value - EXACT[made.op](x))
     error = tally.result()
     return Quality(*(certified.Enclosure(v, v, at) for v, at in ((error.sup, error.at), (error.rms, math.nan))))
+
+
+# ---------------------------------------------------------------------------------------------------------------- for people
+
+
+def table(found: Fit) -> Any:
+    """The dialect's own coefficients and the fitted ones, with their errors, for a terminal."""
+    from rich.table import Table
+
+    where = "on real numbers, proven" if found.scale is None else f"at scale {found.scale!r}, on the inputs {found.inputs}"
+    shown = Table(title=f"{found.op} ({found.dialect}) {where}", title_justify="left", header_style="bold")
+    lo, hi = _SHAPES[found.op](definition(found.op, found.dialect)).rms
+    over = f" on [{lo:.4g}, {hi:.4g}]" if found.scale is None else ""
+    for name in ("coefficients", "largest error", "at x", f"RMS{over}"):
+        shown.add_column(name, justify="left" if name == "coefficients" else "right", overflow="fold")
+    fitted = ", ".join(map(repr, found.coefficients))
+    for name, quality in (("the dialect's own", found.own), (fitted, found.fitted)):
+        digits = 9 if found.scale is None else 6
+        shown.add_row(name, quality.sup.text(digits), f"{quality.sup.at:.6g}", quality.rms.text(digits))
+    return shown
+
+
+def uses(found: Fit) -> list[str]:
+    """What a fit buys, and how its coefficients are used."""
+    own, fitted = found.own.of(found.norm), found.fitted.of(found.norm)
+    what = {"sup": "the largest error", "rms": "the RMS"}[found.norm]
+    reach = "" if found.inputs is None else f" --input-range={found.inputs[0]},{found.inputs[1]}"
+    scale = 2.0**-10 if found.scale is None else found.scale
+    return [
+        f"{what} is {100 * (1 - fitted / own):.1f} per cent smaller",
+        f"refsim explain {found.op} --dialect {found.dialect} --scale {scale!r}{reach} {found.option}",
+        found.call,
+    ]
