@@ -13,9 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from refsim.analysis import reference
+from refsim.analysis import error, reference
 from refsim.analysis.error import Measurement, measure, samples, worst
 from refsim.figures import write_figure, write_table
+from refsim.ops.exp import code_exp, poly_exp
+from refsim.ops.gelu import poly_gelu
+from refsim.ops.reals import exp, gelu
 
 # Okabe and Ito's colours, which people with any common colour blindness tell apart.
 BLUE, SKY, GREEN, ORANGE, RED, PURPLE, GREY = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#777777"
@@ -44,6 +47,7 @@ FILES = tuple(
     f"{name}{ending}" for name in ("approximations", "i_gelu", "i_exp", "error_over_scale") for ending in (".png", ".svg", ".csv")
 )
 NAMES = {"paper": "paper (Algorithms 1–4)", "ibert": "ibert (the released code)"}
+EXACT = {"i_gelu": gelu, "i_exp": exp}
 INTERVAL = {"i_gelu": (-4.0, 4.0), "i_exp": (-10.0, 0.0)}
 SCALES = {
     "i_gelu": {1e-4: "1e-4", 1e-3: "1e-3", 5e-3: "5e-3", 1e-2: "1e-2"},
@@ -68,18 +72,18 @@ def build(out: Path) -> Iterator[Path]:
 
 
 def _approximations(out: Path) -> Iterator[Path]:
-    gelu, exp, ln2 = reference.gelu, reference.exp, reference.LN2
-    best_gelu = partial(reference.poly_gelu, a=-0.257508, b=-1.830621)
-    best_exp = partial(reference.poly_exp, a=0.3579966, b=1.3490626, c=0.3472189)
+    ln2 = reference.LN2
+    best_gelu = partial(poly_gelu, a=-0.257508, b=-1.830621)
+    best_exp = partial(poly_exp, a=0.3579966, b=1.3490626, c=0.3472189)
     # name, function, real function, interval, colour, what the paper prints: largest error, RMS
     functions: list[tuple[str, Any, Any, tuple[float, float], str, str, str]] = [
-        ("i-GELU, paper", reference.poly_gelu, gelu, (-4, 4), BLUE, "0.018", "0.0082"),
-        ("i-GELU, code (√2 as 1.4142)", reference.real("i_gelu", "ibert"), gelu, (-4, 4), RED, "", ""),
+        ("i-GELU, paper", poly_gelu, gelu, (-4, 4), BLUE, "0.018", "0.0082"),
+        ("i-GELU, code (√2 as 1.4142)", partial(poly_gelu, root2=1.4142), gelu, (-4, 4), RED, "", ""),
         ("i-GELU, best a and b", best_gelu, gelu, (-4, 4), GREEN, "", ""),
         ("x·σ(1.702x)", reference.sigmoid_gelu, gelu, (-4, 4), ORANGE, "0.020", ""),
         ("h-GELU", reference.h_gelu, gelu, (-4, 4), PURPLE, "0.068", ""),
-        ("i-exp, paper's a, b and c", reference.poly_exp, exp, (-ln2, 0), BLUE, "0.0019", ""),
-        ("i-exp, code's a, b and c", reference.code_exp, exp, (-ln2, 0), RED, "0.0019", ""),
+        ("i-exp, paper's a, b and c", poly_exp, exp, (-ln2, 0), BLUE, "0.0019", ""),
+        ("i-exp, code's a, b and c", code_exp, exp, (-ln2, 0), RED, "0.0019", ""),
         ("i-exp, best a, b and c", best_exp, exp, (-ln2, 0), GREEN, "", ""),
     ]
     rows = []
@@ -166,7 +170,7 @@ def _at(at: float, lo: float) -> str:
 
 
 def _curves(out: Path, op: str) -> Iterator[Path]:
-    exact, interval = reference.EXACT[op], INTERVAL[op]
+    exact, interval = EXACT[op], INTERVAL[op]
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots(2, 2, sharey="row", height_ratios=[1, 1.1])
     rows, sups = [], {}
@@ -251,7 +255,7 @@ def _scales(out: Path) -> Iterator[Path]:
             narrow = np.array([m.fits_int32 for m in found])
             axis.plot(sweep, sup, color=colour, linewidth=1.3)
             axis.plot(sweep, np.where(narrow, sup, np.nan), color=colour, linewidth=3.6, solid_capstyle="butt")
-            limit = reference.supremum(reference.real(op, dialect), reference.EXACT[op], *INTERVAL[op]).sup
+            limit = reference.supremum(error.ideal(found[0].plan), EXACT[op], *INTERVAL[op]).sup
             axis.axhline(limit, color=colour, linestyle=":", linewidth=1.5, zorder=1)
         axis.set(title=title, xscale="log", yscale="log", xlabel="input scale S", xlim=(lo, hi))
         axis.yaxis.set_minor_locator(NullLocator())
