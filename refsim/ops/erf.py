@@ -14,6 +14,7 @@ from ..arithmetic.widths import Ints, Register
 from .base import Facts, Operand, Plan, define, each, questions, same_channels
 from .constants import binary, decimal, floor_root, over, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Integer, Parameter, RealScale, Scale, Scales, Whole
+from .reals import Reals, erf
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
@@ -114,6 +115,19 @@ def _square(scale: float) -> Fraction:
     return Fraction(scale) ** 2
 
 
+def poly_erf(x: Reals, a: float = float(A), b: float = float(B)) -> Reals:
+    """L(x) on real numbers."""
+    return np.asarray(np.sign(x) * (a * np.square(np.minimum(np.abs(x), -b) + b) + 1), dtype=np.float64)
+
+
+def _rounded(shift: int) -> Callable[[Any, Any], Any]:
+    def rounded(p: Any, q: Any) -> Any:
+        q_b, q_c = np.asarray(p.q_b), np.asarray(p.q_c)
+        return np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c) * (np.asarray(p.output_scale) / 2.0**shift)
+
+    return rounded
+
+
 def _tuple(value: Channels) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -150,6 +164,9 @@ class ErfSteps(NamedTuple):
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x),
+    rounded=_rounded(0),
     source="paper, Algorithm 2, I-ERF",
 )
 def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
@@ -169,6 +186,9 @@ def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x),
+    rounded=_rounded(SHIFT),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
 def i_erf_ibert(p: Clipped, q: Ints) -> ErfSteps:
