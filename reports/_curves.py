@@ -8,8 +8,7 @@ from typing import Any
 
 from _style import power
 
-from refsim.analysis import reference
-from refsim.analysis.error import measure, samples, worst
+from refsim.analysis.error import exact, measure, samples, worst
 from refsim.analysis.report import Options
 
 INTERVAL = {"i_gelu": (-4.0, 4.0), "i_exp": (-10.0, 0.0)}
@@ -35,8 +34,8 @@ def rows(op: str, options: Options) -> Iterator[dict[str, Any]]:
             m = measure(op, dialect=dialect, scale=scale, interval=INTERVAL[op], input_bits=options.bits)
             q = worst(m, BINS)
             x, value = samples(m.plan, q)
-            exact = reference.EXACT[op](x)
-            for point in zip(q, x, value, exact, value - exact, (value - exact) / m.lsb, strict=True):
+            due = exact(m.plan)(x)
+            for point in zip(q, x, value, due, value - due, (value - due) / m.lsb, strict=True):
                 yield dict(zip(COLUMNS, (dialect, scale, *(number.item() for number in point)), strict=True))
 
 

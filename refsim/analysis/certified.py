@@ -343,3 +343,31 @@ def largest_error(op: str, dialect: str, coefficients: tuple[float, ...] | None 
     if not pieces:
         raise DomainError("tail", tail, "False for an operation without a clip")
     return supremum(pieces)
+
+
+# ------------------------------------------------------------------------------------------------------------------ the rivals
+
+
+def sigmoid_gelu(reach: float = 4) -> list[Piece]:
+    """The error of x * sigmoid(1.702 x) against GELU, from -reach to reach."""
+    library = flint()
+    with library.ctx.workprec(PRECISION):
+        slope, end = _ball(Fraction("1.702")), library.arb(reach)
+        return [Piece(-end, end, lambda x: x / (1 + (-slope * x).exp()) - _exact_gelu(x))]
+
+
+def h_gelu(reach: float = 4) -> list[Piece]:
+    """The error of x * relu6(1.702 x + 3) / 6 against GELU, from -reach to reach: 0, a parabola, x."""
+    library = flint()
+    with library.ctx.workprec(PRECISION):
+        slope, end = _ball(Fraction("1.702")), library.arb(reach)
+        clip = 3 / slope
+        return [
+            Piece(-end, -clip, lambda x: -_exact_gelu(x)),
+            Piece(-clip, clip, lambda x: x * (slope * x + 3) / 6 - _exact_gelu(x)),
+            Piece(clip, end, lambda x: x - _exact_gelu(x)),
+        ]
+
+
+def _exact_gelu(x: Ball) -> Ball:
+    return x / 2 * (1 + (x / flint().arb(2).sqrt()).erf())

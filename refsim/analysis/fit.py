@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from itertools import count
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ from ..registry import definition, parameters
 from ..terminal import Progress, silent
 from ..verbs import run
 from . import certified
-from .reference import EXACT
+from .error import measured
 
 Reals: TypeAlias = NDArray[np.float64]
 NORMS = ("sup", "rms")
@@ -43,6 +44,8 @@ NEAR = 0.3
 """Share by which the coefficients at a scale may differ from the best on real numbers."""
 ROUNDS, FEWEST = 80, 10
 """Generations of differential evolution; the fewest inputs of a domain that is not named by its width."""
+KEPT = 3
+"""Of the coefficients that a search found, so many are measured on every input."""
 LATTICE, NEAREST = 160, 16
 """Values of a by which one becomes an integer that are tried; those of them, and the floors of b, that are looked at more closely."""
 
@@ -136,6 +139,12 @@ class Shape:
     integers: tuple[float, float]
 
 
+def _real(d: Definition) -> Callable[[Any], Reals]:
+    """The real function that an operation stands for, whatever its plan."""
+    assert d.real is not None
+    return partial(d.real, None)
+
+
 def _gelu(d: Definition) -> Shape:
     """The error is even, and the tail beyond 8 is below 1e-14."""
     root = 1 / math.sqrt(d.facts.square(1.0))
@@ -143,7 +152,7 @@ def _gelu(d: Definition) -> Shape:
     def error(coefficients: Any, x: Reals) -> Reals:
         a, b = coefficients
         x = np.abs(x)
-        return np.asarray(x / 2 * (a * np.square(np.minimum(x / root, -b) + b) + 2) - EXACT[d.name](x))
+        return np.asarray(x / 2 * (a * np.square(np.minimum(x / root, -b) + b) + 2) - _real(d)(x))
 
     return Shape(error, (0.0, 8.0), (-4.0, 4.0), (-0.28, -1.8), (-4.0, 4.0))
 
@@ -313,7 +322,7 @@ def _at_scale(
 ) -> list[tuple[float, ...]]:
     """The coefficients that are best at some inputs: of the lattice, and of differential evolution, which begins with them."""
     q = _looked_at(shape, scale, inputs)
-    exact = EXACT[d.name](q * scale)
+    exact = _real(d)(q * scale)
 
     def loss(coefficients: Sequence[float]) -> float:
         try:
@@ -339,7 +348,7 @@ def _at_scale(
         callback=lambda *_, **__: progress(next(rounds), total, "differential evolution"),
     )
     polished = _optimize().minimize(loss, found.x, method="Nelder-Mead", options={"maxfev": 400, "xatol": 1e-12, "fatol": 1e-12})
-    return [_rounded(coefficients, AT_SCALE) for coefficients in (polished.x, found.x, *seeds)]
+    return [_rounded(coefficients, AT_SCALE) for coefficients in sorted((polished.x, found.x, *seeds), key=loss)[:KEPT]]
 
 
 def _seeds(
@@ -389,12 +398,7 @@ def _plans(d: Definition, scale: float, inputs: tuple[int, int], found: Sequence
 
 def _measured(made: Plan) -> Quality:
     """The errors of a plan on every input."""
-    from .error import _Tally, _values
-
-    tally = _Tally()
-    for x, value in _values(made, *made.input_range):
-        tally.add(x, value - EXACT[made.op](x))
-    error = tally.result()
+    error = measured(made, *made.input_range).error
     return Quality(*(certified.Enclosure(v, v, at) for v, at in ((error.sup, error.at), (error.rms, math.nan))))
 
 

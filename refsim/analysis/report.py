@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,12 +63,25 @@ class Options:
         An implementation to measure, named as for `refsim check`.
     coefficients : tuple of float, optional
         Coefficients of an approximating polynomial to measure besides the known ones.
+
+    Raises
+    ------
+    UsageError
+        An option that is never legal.
     """
 
     scale: float | None = None
     bits: int | None = None
     target: str | None = None
     coefficients: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise UsageError(f"--scale {self.scale} is not legal: a number above 0")
+        if self.bits is not None and not 2 <= self.bits <= 64:
+            raise UsageError(f"--bits {self.bits} is not legal: from 2 to 64")
+        if self.coefficients is not None and not (len(self.coefficients) in (2, 3) and all(map(math.isfinite, self.coefficients))):
+            raise UsageError(f"--coefficients {_shown(self.coefficients)} is not legal: two or three numbers, such as 0.3585,1.353,0.344")
 
 
 @dataclass(frozen=True, slots=True)

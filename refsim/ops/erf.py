@@ -27,6 +27,7 @@ from .parameters import (
     Scales,
     Whole,
 )
+from .reals import Reals, erf
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
@@ -75,6 +76,12 @@ class ErfPlan(Plan):
 def pair(coefficients: tuple[float, float] | None) -> Pair:
     """a and b of the polynomial: those of a plan, or the paper's."""
     return (A, B) if coefficients is None else (as_written(coefficients[0]), as_written(coefficients[1]))
+
+
+def own_pair(plan: Any) -> tuple[float, float]:
+    """a and b of the polynomial of a plan, as floats."""
+    a, b = pair(dict(plan.parameters).get(COEFFICIENTS.name))
+    return float(a), float(b)
 
 
 def exact_constants(square: Fraction, shift: int, ab: Pair = (A, B)) -> tuple[int, int, int, Fraction]:
@@ -142,6 +149,19 @@ def _square(scale: float) -> Fraction:
     return Fraction(scale) ** 2
 
 
+def poly_erf(x: Reals, a: float = float(A), b: float = float(B)) -> Reals:
+    """L(x) on real numbers."""
+    return np.asarray(np.sign(x) * (a * np.square(np.minimum(np.abs(x), -b) + b) + 1), dtype=np.float64)
+
+
+def _rounded(shift: int) -> Callable[[Any, Any], Any]:
+    def rounded(p: Any, q: Any) -> Any:
+        q_b, q_c = np.asarray(p.q_b), np.asarray(p.q_c)
+        return np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c) * (np.asarray(p.output_scale) / 2.0**shift)
+
+    return rounded
+
+
 def _tuple(value: Channels) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -178,6 +198,9 @@ class ErfSteps(NamedTuple):
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x, *own_pair(p)),
+    rounded=_rounded(0),
     source="paper, Algorithm 2, I-ERF",
 )
 def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
@@ -197,6 +220,9 @@ def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x, *own_pair(p)),
+    rounded=_rounded(SHIFT),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
 def i_erf_ibert(p: Clipped, q: Ints) -> ErfSteps:

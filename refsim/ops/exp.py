@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
@@ -17,6 +18,7 @@ from ..errors import PlanError
 from .base import Facts, Operand, Plan, define, questions
 from .constants import as_written, binary, decimal, floor_ln2_over, over, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Coefficients, Given, InputBits, Integer, Parameter, RealScale, Scales, Whole
+from .reals import Reals, exp
 
 CONST = 30
 """Segments of ln 2 that the released code keeps: smaller inputs count as 30 segments down."""
@@ -243,6 +245,50 @@ def segment_points(segment: Callable[[Any], int]) -> Callable[[Any], Sequence[in
     return points
 
 
+def poly_exp(
+    x: Reals,
+    a: float = float(_A),
+    b: float = float(_B),
+    c: float = float(_C),
+    ln2: float = math.log(2),
+    segments: float = math.inf,
+) -> Reals:
+    """2**-z * (a * (p + b)**2 + c) with x = p - z * ln2 and p in (-ln2, 0]: i-exp on real numbers, for x <= 0."""
+    x = np.maximum(x, -segments * ln2)
+    z = np.floor(-x / ln2)
+    return np.asarray((a * np.square(x + z * ln2 + b) + c) * np.exp2(-z), dtype=np.float64)
+
+
+def code_exp(x: Reals) -> Reals:
+    """The released code's: 0.35815147 p**2 + 0.96963238 p + 1, ln 2 as 0.6931, no more than 30 segments."""
+    return poly_exp(x, float(_A1), float(_B1 / (2 * _A1)), float(1 - _B1**2 / (4 * _A1)), -float(X0), CONST)
+
+
+def paper_curve(plan: Any) -> Callable[[Reals], Reals]:
+    """The paper's i-exp on real numbers, with the coefficients of a plan."""
+    own = dict(plan.parameters).get(COEFFICIENTS.name)
+    return poly_exp if own is None else partial(poly_exp, **dict(zip("abc", map(float, own), strict=True)))
+
+
+def code_curve(plan: Any) -> Callable[[Reals], Reals]:
+    """The released code's, likewise."""
+    own = dict(plan.parameters).get(COEFFICIENTS.name)
+    return code_exp if own is None else partial(paper_curve(plan), ln2=-float(X0), segments=CONST)
+
+
+def paper_units(p: Any, q: Any) -> Any:
+    """The paper's i-exp with the integers of a plan and no flooring shift, in units of its polynomial."""
+    z = np.floor(-q / p.q_ln2)
+    return paper_polynomial(p, q + z * p.q_ln2) * np.exp2(-z)
+
+
+def code_units(p: Any, q: Any) -> Any:
+    """The released code's, likewise; it shifts left, so that nothing but its constants is rounded."""
+    q = np.maximum(q, CONST * p.x0)
+    z = np.floor(q / p.x0)
+    return code_polynomial(p, q - z * p.x0) * np.exp2(-z)
+
+
 class PaperSegments(Protocol):
     """What the paper's i-exp reads of a plan: i-exp's own, or i-softmax's."""
 
@@ -295,6 +341,9 @@ class ExpSteps(NamedTuple):
     given=Given(parameters=PAPER_GIVEN, replaces=("scale", "coefficients", "constants"), make=_given_paper),
     points=segment_points(paper_segment),
     facts=ExpFacts(segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None),
+    real=lambda p, x: exp(x),
+    ideal=lambda p, x: paper_curve(p)(x),
+    rounded=lambda p, q: paper_units(p, q) * p.output_scale,
     source="paper, Algorithm 3, I-EXP",
 )
 def i_exp_paper(p: PaperSegments, q: Ints) -> ExpPaperSteps:
@@ -324,6 +373,9 @@ def segments_ibert(p: CodeSegments, q: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     given=Given(parameters=CODE_GIVEN, replaces=("scale", "coefficients", "constants"), make=_given_ibert),
     points=segment_points(code_segment),
     facts=ExpFacts(segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST),
+    real=lambda p, x: exp(x),
+    ideal=lambda p, x: code_curve(p)(x),
+    rounded=lambda p, q: code_units(p, q) * (p.output_scale * 2.0**CONST),
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.int_exp",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +17,8 @@ from .erf import (
     CLIP,
     SHIFT,
     TOP,
+    A,
+    B,
     ErfFacts,
     Pair,
     clip_points,
@@ -23,10 +26,13 @@ from .erf import (
     floating_constants,
     i_erf_ibert,
     i_erf_paper,
+    own_pair,
     pair,
     parameters,
+    poly_erf,
 )
 from .parameters import Channels, Given, Integer, Scale
+from .reals import Reals, gelu
 
 ROOT2 = decimal("1.4142")
 """The released code's square root of two."""
@@ -80,6 +86,20 @@ def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels, q_1: Channels)
 _GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "coefficients", "constants"), make=_given)
 
 
+def poly_gelu(x: Reals, a: float = float(A), b: float = float(B), root2: float = math.sqrt(2)) -> Reals:
+    """x/2 * (1 + L(x / root2)): i-GELU on real numbers."""
+    return np.asarray(x / 2 * (1 + poly_erf(x / root2, a, b)), dtype=np.float64)
+
+
+def _rounded(shift: int) -> Callable[[Any, Any], Any]:
+    def rounded(p: Any, q: Any) -> Any:
+        q_b, q_c, q_1 = np.asarray(p.q_b), np.asarray(p.q_c), np.asarray(p.q_1)
+        y = np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c)
+        return q * (y / 2.0**shift + q_1) * np.asarray(p.output_scale)
+
+    return rounded
+
+
 class GeluPaperSteps(NamedTuple):
     t: Annotated[Ints, Register()]
     q_erf: Annotated[Ints, Register()]
@@ -104,6 +124,9 @@ class GeluSteps(NamedTuple):
     given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
+    real=lambda p, x: gelu(x),
+    ideal=lambda p, x: poly_gelu(x, *own_pair(p)),
+    rounded=_rounded(0),
     source="paper, Algorithm 2, I-GELU",
 )
 def i_gelu_paper(p: GeluPlan, q: Ints) -> GeluPaperSteps:
@@ -123,6 +146,9 @@ def i_gelu_paper(p: GeluPlan, q: Ints) -> GeluPaperSteps:
     given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
+    real=lambda p, x: gelu(x),
+    ideal=lambda p, x: poly_gelu(x, *own_pair(p), root2=float(ROOT2)),
+    rounded=_rounded(SHIFT),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",
 )
 def i_gelu_ibert(p: GeluPlan, q: Ints) -> GeluSteps:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from ..lemmas import EXP_MAXIMUM
-from .base import Operand, Plan, define, questions
+from .base import Operand, Plan, define, itself, questions
 from .constants import binary, dyadic
 from .exp import (
     CODE_GIVEN,
@@ -24,19 +25,24 @@ from .exp import (
     ExpFacts,
     Triple,
     code_constants,
+    code_curve,
     code_polynomial,
     code_reals,
     code_segment,
+    code_units,
     i_exp_paper,
     paper_constants,
+    paper_curve,
     paper_polynomial,
     paper_segment,
+    paper_units,
     positive,
     rising,
     segment_points,
     segments_ibert,
 )
 from .parameters import CONSTANTS, REGISTER_BITS, Choice, Given, InputBits, Integer, Parameter, RealScale, Scales, Whole
+from .reals import shares, softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +271,7 @@ class SoftmaxSteps(NamedTuple):
     out: Annotated[Ints, Output(signed=False, extra=1)]
 
 
-_OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True))
+_OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True, value=itself))
 
 
 @define(
@@ -282,6 +288,9 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     facts=SoftmaxFacts(
         segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
     ),
+    real=lambda p, x, mask=None: softmax(x, mask),
+    ideal=lambda p, x, mask=None: shares(paper_curve(p), x, mask),
+    rounded=lambda p, q, mask=None: shares(partial(paper_units, p), q, mask),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
 def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
@@ -320,6 +329,9 @@ def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPa
     facts=SoftmaxFacts(
         segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32
     ),
+    real=lambda p, x, mask=None: softmax(x, mask),
+    ideal=lambda p, x, mask=None: shares(code_curve(p), x, mask),
+    rounded=lambda p, q, mask=None: shares(partial(code_units, p), q, mask),
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )
