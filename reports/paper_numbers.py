@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from _style import BLUE, GREY, INK, RED, SIZE, minus
+from _style import BLUE, GREY, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import certified
@@ -45,16 +45,16 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
     gelu = certified.within(certified.curve("i_gelu", "paper"), -4, 4)
     sigmoid, h = certified.sigmoid_gelu(), certified.h_gelu()
     rms = "the paper's L2 is the RMS on [−4, 4]"
-    cut = "cut off after three digits; rounded it is 0.069"
+    cut = "cut off after three decimals; rounded it is 0.069"
     yield _error("x·σ(1.702x)", sigmoid, 4, TABLE, "0.020")
     yield _rms("x·σ(1.702x)", sigmoid, 4, TABLE, "0.012")
     yield _error("h-GELU", h, 4, TABLE, "0.068", cut)
     yield _rms("h-GELU", h, 4, TABLE, "0.031")
     yield _error("i-GELU", gelu, 4, TABLE, "0.018")
     yield _rms("i-GELU", gelu, 4, TABLE, "0.0082", rms)
-    other = "it is that of the released code's coefficients, next row"
-    yield _error("i-exp, coefficients as printed", _exp("paper"), 0, TEXT, "0.0019", other)
-    yield _error("i-exp, coefficients of the code", _exp("ibert"), 0, TEXT, "0.0019", "the printed coefficients are no roundings of these")
+    other = "0.0019 is that of the released code"
+    yield _error("i-exp, as printed", _exp("paper"), 0, TEXT, "0.0019", other)
+    yield _error("i-exp, of the code", _exp("ibert"), 0, TEXT, "0.0019", "the printed ones are no roundings of these")
     count, first = beyond(UPDATES)
     because = f"{count:,} inputs need 5; the first is {first:,}".replace(",", "\u202f")
     yield _row("i-sqrt", "most updates", "section 3.6, text", 0, INT32, str(UPDATES), (UPDATES, UPDATES), most(), first, because)
@@ -135,41 +135,41 @@ def most(largest: int = INT32) -> int:
 
 def finding(rows: list[Row]) -> str:
     kept = sum(row["reproduces"] == "yes" for row in rows)
-    lost = [row["quantity"].partition(",")[0] for row in rows if row["reproduces"] == "no"]
-    return f"{kept} of {len(rows)} numbers of the paper reproduce; one each of {', '.join(lost[:-1])} and {lost[-1]} does not"
+    lost = [f"{row['quantity'].partition(',')[0]}'s {_text(row['printed'], row)}" for row in rows if row["reproduces"] == "no"]
+    return f"{kept} of {len(rows)} numbers of the paper reproduce; {', '.join(lost[:-1])} and {lost[-1]} updates do not"
 
 
 def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=SIZE)
-    axis = figure.subplots()
-    axis.set(xlim=(0.905, 1.29), ylim=(len(rows) - 0.4, -1.05), xlabel="our number, relative to the printed one", yticks=[])
+    words, axis = figure.subplots(1, 2, sharey=True, width_ratios=[1.18, 1.5])
+    words.axis("off")
+    words.set(xlim=(0, 1))
+    axis.set(xlim=(0.945, 1.29), ylim=(len(rows) - 0.4, -1.05), xlabel="our number, relative to the printed one", yticks=[])
     axis.spines["left"].set_visible(False)
     axis.grid(axis="y", visible=False)
     axis.set_xticks([0.95, 1, 1.05, 1.1, 1.15, 1.2, 1.25], ["−5 %", "as printed", "+5 %", "+10 %", "+15 %", "+20 %", "+25 %"])
-    head = {"transform": axis.get_yaxis_transform(), "va": "center", "color": GREY, "fontsize": 12}
-    axis.text(-0.60, -0.8, "number", **head)
-    axis.text(-0.16, -0.8, "printed", ha="right", **head)
-    axis.text(-0.02, -0.8, "ours", ha="right", **head)
-    axis.text(1.0, -0.8, "the bar holds what rounds to the printed number", ha="right", **head)
+    for x, text, align in ((0, "number", "left"), (0.79, "printed", "right"), (1, "ours", "right")):
+        words.text(x, -0.8, text, ha=align, va="center", color=GREY)
+    axis.text(1.29, -0.8, "a bar holds whatever rounds to the printed number", ha="right", va="center", color=GREY, fontsize=12)
     for y, row in enumerate(rows):
-        colour = BLUE if row["reproduces"] == "yes" else RED
-        weight = "normal" if row["reproduces"] == "yes" else "bold"
+        holds = row["reproduces"] == "yes"
+        colour, weight = (BLUE, "normal") if holds else (RED, "bold")
         printed = float(row["printed"])
-        low, high = row["least"] / printed, row["greatest"] / printed
+        low, high, ours = row["least"] / printed, row["greatest"] / printed, row["ours"] / printed
         axis.barh(y, max(high - low, 0.002), left=min(low, 1 - 0.001), height=0.5, color=colour, alpha=0.25)
-        axis.plot(row["ours"] / printed, y, "o", color=colour, markersize=10)
-        line = {"transform": axis.get_yaxis_transform(), "va": "center", "weight": weight}
-        axis.text(-0.60, y, f"{row['quantity']}: {row['measure']}", color=INK, **line)
-        axis.text(-0.16, y, _text(row["printed"], row), ha="right", color=INK, **line)
-        axis.text(-0.02, y, _text(row["ours"], row, 2), ha="right", color=colour, **line)
-        if row["because"]:
-            right = row["ours"] / printed < 1.2
-            place = max(row["ours"] / printed, high) + 0.008 if right else row["ours"] / printed - 0.008
-            axis.text(place, y, minus(row["because"]), ha="left" if right else "right", va="center", fontsize=11.5, color=INK)
+        axis.plot(ours, y, "o", color=colour, markersize=10)
+        words.text(0, y, f"{row['quantity']}: {row['measure']}", va="center", weight=weight, fontsize=12.5)
+        words.text(0.79, y, _text(row["printed"], row), ha="right", va="center", weight=weight)
+        words.text(1, y, _text(row["ours"], row, 2), ha="right", va="center", color=colour, weight=weight)
+        right = ours < 1.15  # of the dot, where there is room
+        place = max(ours, high) + 0.008 if right else ours - 0.008
+        axis.text(place, y, minus(row["because"]), ha="left" if right else "right", va="center", fontsize=11.5)
     return figure
 
 
 def _text(value: Any, row: Row, more: int = 0) -> str:
     """A number with the digits that the paper prints, and some more."""
-    digits = {"0.0019": 4, "0.0082": 4}.get(f"{float(row['printed']):.4f}".rstrip("0"), 3)
-    return str(value) if isinstance(value, int) else f"{value:.{digits + more}f}"
+    if isinstance(value, int):
+        return str(value)
+    half = (row["greatest"] - row["least"]) / 2
+    return f"{value:.{round(-np.log10(2 * half)) + more}f}"

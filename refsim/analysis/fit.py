@@ -364,7 +364,7 @@ def _seeds(
     found = []
     for done, a in enumerate(values):
         progress(done)
-        best = _optimize().minimize_scalar(lambda b, a=a: loss((a, b)), bounds=near, method="bounded", options={"maxiter": 30})
+        best = _optimize().minimize_scalar(lambda b, a=a: loss((a, b)), bounds=near, method="bounded", options={"maxiter": 14})
         found.append((float(best.fun), a, float(best.x)))
     closer: list[tuple[float, ...]] = []
     for _, a, b in sorted(found)[:NEAREST]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
@@ -267,13 +266,16 @@ def code_exp(x: Reals) -> Reals:
 def paper_curve(plan: Any) -> Callable[[Reals], Reals]:
     """The paper's i-exp on real numbers, with the coefficients of a plan."""
     own = dict(plan.parameters).get(COEFFICIENTS.name)
-    return poly_exp if own is None else partial(poly_exp, **dict(zip("abc", map(float, own), strict=True)))
+    return poly_exp if own is None else lambda x: poly_exp(x, *map(float, own))
 
 
 def code_curve(plan: Any) -> Callable[[Reals], Reals]:
     """The released code's, likewise."""
     own = dict(plan.parameters).get(COEFFICIENTS.name)
-    return code_exp if own is None else partial(paper_curve(plan), ln2=-float(X0), segments=CONST)
+    if own is None:
+        return code_exp
+    a, b, c = map(float, own)
+    return lambda x: poly_exp(x, a, b, c, -float(X0), CONST)
 
 
 def paper_units(p: Any, q: Any) -> Any:
