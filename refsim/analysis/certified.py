@@ -143,13 +143,11 @@ def supremum(pieces: Sequence[Piece], digits: int = DIGITS) -> Enclosure:
             return most
 
         def add(piece: Piece, left: float, right: float) -> None:
-            nonlocal ceiling
             middle, half = (left + right) / 2, (right - left) / 2
             length = piece.hi - piece.lo
             around = piece.error(library.arb_series([piece.lo + length * library.arb(middle, half), length], prec=3))
             slope, bend = around[1], around[2]
-            if not slope.contains(0):  # rises, or falls, throughout
-                ceiling = max(ceiling, reached(piece, left), reached(piece, right))
+            if not slope.contains(0):  # it rises, or falls, throughout: its ends are those of its neighbours, or of the piece
                 return
             reached(piece, middle)
             there = piece.error(library.arb_series([piece.lo + length * middle, length], prec=2))
