@@ -118,6 +118,14 @@ def test_coefficients_of_which_no_plan_can_be_made() -> None:
             with pytest.raises(PlanError, match=r"b so large that q_b is at least \d+, a segment less one, at the scale 0.001") as caught:
                 refsim.plan(op, dialect=dialect, scale=1e-3, coefficients=(0.3, 0.2, 0.5))
             assert caught.value.argument == "coefficients"
+    for b, fits in ((0.6915, False), (0.6925, True)):  # q_b of 691 and 692, beside segments of 693
+        for dialect, twice in (("paper", b), ("ibert", b / 2 + 0.0005)):  # and of 694: 692 and 693
+            given = {"dialect": dialect, "scale": 1e-3, "coefficients": (0.5, twice, 0.5)}
+            if fits:
+                assert refsim.plan("i_exp", **given).q_b == (692 if dialect == "paper" else 693)
+            else:
+                with pytest.raises(PlanError, match="a segment less one"):
+                    refsim.plan("i_exp", **given)
     with pytest.raises(PlanError, match=r"c so large that the polynomial is at least 1 .*here 0, with q_c = 0"):
         refsim.plan("i_exp", dialect="paper", scale=0.1, coefficients=(0.5, 2, 1e-3))
     with pytest.raises(PlanError, match=r"c so large that the polynomial is at least 1"):
@@ -292,6 +300,20 @@ def test_what_is_measured_at_a_scale_is_what_scalars_give() -> None:
         errors = [float(code_gelu(Fraction(0.01), q, a, b)) - 0.01 * q / 2 * math.erfc(-0.01 * q / math.sqrt(2)) for q in range(-512, 512)]
         assert quality.sup.value == pytest.approx(max(map(abs, errors)), rel=1e-12)
         assert quality.rms.value == pytest.approx(math.sqrt(math.fsum(e * e for e in errors) / 1024), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dialect", "scale"), [("ibert", 1e-3), ("ibert", 7e-3), ("ibert", 1e-4), ("paper", 0.05)])
+def test_the_lattice_makes_one_an_integer(dialect: str, scale: float) -> None:
+    """Beyond the clip i-GELU is then x or 0, but for what the output's scale is off: half a unit of q_c."""
+    d = refsim.definition("i_gelu", dialect)
+    values = list(fit._lattice(d, scale, GELU))
+    assert 20 < len(values) <= fit.LATTICE
+    for a in values:
+        plan = refsim.plan("i_gelu", dialect=dialect, scale=scale, coefficients=fit._rounded((a, GELU[1]), fit.AT_SCALE), input_bits=20)
+        assert plan.q_c == plan.q_1 << d.facts.shift
+        far = 1 << 19
+        assert refsim.run(plan, [-far])[0] == 0
+        assert refsim.run(plan, [far - 1])[0] * plan.output_scale == pytest.approx((far - 1) * scale, rel=0.6 / -plan.q_c)
 
 
 def test_a_scale_is_fitted_as_well_as_by_trying_everything() -> None:
