@@ -204,7 +204,7 @@ def _chosen(names: Sequence[str] | None, options: Options, left_out: list[str]) 
     for name in wanted:
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
-    scripts = {name: _load(name) for name in wanted}
+    scripts = {name: loaded(name) for name in wanted}
     for name, script in list(scripts.items()):
         unmet = [need for need in getattr(script, "NEEDS", ()) if getattr(options, need) is None]
         absent = lacking(script)
@@ -223,7 +223,7 @@ def lacking(script: Any) -> str:
     return next((name for name in getattr(script, "EXTRAS", ()) if importlib.util.find_spec(name) is None), "")
 
 
-def _load(name: str) -> Any:
+def loaded(name: str) -> Any:
     """A script, loaded from its file: reports/ is data of the package, not a package."""
     try:
         return module(content("reports") / f"{name}.py", name, importable=True)
@@ -284,7 +284,7 @@ def _value(text: str) -> int | float | str:
 
 def _style() -> Any:
     """What scripts share, where they share anything."""
-    return _load("_style") if (content("reports") / "_style.py").is_file() else None
+    return loaded("_style") if (content("reports") / "_style.py").is_file() else None
 
 
 def _dark() -> dict[str, str]:
