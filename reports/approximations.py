@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _style import BLUE, GREEN, GREY, INK, ORANGE, RED, SIZE, minus
+from _style import BLUE, GREEN, GREY, INK, LABELS, ORANGE, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import reference
@@ -117,7 +117,14 @@ def draw(rows: list[Row]) -> Figure:
         axis.plot(x, y, color=colour, linestyle=dashes, zorder=3 if dashes == "-" else 4)
         text = name if axis is axes["gelu"] else name.partition(", ")[2]
         axis.annotate(
-            text, (at, np.interp(at, x, y)), shift, textcoords="offset points", color=colour, ha="center", va="center", fontsize=12
+            text,
+            (at, np.interp(at, x, y)),
+            shift,
+            textcoords="offset points",
+            color=LABELS.get(colour, colour),
+            ha="center",
+            va="center",
+            fontsize=12,
         )
     axes["gelu"].set(title="Error against GELU", xlabel="x", xlim=(-4, 4), ylim=(-0.068, 0.085), ylabel="approximation − exact")
     axes["exp"].set(title="Error against exp on one segment of ln 2", xlabel="x", xlim=(-LN2, 0), ylim=(-0.0026, 0.0026))

@@ -183,7 +183,7 @@ def write(
                 del scripts[name]
         given = {f"--{key}": _shown(value) for key, value in asdict(options).items() if value is not None}
         facts = {**(facts or {}), "matplotlib": library.__version__, "golden vectors": load().hash}
-        files.write(out / WHOLE[0], page(made, dark=_dark(), facts=facts, asked=given, left_out=absent))
+        files.write(out / WHOLE[0], page(made, dark=dark(), facts=facts, asked=given, left_out=absent))
         stands(out / WHOLE[0])
         with files.replacing(out / WHOLE[1]) as temporary:
             _pdf(temporary, made, facts, given)
@@ -248,18 +248,31 @@ def build(script: Any, options: Options, out: Path) -> Iterator[Path | Made]:
     name = script.__name__
     table = out / f"{name}.csv"
     yield write_table(table, list(script.COLUMNS), _cells(script, options))
-    rows = read(table)
+    made = composed(script, read(table))
+    with styled():
+        yield from write_figure(out / f"{name}.png", made.figure)
+    yield made
+
+
+def composed(script: Any, rows: list[dict[str, Any]]) -> Made:
+    """What a script makes of the rows of its table.
+
+    Raises
+    ------
+    DefinitionError
+        There are none.
+    """
+    name = script.__name__
     if not rows:
         raise DefinitionError("no rows", f"reports/{name}.py")
     title = script.finding(rows)
     with styled():
         figure = script.draw(rows)
         figure.suptitle(title)
-        yield from write_figure(out / f"{name}.png", figure)
         bare, svg = script.draw(rows), io.StringIO()
         bare.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = inline(svg.getvalue(), name, title, _dark())
-    yield Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
+    drawing = inline(svg.getvalue(), name, title, dark())
+    return Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
 
 
 def _cells(script: Any, options: Options) -> Iterator[list[Any]]:
@@ -287,7 +300,8 @@ def _style() -> Any:
     return loaded("_style") if (content("reports") / "_style.py").is_file() else None
 
 
-def _dark() -> dict[str, str]:
+def dark() -> dict[str, str]:
+    """A colour of the figures to what it is on a page in dark colours."""
     return dict(getattr(_style(), "DARK", {}))
 
 
