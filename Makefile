@@ -43,9 +43,9 @@ LIGHT := .venvs/light
 HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
-LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := -e '.[rules,reports,model,hf,triton,opencl,onnx,tflite,cluster,test]'
-TEST_WANTS := -e '.[dev,model,rules,reports,docs]'
+LIGHT_WANTS := -e '.[rules,reports,analysis]'
+HEAVY_WANTS := -e '.[rules,reports,analysis,model,hf,triton,opencl,onnx,tflite,cluster,test]'
+TEST_WANTS := -e '.[dev,model,rules,reports,analysis,docs]'
 MUTATION_WANTS := -e '.[mutation]'
 
 .PHONY: help conformance conformance-all verdicts test docs gallery bench gpu nightly mutmut clean
