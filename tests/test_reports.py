@@ -239,6 +239,22 @@ def test_a_bad_option_is_a_usage_error(tmp_path, words, text):
     assert text in done.stderr
 
 
+@pytest.mark.parametrize(("op", "coefficients"), [("i_gelu", (-0.257508, -1.830621)), ("i_exp", (0.3579966, 1.3490626, 0.3472189))])
+def test_coefficients_given_are_one_more_curve(tmp_path, op, coefficients):
+    report.write(tmp_path, [op, "approximations"], Options(scale=2.0**-10, coefficients=coefficients))
+    rows = [row for row in report.read(tmp_path / f"{op}.csv") if row["dialect"] == "yours"]
+    plan = refsim.plan(op, dialect="paper", scale=2.0**-10, input_bits=16, coefficients=coefficients)
+    own = refsim.plan(op, dialect="paper", scale=2.0**-10, input_bits=16)
+    assert len(rows) == 160
+    for row in rows[::10]:
+        out = int(refsim.run(plan, [row["q"]])[0])
+        assert f"{out * plan.output_scale:.9g}" == f"{row['integer_op']:.9g}"
+    assert any(int(refsim.run(own, [row["q"]])[0]) * own.output_scale != row["integer_op"] for row in rows)
+    given = {row["function"]: row["sup_error"] for row in report.read(tmp_path / "approximations.csv") if row["x"] == ""}
+    name = {"i_gelu": "i-GELU", "i_exp": "i-exp"}[op]
+    assert given[f"{name}, as given"] == min(value for function, value in given.items() if function.startswith(name))
+
+
 def test_scale_and_bits_reach_the_table(tmp_path):
     report.write(tmp_path, ["i_gelu"], Options(scale=0.02, bits=8))
     rows = report.read(tmp_path / "i_gelu.csv")
