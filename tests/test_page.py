@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import judged
 from needs import lacking, package
 
 from refsim import files
 from refsim.analysis import report
 from refsim.analysis.page import page as page_of
+from refsim.conformance.page import page as verdict_page
 from refsim.content import content
 
 GALLERY = content("reports") / "gallery"
@@ -52,6 +54,32 @@ def page(request: pytest.FixtureRequest, browser: Any, folder: Path) -> Iterator
 @pytest.fixture
 def wide(browser: Any, folder: Path) -> Iterator[Any]:
     yield from opened(browser, folder, 1600, "light")
+
+
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a check that has everything such a page can have: known deviations, bins, mutants."""
+    out = tmp_path_factory.mktemp("verdict")
+    result, _ = judged(f"{Path(__file__).parent / 'targets' / 'mocks.py'}:deviates", "i_gelu", "i_exp")
+    files.write(out / "index.html", verdict_page(result))
+    return out
+
+
+@pytest.fixture(params=[(w, s) for w in WIDTHS for s in SCHEMES], ids=lambda p: f"{p[0]}-{p[1]}")
+def verdict_seen(request: pytest.FixtureRequest, browser: Any, verdict: Path) -> Iterator[Any]:
+    width, scheme = request.param
+    yield from opened(browser, verdict, width, scheme)
+
+
+def test_page_of_a_check_fits_every_screen(verdict_seen: Any) -> None:
+    width = verdict_seen.viewport_size["width"]
+    assert verdict_seen.evaluate("document.documentElement.scrollWidth") == width
+    assert verdict_seen.locator(".card, .figures div").evaluate_all("nodes => nodes.filter(n => !n.textContent.trim()).length") == 0
+    # Beside a text of one line a row is no taller than four of them, and no bar is cut off where its table is.
+    assert verdict_seen.locator("tbody tr").evaluate_all("nodes => Math.max(...nodes.map(n => n.clientHeight))") < 130
+    clipped = "nodes => nodes.filter(n => n.getBoundingClientRect().right > n.closest('.scroll').getBoundingClientRect().right).length"
+    assert verdict_seen.locator(".bar").evaluate_all(clipped) == 0
+    assert (verdict_seen.locator(".bar").first.is_visible()) == (width > 560)
 
 
 def opened(browser: Any, folder: Path, width: int, scheme: str) -> Iterator[Any]:
