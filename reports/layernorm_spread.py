@@ -1,7 +1,7 @@
 """Error of i-LayerNorm over the spread of a row, by the shift s of the released code and by the row's length.
 
-Rows of normal integers, 8 for each spread and length, of 22 bits; gamma = 1, beta = 0; compared with LayerNorm without epsilon in binary64. The
-paper's form has k = 8 fractional bits. A curve of the released code ends where a row's sum of squares V leaves 32 bits: such rows are
+Rows of normal integers of 22 bits, 8 for each spread and length; gamma = 1, beta = 0; compared with LayerNorm without epsilon in binary64.
+The paper's form has k = 8 fractional bits. A curve of the released code ends where a row's sum of squares V leaves 32 bits: such rows are
 refused.
 """
 

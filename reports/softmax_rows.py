@@ -1,7 +1,8 @@
-"""What the probabilities of i-softmax's rows sum to, over the row's length, for rows of equal scores and of normal scores of several spreads.
+"""What the probabilities of a row of i-softmax sum to, over its length: equal scores, and normal scores of several spreads.
 
 The scores are of 16 bits at S = 2⁻⁸, the probabilities have 8 fractional bits; a probability less than 1/256 becomes 0. Normal, one-hot and
-outlier rows are drawn anew for every length, 8 of each; of equal scores, ramps and alternating scores there is one. Compared with softmax in binary64.
+outlier rows are drawn anew for every length, 8 of each; of equal scores, ramps and alternating scores there is one. Errors are those
+against softmax in binary64.
 """
 
 from __future__ import annotations

@@ -92,4 +92,5 @@ def rows(family: str, *, length: int, spread: float, count: int = 1, within: tup
     if family not in FAMILIES:
         raise DomainError("family", family, "one of " + ", ".join(FAMILIES))
     real = FAMILIES[family](f"rows of {family}, {length}, {spread:.17g}", count, length)
-    return np.clip(np.rint(real * spread), *within).astype(np.int64)
+    integers: Rows = np.clip(np.rint(real * spread), *within).astype(np.int64)
+    return integers
