@@ -91,7 +91,7 @@ def draw(rows: list[Row]) -> Figure:
     tied = [row for row in rows if row["ties"]]
     note = (
         "Each cell is an exponent e. Orange: 2.0**e is too small by its last bit; below it the share of ties rounded the wrong way.\n"
-        f"Darker blue: those at which inputs of {BITS} bits with ties were tried. e = 31 stands for ratios of scales from ½ to just below 1."
+        f"Darker blue: those where ties of {BITS} bits were tried. e = 31 stands for ratios of scales from ½ to just below 1."
     )
     axis.text(0, -0.25, note, color=GREY, fontsize=12.5, va="bottom")
     axis.set(xlim=(0, COLUMN), ylim=((len(rows) - 1) // COLUMN + 1, -1.1))
