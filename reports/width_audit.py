@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from _encoder import batch, quantized, source
+from _encoder import WORDS, batch, quantized, source
 from _style import BLUE, DIALECTS, GREY, INK, RED, SIZE
 from matplotlib.figure import Figure
 
