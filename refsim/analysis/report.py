@@ -45,6 +45,7 @@ WHOLE = ("index.html", "report.pdf")
 """Files of all reports together."""
 SHEET = (12.8, 7.2)
 """Inches of a page of text in the PDF."""
+FINEST = 2.0**-20
 Row = Mapping[str, Any]
 _INTEGER, _REAL = re.compile(r"-?\d+"), re.compile(r"-?(\d+\.?\d*(e[-+]?\d+)?|inf)|nan")
 
@@ -76,8 +77,8 @@ class Options:
     coefficients: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise UsageError(f"--scale {self.scale} is not legal: a number above 0")
+        if self.scale is not None and not FINEST <= self.scale < math.inf:
+            raise UsageError(f"--scale {self.scale} is not legal: a number from 2**-20, at which every input of an interval can be tried")
         if self.bits is not None and not 2 <= self.bits <= 64:
             raise UsageError(f"--bits {self.bits} is not legal: from 2 to 64")
         if self.coefficients is not None and not (len(self.coefficients) in (2, 3) and all(map(math.isfinite, self.coefficients))):
