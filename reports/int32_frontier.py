@@ -41,7 +41,7 @@ BITS = 32
 def rows(options: Options) -> Iterator[dict[str, Any]]:
     for op, (lo, hi) in SCALES.items():
         for dialect in DIALECTS:
-            for scale in np.geomspace(lo, hi, STEPS).tolist() if options.scale is None else [options.scale]:
+            for scale in np.geomspace(lo, hi, STEPS).tolist():
                 most = int(MOST / scale)
                 try:
                     names = list(_fitting(op, dialect, scale, most))

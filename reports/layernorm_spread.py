@@ -53,7 +53,7 @@ BY_LENGTH = {16: (GREEN, 2_000, 0.09), 128: (SKY, 50_000, 1.9e-4), LENGTH: (RED,
 def rows(options: Options) -> Iterator[dict[str, Any]]:
     for dialect, shift, length in CURVES:
         given = {} if shift == "" else {"shift": shift}
-        plan = refsim.plan("i_layernorm", dialect=dialect, length=length, input_bits=options.bits or 22, **given)
+        plan = refsim.plan("i_layernorm", dialect=dialect, length=length, input_bits=22, **given)
         for spread in SPREADS:
             q = families.rows("normal", length=length, spread=spread, count=COUNT, within=plan.input_range)
             try:

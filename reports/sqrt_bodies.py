@@ -32,7 +32,7 @@ PALE, DEEP = "#d6e6f2", "#0072B2"
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:
-    for bits in range(1, (options.bits or WIDEST) + 1):
+    for bits in range(1, WIDEST + 1):
         for found in counted(bits):
             share = found.count / (1 << (bits - 1))
             yield dict(zip(COLUMNS, (bits, found.updates, found.count, share, found.first), strict=True))
