@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -207,7 +207,7 @@ def _floats(x: Any) -> Any:
 def compared(plan: Plan, *operands: Any) -> tuple[list[Any], Reals]:
     """The real numbers that the operands of a launch stand for, and those that its result stands for."""
     d = registry.of(plan)
-    reals = [None if x is None else o.value(plan, np.asarray(x)) for o, x in zip(d.operands, operands, strict=False)]
+    reals = _reals(plan, operands)
     out = products.run(plan, *operands)
     if d.gives_real:
         return reals, np.asarray(out, dtype=np.float64)
@@ -222,6 +222,32 @@ def _zero_point(plan: Plan) -> int:
     while plan.inner:
         plan = list(plan.inner.values())[-1]
     return int(getattr(plan, "zero_point", 0))
+
+
+def rounded_once(plan: Plan, *operands: Any) -> NDArray[np.int64]:
+    """The integers of a launch whose op was its real function: that of the operands, rounded half to even to the result's integers.
+
+    It shows what an op's result loses by its width alone, without any approximation.
+    """
+    answer, (lo, hi) = registry.of(plan).real, _reach(plan)
+    if answer is None:
+        raise PlanError("op", plan.op, "one whose definition says which real function it stands for")
+    step = real_step(plan, "output_scale") if hasattr(plan, "output_scale") else 1.0
+    x = answer(plan, *_reals(plan, operands)) / step
+    rounded: NDArray[np.int64] = np.clip(np.rint(x) + _zero_point(plan), lo, hi).astype(np.int64)
+    return rounded
+
+
+@lru_cache(maxsize=256)
+def _reach(plan: Plan) -> tuple[int, int]:
+    """What is proven of a plan's result."""
+    out = certificate(plan).bounds[-1]
+    return out.lo, out.hi
+
+
+def _reals(plan: Plan, operands: tuple[Any, ...]) -> list[Any]:
+    d = registry.of(plan)
+    return [None if x is None else o.value(plan, np.asarray(x)) for o, x in zip(d.operands, operands, strict=False)]
 
 
 def exact(plan: Plan) -> Function:
@@ -245,14 +271,13 @@ def after_requantisation(m: Measurement, bits: int = 8) -> Error:
     """
     top = max(float(np.abs(exact(m.plan)(x)).max()) for x in (samples(m.plan, q)[0] for q in _blocks(*m.inputs)))
     step = top / ((1 << (bits - 1)) - 1)
-    lo, hi = certificate(m.plan).bounds[-1].lo, certificate(m.plan).bounds[-1].hi
     narrow = plans.plan(
         "requantize",
         dialect=m.plan.dialect,
         rule="dyadic_half_even",
         scale_in=_scale(m.plan, "output_scale"),
         scale_out=step,
-        input_range=(lo, hi),
+        input_range=_reach(m.plan),
         output_bits=bits,
     )
     tally = _Tally()
