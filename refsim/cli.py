@@ -475,6 +475,49 @@ def report(
 
 
 @app.command()
+def fit(
+    op: Annotated[str, typer.Argument(metavar="OP", help="i_gelu or i_exp.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    norm: Annotated[str, typer.Option(metavar="NORM", help="What is to be small: sup, the largest error, or rms, the mean.")] = "sup",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="S", help="Fit to the integers of this scale, such as 1e-3 or 2**-10; else to real numbers.", show_default=False
+        ),
+    ] = "",
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --scale: all inputs of this width count; else those from -4 to 4, of i_exp from -10.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write all of it to this file, as JSON.", show_default=False)
+    ] = None,
+) -> None:
+    """Find the best coefficients for the same integer operations.
+
+    It prints them beside the dialect's own, with the largest error and the RMS of both: proven on real numbers, measured on every input
+    at a scale. Every command that takes the parameters of a plan takes them, as --coefficients=a,b.
+    """
+    import json
+
+    from .analysis import fit as fitting
+    from .outputs import Outputs, ends
+
+    outputs = Outputs()
+    outputs.file("--out", out)
+    with ends("nothing was fitted"), progress("fit") as told:
+        found = fitting.fit(op, dialect, norm, None if scale == "" else terminal.value(scale), bits, told)
+    _console().print(fitting.table(found))
+    _console().print(*fitting.uses(found), sep="\n", markup=False, soft_wrap=True)
+    outputs.write("--out", out, lambda: json.dumps(found.as_json(), indent=1) + "\n")
+    raise typer.Exit(outputs.code())
+
+
+@app.command()
 def table(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files that `refsim check --json` wrote.")],
     into: Annotated[

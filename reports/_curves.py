@@ -16,7 +16,7 @@ SCALES = {"i_gelu": (1e-4, 1e-3, 5e-3, 1e-2), "i_exp": (2.0**-12, 1e-2, 5e-2, 0.
 BINS = 160
 """Points of a drawn curve: in each of so many runs of inputs the one with the largest error."""
 COLUMNS = {
-    "dialect": "which definition: paper, or ibert (the released code)",
+    "dialect": "which definition: paper, ibert (the released code), or yours: paper with the coefficients that were given",
     "scale": "input scale S, in full",
     "q": "integer input: of a run of inputs, that with the largest |error|",
     "x": "q · S",
@@ -28,15 +28,38 @@ COLUMNS = {
 
 
 def rows(op: str, options: Options) -> Iterator[dict[str, Any]]:
-    """The points of both dialects' curves, at the scales shown or the one that is asked for."""
+    """The points of both dialects' curves, at the scales shown or the one that is asked for; and those with the coefficients given."""
+    own = given(op, options)
     for scale in SCALES[op] if options.scale is None else (options.scale,):
-        for dialect in ("paper", "ibert"):
-            m = measure(op, dialect=dialect, scale=scale, interval=INTERVAL[op], input_bits=options.bits)
+        for dialect, definition, more in (
+            ("paper", "paper", {}),
+            ("ibert", "ibert", {}),
+            *([("yours", "paper", {"coefficients": own})] if own else []),
+        ):
+            m = measure(op, dialect=definition, scale=scale, interval=INTERVAL[op], input_bits=options.bits, **more)
             q = worst(m, BINS)
             x, value = samples(m.plan, q)
             due = exact(m.plan)(x)
             for point in zip(q, x, value, due, value - due, (value - due) / m.lsb, strict=True):
                 yield dict(zip(COLUMNS, (dialect, scale, *(number.item() for number in point)), strict=True))
+
+
+def given(op: str, options: Options) -> tuple[float, ...] | None:
+    """The coefficients given, where they are so many as the op's polynomial has."""
+    return options.coefficients if options.coefficients and len(options.coefficients) == {"i_gelu": 2, "i_exp": 3}[op] else None
+
+
+def yours(op: str, rows: list[Any]) -> str:
+    """What the coefficients given come to at the finest scale; "" where there are none."""
+    sup = sups(rows)
+    fine = min(scale for _, scale in sup)
+    if ("yours", fine) not in sup:
+        return ""
+    name, function = {"i_gelu": ("i-GELU", "GELU"), "i_exp": ("i-exp", "exp")}[op]
+    return (
+        f"With the coefficients given, {name} misses {function} by {sup['yours', fine]:.5f} at S = {shown(fine)};\n"
+        f"with the paper's by {sup['paper', fine]:.5f}, with the released code's by {sup['ibert', fine]:.5f}"
+    )
 
 
 def sups(rows: list[Any]) -> dict[tuple[str, float], float]:

@@ -9,6 +9,8 @@ BLUE, SKY, GREEN, ORANGE, RED, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F0
 INK, GREY, GRID = "#1a1a1a", "#767676", "#dddddd"
 """Text and axes; what stands behind; lines of the grid. Give no colour that `DARK` lacks to what stands on the bare background; on a
 coloured cell, black and white stay as they are."""
+LABELS = {ORANGE: "#9c6800", SKY: "#1d7bb0", PURPLE: "#a64d85"}
+"""Colours too light for text: what a label has instead."""
 DARK = {
     INK: "#e6ebf1",
     GREY: "#9aa5b1",
@@ -19,6 +21,9 @@ DARK = {
     ORANGE: "#f0b73c",
     RED: "#ff8a4c",
     PURPLE: "#e29fc4",
+    LABELS[ORANGE]: "#f0b73c",
+    LABELS[SKY]: "#8fd0f5",
+    LABELS[PURPLE]: "#e29fc4",
 }
 """A colour of the figures to what it is on a page in dark colours."""
 SIZE = (12.8, 7.2)

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _style import BLUE, GREEN, GREY, INK, ORANGE, RED, SIZE, minus
+from _curves import given
+from _style import BLUE, GREEN, GREY, INK, LABELS, ORANGE, PURPLE, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import reference
@@ -36,6 +37,7 @@ COLUMNS = {
     "error": "approximation − exact there, real",
 }
 LN2 = reference.LN2
+YOUR_GELU, YOUR_EXP = "i-GELU, as given", "i-exp, as given"
 BEST_GELU, BEST_EXP = "i-GELU, best a and b", "i-exp, best a, b and c"
 FUNCTIONS: dict[str, tuple[Any, str, str]] = {
     "i-GELU, paper": (poly_gelu, "0.018", "0.0082"),
@@ -53,27 +55,39 @@ POINTS = 200
 
 # function: colour, dashes, the x at whose error the label stands, the label's shift in points
 LOOKS: dict[str, tuple[str, str, float, tuple[float, float]]] = {
-    "i-GELU, paper": (BLUE, "-", -2.4, (-26, 16)),
+    "i-GELU, paper": (BLUE, "-", -2.4, (-34, 18)),
     BEST_GELU: (GREEN, "-", 0.0, (0, 44)),
     "x·σ(1.702x)": (ORANGE, "--", -2.25, (0, -16)),
     "h-GELU": (INK, "-", -1.76, (0, 11)),
     "i-exp, paper's a, b and c": (BLUE, "-", -0.137635, (0, 8)),
     "i-exp, code's a, b and c": (RED, "-", -0.54, (0, -13)),
     BEST_EXP: (GREEN, "-", -0.165, (0, -38)),
+    YOUR_GELU: (PURPLE, ":", 2.4, (20, 16)),
+    YOUR_EXP: (PURPLE, ":", -0.62, (26, 12)),
 }
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:
-    for name, (f, sup_printed, rms_printed) in FUNCTIONS.items():
+    functions = {**FUNCTIONS, **_given(options)}
+    for name, (f, sup_printed, rms_printed) in functions.items():
         exact, lo, hi = _of(name)
         found, spread = reference.supremum(f, exact, lo, hi), reference.rms(f, exact, lo, hi)
         reproduces = _reproduces((found.sup, sup_printed), (spread, rms_printed))
         yield _row(name, lo, hi, found.sup, round(found.at, 6), spread, sup_printed, rms_printed, reproduces)
-    for name in LOOKS:
-        f, (exact, lo, hi) = FUNCTIONS[name][0], _of(name)
+    for name in filter(functions.__contains__, LOOKS):
+        f, (exact, lo, hi) = functions[name][0], _of(name)
         x = np.linspace(lo, hi, POINTS + 1)[1:]  # without the left end, where the next segment of i-exp begins
         for at, error in zip(x.tolist(), (f(x) - exact(x)).tolist(), strict=True):
             yield _row(name, x=at, error=round(error, 12) + 0.0)  # what rounding alone leaves of a zero is another on every machine
+
+
+def _given(options: Options) -> dict[str, tuple[Any, str, str]]:
+    """The polynomials with the coefficients that were given."""
+    found = {}
+    for op, name, polynomial in (("i_gelu", YOUR_GELU, poly_gelu), ("i_exp", YOUR_EXP, poly_exp)):
+        if coefficients := given(op, options):
+            found[name] = (partial(polynomial, **dict(zip("abc", coefficients, strict=False))), "", "")
+    return found
 
 
 def _row(*of_function: Any, **of_point: Any) -> dict[str, Any]:
@@ -112,12 +126,21 @@ def draw(rows: list[Row]) -> Figure:
     figure = Figure(figsize=SIZE)
     axes: dict[str, Any] = figure.subplot_mosaic([["gelu", "exp"], ["table", "table"]], height_ratios=[1.45, 1])
     for name, (colour, dashes, at, shift) in LOOKS.items():
+        if not any(row["function"] == name for row in rows):
+            continue
         x, y = np.array([(row["x"], row["error"]) for row in rows if row["function"] == name and row["x"] != ""]).T
         axis = axes["exp" if name.startswith("i-exp") else "gelu"]
         axis.plot(x, y, color=colour, linestyle=dashes, zorder=3 if dashes == "-" else 4)
         text = name if axis is axes["gelu"] else name.partition(", ")[2]
         axis.annotate(
-            text, (at, np.interp(at, x, y)), shift, textcoords="offset points", color=colour, ha="center", va="center", fontsize=12
+            text,
+            (at, np.interp(at, x, y)),
+            shift,
+            textcoords="offset points",
+            color=LABELS.get(colour, colour),
+            ha="center",
+            va="center",
+            fontsize=12,
         )
     axes["gelu"].set(title="Error against GELU", xlabel="x", xlim=(-4, 4), ylim=(-0.068, 0.085), ylabel="approximation − exact")
     axes["exp"].set(title="Error against exp on one segment of ln 2", xlabel="x", xlim=(-LN2, 0), ylim=(-0.0026, 0.0026))

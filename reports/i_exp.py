@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from _curves import COLUMNS as COLUMNS
 from _curves import rows as curves
-from _curves import shown, sups
-from _style import COLOURS, GREY, INK, SIZE
+from _curves import shown, sups, yours
+from _style import BLUE, GREY, INK, LABELS, PURPLE, RED, SIZE
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -21,6 +21,12 @@ from refsim.analysis.report import Options, Row
 
 SAYS = "At a fine scale both dialects of i-exp are as good as their polynomials; at coarse ones the floors of their constants rule."
 LSB = 1 / 256
+LOOKS: dict[str, tuple[str, Any, float]] = {
+    "paper": (BLUE, "-", 0.97),
+    "ibert": (RED, (0, (2.5, 1.2)), 0.87),
+    "yours": (PURPLE, (0, (1, 1)), 0.77),
+}
+"""Dialect to colour, dashes and the place of its label."""
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:
@@ -28,6 +34,8 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
 
 
 def finding(rows: list[Row]) -> str:
+    if text := yours("i_exp", rows):
+        return text
     sup = sups(rows)
     fine, coarse = min(s for _, s in sup), max(s for _, s in sup)
     if fine == coarse:
@@ -44,16 +52,18 @@ def draw(rows: list[Row]) -> Figure:
     scales = sorted({scale for _, scale in sup})
     axes = figure.subplots(2, len(scales), sharex=True, sharey="row", squeeze=False, height_ratios=[1, 1.7])
     for (top, bottom), scale in zip(axes.T, scales, strict=True):
-        for dialect, dashes, y in (("paper", "-", 0.97), ("ibert", (0, (2.5, 1.2)), 0.87)):
+        for dialect, (colour, dashes, y) in LOOKS.items():
+            if (dialect, scale) not in sup:
+                continue
             points = [row for row in rows if (row["dialect"], row["scale"]) == (dialect, scale)]
             x, value, exact, error = (np.array([row[c] for row in points]) for c in ("x", "integer_op", "float_function", "error"))
-            look: dict[str, Any] = {"color": COLOURS[dialect], "linestyle": dashes}
+            look: dict[str, Any] = {"color": colour, "linestyle": dashes}
             if dialect == "paper":
                 top.plot(x, exact, color=GREY, linewidth=6, alpha=0.35, solid_capstyle="butt")
             top.plot(x, value, **look)
             bottom.plot(x, np.abs(error), **look)
             text = f"{dialect}: {sup[dialect, scale]:.4f}"
-            bottom.text(0.04, y, text, color=COLOURS[dialect], transform=bottom.transAxes, va="top", fontsize=12)
+            bottom.text(0.04, y, text, color=LABELS.get(colour, colour), transform=bottom.transAxes, va="top", fontsize=12)
         top.set(title=f"S = {shown(scale)}", ylim=(-0.04, 1.25), yticks=(0, 0.5, 1))
         bottom.set(xlabel="x", yscale="log", xlim=(-10, 0), xticks=(-10, -5, 0), ylim=(1e-8, 8))
         bottom.axhline(LSB, color=INK, linestyle=":", linewidth=1.2)

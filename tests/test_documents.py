@@ -70,6 +70,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/mutmut.md", "make mutmut"): MAKE,
     ("docs/mutmut.md", "python tests/mutation/run.py"): "takes minutes; `make mutmut` runs it",
     ("docs/targets.md", 'refsim check "cmd:./my_client'): "my_client is a name for the reader's program; the next line runs one",
+    ("reports/README.md", "refsim report --only own_kernel"): "needs the reader's kernels; tests/test_reports.py measures some",
     ("docs/vectors.md", "module bench"): "tests/test_render.py runs it under Icarus Verilog",
     ("implementations/README.md", "make gpu"): GPU,
     ("implementations/apytypes/README.md", "pip install"): INSTALLS,

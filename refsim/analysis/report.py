@@ -183,7 +183,7 @@ def write(
                 del scripts[name]
         given = {f"--{key}": _shown(value) for key, value in asdict(options).items() if value is not None}
         facts = {**(facts or {}), "matplotlib": library.__version__, "golden vectors": load().hash}
-        files.write(out / WHOLE[0], page(made, dark=_dark(), facts=facts, asked=given, left_out=absent))
+        files.write(out / WHOLE[0], page(made, dark=dark(), facts=facts, asked=given, left_out=absent))
         stands(out / WHOLE[0])
         with files.replacing(out / WHOLE[1]) as temporary:
             _pdf(temporary, made, facts, given)
@@ -204,7 +204,7 @@ def _chosen(names: Sequence[str] | None, options: Options, left_out: list[str]) 
     for name in wanted:
         if name not in known:
             raise UsageError(f"there is no report {name!r}; the reports are {', '.join(known)}")
-    scripts = {name: _load(name) for name in wanted}
+    scripts = {name: loaded(name) for name in wanted}
     for name, script in list(scripts.items()):
         unmet = [need for need in getattr(script, "NEEDS", ()) if getattr(options, need) is None]
         absent = lacking(script)
@@ -223,7 +223,7 @@ def lacking(script: Any) -> str:
     return next((name for name in getattr(script, "EXTRAS", ()) if importlib.util.find_spec(name) is None), "")
 
 
-def _load(name: str) -> Any:
+def loaded(name: str) -> Any:
     """A script, loaded from its file: reports/ is data of the package, not a package."""
     try:
         return module(content("reports") / f"{name}.py", name, importable=True)
@@ -248,18 +248,31 @@ def build(script: Any, options: Options, out: Path) -> Iterator[Path | Made]:
     name = script.__name__
     table = out / f"{name}.csv"
     yield write_table(table, list(script.COLUMNS), _cells(script, options))
-    rows = read(table)
+    made = composed(script, read(table))
+    with styled():
+        yield from write_figure(out / f"{name}.png", made.figure)
+    yield made
+
+
+def composed(script: Any, rows: list[dict[str, Any]]) -> Made:
+    """What a script makes of the rows of its table.
+
+    Raises
+    ------
+    DefinitionError
+        There are none.
+    """
+    name = script.__name__
     if not rows:
         raise DefinitionError("no rows", f"reports/{name}.py")
     title = script.finding(rows)
     with styled():
         figure = script.draw(rows)
         figure.suptitle(title)
-        yield from write_figure(out / f"{name}.png", figure)
         bare, svg = script.draw(rows), io.StringIO()
         bare.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = inline(svg.getvalue(), name, title, _dark())
-    yield Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
+    drawing = inline(svg.getvalue(), name, title, dark())
+    return Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
 
 
 def _cells(script: Any, options: Options) -> Iterator[list[Any]]:
@@ -284,10 +297,11 @@ def _value(text: str) -> int | float | str:
 
 def _style() -> Any:
     """What scripts share, where they share anything."""
-    return _load("_style") if (content("reports") / "_style.py").is_file() else None
+    return loaded("_style") if (content("reports") / "_style.py").is_file() else None
 
 
-def _dark() -> dict[str, str]:
+def dark() -> dict[str, str]:
+    """A colour of the figures to what it is on a page in dark colours."""
     return dict(getattr(_style(), "DARK", {}))
 
 
