@@ -10,7 +10,7 @@ INK, GREY, GRID = "#1a1a1a", "#767676", "#dddddd"
 """Text and axes; what stands behind; lines of the grid. Give no colour that `DARK` lacks to what stands on the bare background; on a
 coloured cell, black and white stay as they are."""
 LABELS = {ORANGE: "#9c6800", SKY: "#1d7bb0", PURPLE: "#a64d85"}
-"""Colours too light for text: what a label has instead."""
+"""Colours too light for text: what a label that is given one gets instead."""
 DARK = {
     INK: "#e6ebf1",
     GREY: "#9aa5b1",

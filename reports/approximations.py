@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from _curves import given
-from _style import BLUE, GREEN, GREY, INK, LABELS, ORANGE, PURPLE, RED, SIZE, minus
+from _style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import reference
@@ -137,7 +137,7 @@ def draw(rows: list[Row]) -> Figure:
             (at, np.interp(at, x, y)),
             shift,
             textcoords="offset points",
-            color=LABELS.get(colour, colour),
+            color=colour,
             ha="center",
             va="center",
             fontsize=12,

@@ -13,7 +13,7 @@ import numpy as np
 from _curves import COLUMNS as COLUMNS
 from _curves import rows as curves
 from _curves import shown, sups, yours
-from _style import BLUE, GREY, INK, LABELS, PURPLE, RED, SIZE
+from _style import BLUE, GREY, INK, PURPLE, RED, SIZE
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -63,7 +63,7 @@ def draw(rows: list[Row]) -> Figure:
             top.plot(x, value, **look)
             bottom.plot(x, np.abs(error), **look)
             text = f"{dialect}: {sup[dialect, scale]:.4f}"
-            bottom.text(0.04, y, text, color=LABELS.get(colour, colour), transform=bottom.transAxes, va="top", fontsize=12)
+            bottom.text(0.04, y, text, color=colour, transform=bottom.transAxes, va="top", fontsize=12)
         top.set(title=f"S = {shown(scale)}", ylim=(-0.04, 1.25), yticks=(0, 0.5, 1))
         bottom.set(xlabel="x", yscale="log", xlim=(-10, 0), xticks=(-10, -5, 0), ylim=(1e-8, 8))
         bottom.axhline(LSB, color=INK, linestyle=":", linewidth=1.2)

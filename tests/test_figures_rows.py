@@ -23,7 +23,7 @@ mpmath.mp.dps = 30
 
 @cache
 def script(name: str) -> Any:
-    return report._load(name)
+    return report.loaded(name)
 
 
 @cache
@@ -113,6 +113,26 @@ def test_error_over_bits(op: str, dialect: str, bits: int, integer_op: Any, func
     step = max(abs(exact) for _, exact in values) / 127
     narrow = [max(-128, min(127, round(value / Fraction(step)))) - exact / step for value, exact in values]
     assert f"{row['requantised_sup_lsb']:.6f}" == f"{max(map(abs, narrow)):.6f}"
+
+
+def test_error_parts() -> None:
+    """i-exp of the paper at one scale: its three parts in fractions, input by input."""
+    row = min(of("error_parts", op="i_exp", dialect="paper"), key=lambda row: abs(row["scale"] - 0.02))
+    s, a, b, c = Fraction(row["scale"]), Fraction("0.3585"), Fraction("1.353"), Fraction("0.344")
+    length, q_b, q_c = math.floor(Fraction(math.log(2)) / s), math.floor(b / s), math.floor(c / (a * s * s))
+    parts: dict[str, list[float]] = {"polynomial": [], "constants": [], "values": [], "sup_error": []}
+    for q in range(math.ceil(-10 / s), 1):
+        x = float(q * s)
+        z = math.floor(-x / math.log(2))
+        ideal = float(a) * (x + z * math.log(2) + float(b)) ** 2 / 2**z + float(c) / 2**z
+        y = ((-(-q % length)) + q_b) ** 2 + q_c
+        rounded = float(Fraction(y) * a * s * s / 2 ** (-q // length))
+        value = float((y >> (-q // length)) * a * s * s)
+        parts["polynomial"].append(ideal - math.exp(x))
+        parts["constants"].append(rounded - ideal)
+        parts["values"].append(value - rounded)
+        parts["sup_error"].append(value - math.exp(x))
+    assert {name: f"{row[name]:.10f}" for name in parts} == {name: f"{max(map(abs, v)):.10f}" for name, v in parts.items()}
 
 
 def test_int32_frontier() -> None:

@@ -11,15 +11,14 @@ A script is a module with
 
 `finding` and `draw` get the rows as the table holds them, read back from its file: so whatever is drawn stands in the table.
 
-A script may have ``EXTRAS``, modules that it needs beyond matplotlib and imports where it uses them, and ``NEEDS``, names of `Options`
-that it cannot do without; where one of these lacks, it is left out. A file whose name begins with ``_`` is shared by scripts:
-``_style.py`` has ``SETTINGS``, those of matplotlib.
+A script may have ``EXTRAS``, modules of `figures.EXTRA` that it needs beyond matplotlib and imports where it uses them, and ``NEEDS``,
+names of `Options` that it cannot do without; where one of these lacks, it is left out. A file whose name begins with ``_`` is shared by
+scripts: ``_style.py`` has ``SETTINGS``, those of matplotlib.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import math
 import re
@@ -28,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -210,17 +210,17 @@ def _chosen(names: Sequence[str] | None, options: Options, left_out: list[str]) 
         absent = lacking(script)
         if (unmet or absent) and names is None:
             del scripts[name]
-            left_out.extend([f"{name}: {MissingExtraError(absent, EXTRA['matplotlib'])}"] if absent else [])
+            left_out.extend([f"{name}: {MissingExtraError(absent, EXTRA[absent])}"] if absent else [])
         elif unmet:
             raise UsageError(f"the report {name} needs --{unmet[0]}")
         elif absent:
-            raise MissingExtraError(absent, EXTRA["matplotlib"])
+            raise MissingExtraError(absent, EXTRA[absent])
     return scripts
 
 
 def lacking(script: Any) -> str:
     """The first module that a script needs and that is not installed; "" where there is none."""
-    return next((name for name in getattr(script, "EXTRAS", ()) if importlib.util.find_spec(name) is None), "")
+    return next((name for name in getattr(script, "EXTRAS", ()) if find_spec(name) is None), "")
 
 
 def loaded(name: str) -> Any:
@@ -267,12 +267,21 @@ def composed(script: Any, rows: list[dict[str, Any]]) -> Made:
         raise DefinitionError("no rows", f"reports/{name}.py")
     title = script.finding(rows)
     with styled():
-        figure = script.draw(rows)
+        figure, svg = _legible(script.draw(rows)), io.StringIO()
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         figure.suptitle(title)
-        bare, svg = script.draw(rows), io.StringIO()
-        bare.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = inline(svg.getvalue(), name, title, dark())
     return Made(name, title, script.SAYS, (script.__doc__ or "").strip(), dict(script.COLUMNS), rows, drawing, figure)
+
+
+def _legible(figure: Any) -> Any:
+    """The figure, with labels whose colour is too light for text in the darker one that stands for it."""
+    text: Any = import_module("matplotlib.text")
+    colours: Any = import_module("matplotlib.colors")
+    darker = {light.lower(): dark for light, dark in getattr(_style(), "LABELS", {}).items()}
+    for label in figure.findobj(text.Text):
+        label.set_color(darker.get(colours.to_hex(label.get_color()), label.get_color()))
+    return figure
 
 
 def _cells(script: Any, options: Options) -> Iterator[list[Any]]:
