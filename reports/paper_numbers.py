@@ -136,7 +136,7 @@ def most(largest: int = INT32) -> int:
 def finding(rows: list[Row]) -> str:
     kept = sum(row["reproduces"] == "yes" for row in rows)
     lost = [f"{row['quantity'].partition(',')[0]}'s {_text(row['printed'], row)}" for row in rows if row["reproduces"] == "no"]
-    return f"{kept} of {len(rows)} numbers of the paper reproduce; {', '.join(lost[:-1])} and {lost[-1]} updates do not"
+    return f"{kept} of {len(rows)} numbers of the paper reproduce;\n{', '.join(lost[:-1])} and {lost[-1]} updates do not"
 
 
 def draw(rows: list[Row]) -> Figure:

@@ -149,6 +149,13 @@ def test_readme_shows_every_figure_with_what_it_says():
 # ---------------------------------------------------------------------------------------------------------------- the page
 
 
+def test_pdf_has_a_page_for_all_and_two_for_each(scripts, tmp_path):
+    report.write(tmp_path / "a", ["one", "two"])
+    found = (tmp_path / "a" / "report.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", found)) == 5
+    assert b"CreationDate" not in found
+
+
 def test_page_holds_every_row_and_escapes_what_it_shows():
     made = report.Made(
         "a", "1 < 2\nand more", "It says <b>.", "How `x` is.\n\nMore & more.", {"n": "count", "word": "a </script> word"},
@@ -168,12 +175,13 @@ def test_inline_drawing_has_ids_of_its_own_and_colours_of_the_page():
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" height="9pt" viewBox="0 0 9 9">'
         '<defs><style>* { stroke: red }</style><clipPath id="p"/></defs><g id="a" clip-path="url(#p)"><use xlink:href="#m"/>'
-        '<path d="M 0 0" style="stroke: #0072b2; fill: #123456"/></g></svg>'
+        '<path d="M 0 0" style="stroke: #0072b2; fill: #123456"/><text style="stroke: #ffffff; fill: #ffffff"/></g></svg>'
     )
     text = page.inline(svg, "one", "a\nb", {"#0072B2": "#ffffff"})
     assert "style>" not in text and "width" not in text and 'viewBox="0 0 9 9"' in text
     assert 'id="one-p"' in text and 'clip-path="url(#one-p)"' in text and 'href="#one-m"' in text
     assert "stroke: var(--0072b2); fill: #123456" in text
+    assert "stroke: var(--card); fill: #ffffff" in text
     assert 'aria-label="a b"' in text
 
 

@@ -154,6 +154,7 @@ def inline(svg: str, name: str, label: str, dark: Mapping[str, str]) -> str:
                 element.set(key, f"#{name}-{value[1:]}")
             elif key != "d":
                 own = _COLOUR.sub(themed, value).replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+                own = own.replace("stroke: #ffffff", "stroke: var(--card)")  # a gap between cells shows what lies beneath
                 element.set(key, own.replace("url(#", f"url(#{name}-"))
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)

@@ -81,8 +81,7 @@ def nearest(d: Definition, domain: Mapping[str, Any], given: Mapping[str, Any]) 
         if name in legal and allowed is not None:
             value = made.get(name, legal[name].default)
             if not admits(allowed, value):
-                each = isinstance(value, tuple) and not isinstance(legal[name], Coefficients)
-                made[name] = tuple(_nearest(allowed, v) for v in value) if each else _nearest(allowed, value)
+                made[name] = tuple(_nearest(allowed, v) for v in value) if isinstance(value, tuple) else _nearest(allowed, value)
     if not domain.get("per_channel", True):
         columns = {name for name, value in made.items() if isinstance(value, tuple) and getattr(legal[name], "channels", False)}
         made = {name: value[0] if name in columns else value for name, value in made.items()}

@@ -79,8 +79,8 @@ def pair(coefficients: tuple[float, float] | None) -> Pair:
 
 
 def own_pair(plan: Any) -> tuple[float, float]:
-    """a and b of the polynomial of a plan, as floats."""
-    a, b = pair(dict(plan.parameters).get(COEFFICIENTS.name))
+    """a and b of the polynomial of a plan, as floats; the paper's without a plan."""
+    a, b = pair(COEFFICIENTS.of(plan))
     return float(a), float(b)
 
 

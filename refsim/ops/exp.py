@@ -265,13 +265,13 @@ def code_exp(x: Reals) -> Reals:
 
 def paper_curve(plan: Any) -> Callable[[Reals], Reals]:
     """The paper's i-exp on real numbers, with the coefficients of a plan."""
-    own = dict(plan.parameters).get(COEFFICIENTS.name)
+    own = COEFFICIENTS.of(plan)
     return poly_exp if own is None else lambda x: poly_exp(x, *map(float, own))
 
 
 def code_curve(plan: Any) -> Callable[[Reals], Reals]:
     """The released code's, likewise."""
-    own = dict(plan.parameters).get(COEFFICIENTS.name)
+    own = COEFFICIENTS.of(plan)
     if own is None:
         return code_exp
     a, b, c = map(float, own)

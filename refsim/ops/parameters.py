@@ -314,6 +314,10 @@ class Coefficients(Parameter):
     def text(self) -> str:
         return f"{len(self.letters)} numbers {', '.join(self.letters)}, each {self._each}"
 
+    def of(self, plan: Any) -> Any:
+        """Those that a plan was made from; None where it has the dialect's own, or where there is no plan."""
+        return None if plan is None else dict(plan.parameters).get(self.name)
+
     @property
     def _each(self) -> str:
         return "from 2**-20 to 2**20" if self.sign > 0 else "from -2**20 to -2**-20"
