@@ -76,7 +76,7 @@ def draw(rows: list[Row]) -> Figure:
             axis.plot([proven], [y], "|", color=INK, markersize=15, markeredgewidth=3)
             axis.plot([seen], [y], "o", color=RED if seen > REGISTER else BLUE, markersize=9)
             if y == 0:
-                axis.annotate("seen", (seen, y), (0, 13), textcoords="offset points", ha="right", fontsize=12)
+                axis.annotate("seen", (seen, y), (0, 13), textcoords="offset points", ha="center", fontsize=12)
                 axis.annotate("proven", (proven, y), (0, 13), textcoords="offset points", ha="left", fontsize=12)
         axis.axvline(REGISTER, color=INK, linestyle="--", linewidth=1.2)
         axis.set_yticks(range(len(names)), names, fontsize=11)

@@ -149,6 +149,13 @@ def test_readme_shows_every_figure_with_what_it_says():
 # ---------------------------------------------------------------------------------------------------------------- the page
 
 
+def test_pdf_has_a_page_for_all_and_two_for_each(scripts, tmp_path):
+    report.write(tmp_path / "a", ["one", "two"])
+    found = (tmp_path / "a" / "report.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", found)) == 5
+    assert b"CreationDate" not in found
+
+
 def test_page_holds_every_row_and_escapes_what_it_shows():
     made = report.Made(
         "a", "1 < 2\nand more", "It says <b>.", "How `x` is.\n\nMore & more.", {"n": "count", "word": "a </script> word"},

@@ -332,21 +332,23 @@ def _pdf(path: Path, made: Sequence[Made], facts: Mapping[str, str], asked: Mapp
     backend: Any = import_module("matplotlib.backends.backend_pdf")
     figures: Any = import_module("matplotlib.figure")
     with styled(), backend.PdfPages(path, metadata={"Title": TITLE, "CreationDate": None, "Creator": None, "Producer": None}) as pdf:
-        first = figures.Figure(figsize=SHEET, layout="none")
-        first.text(0.06, 0.92, TITLE, fontsize=24, va="top")
-        lines = [f"{name}: {text}" for name, text in {**asked, **facts}.items()]
-        first.text(0.06, 0.84, "\n".join(_wrapped(f"{m.name}: {m.says}", 125) for m in made), fontsize=11, va="top", linespacing=1.5)
-        first.text(0.06, 0.06, "\n".join(_wrapped(line, 150) for line in lines), fontsize=9, va="bottom", linespacing=1.4)
-        pdf.savefig(first)
+        told = "\n".join(_wrapped(f"{m.name}: {m.says}", 140) for m in made)
+        pdf.savefig(_sheet(figures, TITLE, told, "\n".join(_wrapped(f"{name}: {text}", 150) for name, text in {**asked, **facts}.items())))
         for m in made:
             pdf.savefig(m.figure)
-            about = figures.Figure(figsize=SHEET, layout="none")
-            about.text(0.06, 0.92, _wrapped(m.says, 85), fontsize=17, va="top")
+            paragraphs = "\n\n".join(_wrapped(part, 140) for part in re.split(r"\n\s*\n", m.method))
             columns = "\n".join(_wrapped(f"{name}: {meaning}", 150) for name, meaning in m.columns.items())
-            paragraphs = "\n\n".join(_wrapped(part, 135) for part in re.split(r"\n\s*\n", m.method))
-            about.text(0.06, 0.8, f"{paragraphs}\n\nColumns of {m.name}.csv", fontsize=11, va="top", linespacing=1.5)
-            about.text(0.06, 0.06, columns, fontsize=9, va="bottom", linespacing=1.4)
-            pdf.savefig(about)
+            pdf.savefig(_sheet(figures, textwrap.fill(m.says, 85), paragraphs, f"Columns of {m.name}.csv\n\n{columns}"))
+
+
+def _sheet(figures: Any, title: str, *parts: str) -> Any:
+    """A page of text: as large as the page allows."""
+    sheet = figures.Figure(figsize=SHEET, layout="none")
+    text = "\n\n\n".join(parts)
+    size = min(11.0, 0.76 * SHEET[1] * 72 / (1.45 * (text.count("\n") + 1)))
+    sheet.text(0.06, 0.93, title, fontsize=18, va="top")
+    sheet.text(0.06, 0.82, text, fontsize=size, va="top", linespacing=1.35)
+    return sheet
 
 
 def _wrapped(text: str, width: int) -> str:
