@@ -5,6 +5,7 @@
 #   make verdicts         put what conformance-all found into the README's table
 #   make test             the tests of refsim itself, linters, types; without the slow ones and those that need torch: MARKS= runs these too
 #   make docs             the documentation as a site with search, out/site/index.html; a link or an anchor that leads nowhere fails
+#   make gallery          draw the figures of reports/gallery anew, and their part of reports/README.md
 #   make bench            benchmarks, one thread, beside Hugging Face's modules and C by hand; puts tables and figures into docs/benchmarks.md
 #   make gpu              check on this machine's GPU whatever runs on one, with PYTHON and its torch as they are: nothing is installed
 #   make nightly          what takes longer: all mutants at default effort, fuzzing, races, make mutmut
@@ -42,12 +43,12 @@ LIGHT := .venvs/light
 HEAVY := .venvs/heavy
 TEST := .venvs/test
 MUTATION := .venvs/mutation
-LIGHT_WANTS := -e '.[rules,reports]'
-HEAVY_WANTS := -e '.[rules,reports,model,hf,triton,opencl,onnx,tflite,cluster,test]'
-TEST_WANTS := -e '.[dev,model,rules,reports,docs]'
+LIGHT_WANTS := -e '.[rules,reports,analysis]'
+HEAVY_WANTS := -e '.[rules,reports,analysis,model,hf,triton,opencl,onnx,tflite,cluster,test]'
+TEST_WANTS := -e '.[dev,model,rules,reports,analysis,docs]'
 MUTATION_WANTS := -e '.[mutation]'
 
-.PHONY: help conformance conformance-all verdicts test docs bench gpu nightly mutmut clean
+.PHONY: help conformance conformance-all verdicts test docs gallery bench gpu nightly mutmut clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -108,6 +109,9 @@ docs: $(TEST)/.installed
 	mkdir -p out/site.src
 	git ls-files -z '*.md' '*.png' '*.svg' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
+
+gallery: $(TEST)/.installed
+	$(TEST)/bin/python reports/_gallery.py
 
 ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(HEAVY)/bin/python
 BENCH := $(ALONE) -m pytest -p no:xdist --benchmark-only

@@ -122,7 +122,7 @@ def graph(plan: Plan, without: Sequence[str] = ()) -> Graph:
     recorded = record(d, plan, without)
     declared = widths(d, plan)
     found: list[Any] = [None] * len(recorded.nodes)
-    if not d.real:
+    if not d.gives_real:
         found = recorded.values(*(box for box in ranges(d, plan, without=without) if box is not None))
     nodes = tuple(
         dataclasses.replace(

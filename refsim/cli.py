@@ -425,17 +425,37 @@ def _list() -> None:
 
 @app.command()
 def report(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Reports to write; all by default.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this report (may be repeated).", show_default=False)] = None,
+    scale: Annotated[str | None, typer.Option(metavar="X", help="Scale of the input, such as 2**-12, instead of several.")] = None,
+    bits: Annotated[int | None, typer.Option(metavar="N", help="Width of the input.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Measure this implementation too, named as for check.", show_default=False)
+    ] = None,
+    coefficients: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Draw the polynomial with these coefficients too.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")] = Path("report"),
 ) -> None:
-    """Draw how far the approximations are from GELU and exp.
+    """Draw how far the integer operations are from the real functions.
 
-    It writes figures (PNG, SVG) and their numbers (CSV).
+    It writes every figure (PNG, SVG) with its numbers (CSV), a page of all of them (index.html), and the same as report.pdf.
     """
-    from .analysis.report import write
+    from .analysis.report import Options, write
+    from .conformance.facts import environment
+    from .conformance.targets import parse
     from .outputs import Outputs
 
-    Outputs().folder("--out", out)
+    outputs, left_out = Outputs(), list[str]()
+    if target is not None:
+        spec = parse(target)
+        outputs.reads(f"the target {target}", Path(spec.path or spec.attribute))
+    options = Options(
+        scale=None if scale is None else terminal.number("--scale", scale),
+        bits=bits,
+        target=target,
+        coefficients=None if coefficients is None else tuple(terminal.number("--coefficients", word) for word in coefficients.split(",")),
+    )
+    outputs.folder("--out", out)
     done: list[str] = []
 
     def noted(count: int, total: int, name: str) -> None:
@@ -444,12 +464,57 @@ def report(
 
     try:
         with progress("report") as told:
-            written = write(out, names or None, noted)
+            written = write(out, only or None, options, noted, facts=environment(), left_out=left_out)
     except KeyboardInterrupt:
         terminal.complain(f"interrupted: {', '.join(done) or 'nothing'} written to {out}")
         raise typer.Exit(Exit.INTERRUPTED) from None
+    for text in left_out:
+        terminal.remark(f"left out: {text}")
     for path in written:
         _console().print(str(path), markup=False, soft_wrap=True)
+
+
+@app.command()
+def fit(
+    op: Annotated[str, typer.Argument(metavar="OP", help="i_gelu or i_exp.")],
+    dialect: Annotated[str, typer.Option(metavar="DIALECT", help="Dialect of the operation; `refsim ops` lists them.")] = "ibert",
+    norm: Annotated[str, typer.Option(metavar="NORM", help="What is to be small: sup, the largest error, or rms, the mean.")] = "sup",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="S", help="Fit to the integers of this scale, such as 1e-3 or 2**-10; else to real numbers.", show_default=False
+        ),
+    ] = "",
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --scale: all inputs of this width count; else those from -4 to 4, of i_exp from -10.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write all of it to this file, as JSON.", show_default=False)
+    ] = None,
+) -> None:
+    """Find the best coefficients for the same integer operations.
+
+    It prints them beside the dialect's own, with the largest error and the RMS of both: proven on real numbers, measured on every input
+    at a scale. Every command that takes the parameters of a plan takes them, as --coefficients=a,b.
+    """
+    import json
+
+    from .analysis import fit as fitting
+    from .outputs import Outputs, ends
+
+    outputs = Outputs()
+    outputs.file("--out", out)
+    with ends("nothing was fitted"), progress("fit") as told:
+        found = fitting.fit(op, dialect, norm, None if scale == "" else terminal.value(scale), bits, told)
+    _console().print(fitting.table(found))
+    _console().print(*fitting.uses(found), sep="\n", markup=False, soft_wrap=True)
+    outputs.write("--out", out, lambda: json.dumps(found.as_json(), indent=1) + "\n")
+    raise typer.Exit(outputs.code())
 
 
 @app.command()

@@ -216,7 +216,7 @@ def native(plan: Plan, without: Sequence[str] = (), make: bool = True, dtype: st
     dtype : str
         Of the result; by default that of `refsim.run`.
     """
-    written = _written(plan, tuple(without), dtype or ("float64" if of(plan).real else "int64"))
+    written = _written(plan, tuple(without), dtype or ("float64" if of(plan).gives_real else "int64"))
     command = compiler()
     if written is None or command is None:
         return None

@@ -18,6 +18,7 @@ from .errors import UsageError
 from .files import write
 from .ops import axes
 from .ops.base import Plan, intermediate
+from .ops.parameters import Coefficients
 from .outputs import unwritten
 from .plans import call
 from .registry import of, parameters
@@ -46,6 +47,9 @@ def show_plan(plan: Plan, console: Console) -> None:
     for name in ("constants", "register_bits", "input_range"):
         if name == "input_range" or name in parameters(d):
             table.add_row(name, _text(getattr(plan, name)))
+    for name, value in plan.parameters:
+        if isinstance(parameters(d)[name], Coefficients):  # which the plan holds as the integers that they make, only
+            table.add_row(name, f"({', '.join(map(repr, value))})")
     for name, value in plan.numbers().items():
         table.add_row(name, _text(value))
     console.print(table)

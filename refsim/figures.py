@@ -12,8 +12,8 @@ from typing import Any
 from . import files
 from .errors import MissingExtraError
 
-EXTRA = {"matplotlib": "reports"}
-"""Module that a drawing may need, to the extra of this distribution that brings it."""
+EXTRA = {"matplotlib": "reports", "flint": "analysis", "scipy": "analysis"}
+"""Module that a figure may need, to the extra of this distribution that brings it."""
 
 
 def matplotlib() -> Any:

@@ -101,7 +101,7 @@ class Bound:
 
     def __init__(self, plan: Plan, operands: Sequence[Any]) -> None:
         self.plan, self.operands = plan, tuple(operands)
-        self.least = "float64" if of(plan).real else holds(*proven_out(plan))
+        self.least = "float64" if of(plan).gives_real else holds(*proven_out(plan))
         self._program: Program | None = None
         self._fixed: dict[int, Any] = {}
 

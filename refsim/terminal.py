@@ -210,6 +210,17 @@ def plan_parameters(arguments: list[str]) -> dict[str, Any]:
     return given
 
 
+def number(option: str, text: str) -> float:
+    """A number as given on the command line (see `value`); a UsageError where it is none."""
+    found = value(text.strip()) if "," not in text else text
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        try:
+            return float(found)
+        except OverflowError:
+            pass
+    raise UsageError(f"{option} {text!r:.80} is not legal: a number, such as 0.01 or 2**-12")
+
+
 MOST_SECONDS = 86_400.0
 
 

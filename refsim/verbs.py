@@ -54,7 +54,7 @@ def result_dtype(plan: Plan, dtype: DTypeLike | None, out: NDArray[Any] | None) 
         raise DomainError("dtype", np.dtype(dtype), f"{out.dtype}, as out is")
     if out is not None and not out.flags.writeable:
         raise DomainError("out", "a read-only array", "one that can be written")
-    if of(plan).real:
+    if of(plan).gives_real:
         if asked != np.float64:
             raise DomainError(name, asked, "float64")
         return asked

@@ -286,7 +286,7 @@ def test_every_composite_is_tested_here() -> None:
     assert {d.name for d in COMPOSITES} == set(MADE)
     for d in COMPOSITES:
         assert {name.split(".")[0] for name in marks(d.steps)} == {*d.parts, "out"}
-        assert d.real is False
+        assert d.gives_real is False
 
 
 def test_a_step_must_have_the_width_of_its_plan() -> None:

@@ -47,6 +47,7 @@ MINUTES = "a check of a shipped implementation takes minutes; `make conformance`
 EXTRA = "needs a package that the tests do without; `make conformance-all` runs it"
 GPU = "needs a GPU"
 INSTALLS = "installs packages"
+FIGURES = "draws for a minute; tests/test_reports.py does, too"
 KERNELS = "needs the author's own kernel; the tests of the implementation run it around one"
 
 NOT_RUN: dict[tuple[str, str], str] = {
@@ -70,6 +71,9 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/mutmut.md", "make mutmut"): MAKE,
     ("docs/mutmut.md", "python tests/mutation/run.py"): "takes minutes; `make mutmut` runs it",
     ("docs/targets.md", 'refsim check "cmd:./my_client'): "my_client is a name for the reader's program; the next line runs one",
+    ("README.md", "refsim report"): FIGURES,
+    ("reports/README.md", "refsim report --out"): FIGURES,
+    ("reports/README.md", "refsim report --only own_kernel"): "needs the reader's kernels; tests/test_reports.py measures some",
     ("docs/vectors.md", "module bench"): "tests/test_render.py runs it under Icarus Verilog",
     ("implementations/README.md", "make gpu"): GPU,
     ("implementations/apytypes/README.md", "pip install"): INSTALLS,

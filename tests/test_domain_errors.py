@@ -12,7 +12,7 @@ import small
 
 import refsim
 from refsim.carriers import tiles
-from refsim.ops.parameters import InputBits, Integer, OneOf, Pair, Real, RealScale, Scales, Truth
+from refsim.ops.parameters import Coefficients, InputBits, Integer, OneOf, Pair, Real, RealScale, Scales, Truth
 from refsim.plans import unproven
 from refsim.registry import parameters as parameters_and_integers
 
@@ -430,6 +430,23 @@ def test_channels_that_do_not_match() -> None:
             names_it(caught, argument, value=f"{len(changes[argument])} values", legal="per")
 
 
+@every_op
+def test_coefficients_out_of_range(d: Any) -> None:
+    """Too few, too many, of the wrong sign, zero, not finite, no numbers: the error names which, and what is legal."""
+    for name, p in ((name, p) for name, p in parameters(d).items() if isinstance(p, Coefficients)):
+        fine = tuple(map(float, p.example.split(",")))
+        assert make(d, **{name: fine}) == make(d, **{name: list(fine)}) == make(d, **{name: np.array(fine)})
+        for value in (fine[:-1], (*fine, fine[0]), (), fine[0], "1,2", True, {}):
+            with pytest.raises(refsim.PlanError) as caught:
+                make(d, **{name: value})
+            names_it(caught, name, legal=f"{len(fine)} numbers {', '.join(p.letters)}, each from")
+        for i, letter in enumerate(p.letters):
+            for bad in (0, -fine[i], float("nan"), float("inf"), "1", None, True, 1j, [1], p.sign * 2.0**-21, p.sign * 2.0**21):
+                with pytest.raises(refsim.PlanError) as caught:
+                    make(d, **{name: (*fine[:i], bad, *fine[i + 1 :])})
+                names_it(caught, f"{name}[{i}]", legal=f"{letter} from {'-' * (p.sign < 0)}2**")
+
+
 INTEGERS = {
     ("quantize", "output_bits"): (2, 32),
     ("requantize", "output_bits"): (2, 32),
@@ -466,7 +483,7 @@ INTEGERS = {
 @every_op
 def test_integers_out_of_range(d: Any) -> None:
     known = {name: p for name, p in parameters(d).items() if isinstance(p, Integer | InputBits)}
-    others = {name for name, p in parameters(d).items() if isinstance(p, RealScale | Real | OneOf | Truth | Pair)}
+    others = {name for name, p in parameters(d).items() if isinstance(p, RealScale | Real | OneOf | Truth | Pair | Coefficients)}
     assert set(known) == set(parameters(d)) - others, "a parameter of a kind that no test below knows"
     assert d.name not in GIVEN or {(d.name, name) for name in known} <= set(INTEGERS)
     for name, p in known.items():

@@ -331,7 +331,9 @@ def test_what_is_written_stands_in_a_users_program(tmp_path: Path) -> None:
 
 # -------------------------------------------------------------------------------------------------------------------- Verilog
 
-ELEMENTWISE = [d.key for d in registry.definitions() if d.layout == "element" and not d.real and all(o.kind == "int" for o in d.operands)]
+ELEMENTWISE = [
+    d.key for d in registry.definitions() if d.layout == "element" and not d.gives_real and all(o.kind == "int" for o in d.operands)
+]
 BENCH = """
 module bench;
     logic clk = 0;

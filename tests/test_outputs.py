@@ -26,7 +26,7 @@ from inprocess import here as in_process
 from inprocess import typed as run
 
 from refsim import cache as kept
-from refsim import cli, explain, figures, files, registry
+from refsim import cli, explain, files, registry
 from refsim.analysis import report
 from refsim.conformance import facts as known
 from refsim.conformance import fingerprints, header, kill_matrix, matrix, runner, score, sweep, verdict
@@ -78,17 +78,19 @@ def stops(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
+def a_figure(rows: Any) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure()
+
+
 REPORT = SimpleNamespace(
-    FILES=("a.csv", "b.csv"), build=lambda out: (figures.write_table(out / name, ["x"], [[1], [2]]) for name in ("a.csv", "b.csv"))
+    __name__="a", SAYS="", COLUMNS={"x": ""}, rows=lambda _: [{"x": 1}, {"x": 2}], finding=lambda rows: str(len(rows)), draw=a_figure
 )
 
 
 def stopped_report(*_: Any) -> Any:
-    def build(out: Path) -> Iterator[Path]:
-        yield figures.write_table(out / "a.csv", ["x"], [[1], [2]])
-        raise KeyboardInterrupt
-
-    return SimpleNamespace(FILES=("a.csv", "b.csv"), build=build)
+    return SimpleNamespace(**{**vars(REPORT), "draw": stops})
 
 
 @cache
@@ -192,9 +194,9 @@ WRITERS = [
     Writer("score-out", option="--out", folder="kill_matrix.csv", kept=("kill_matrix.csv", "kill_matrix.json", "kill_matrix.svg"), **SCORE),
     Writer(
         "report",
-        ("report", "gelu_exp"),
+        ("report", "--only", "approximations"),
         "--out",
-        (report, "_load", lambda _: REPORT),
+        (report, "loaded", lambda _: REPORT),
         stopped_report,
         "a.csv",
         folder="a.csv",

@@ -1,7 +1,6 @@
-"""The real functions, the functions that I-BERT puts in their place, and how far apart the two are.
+"""The functions that others put in the place of GELU, and how far apart two functions are.
 
-Everything here is evaluated in binary64 on arrays. The approximating functions are what an integer op would compute at an infinitely
-fine scale; their coefficients are restated as printed, on purpose apart from those of the ops, so that one checks the other.
+What an operation stands for and what it computes at an infinitely fine scale, its definition answers (`real`, `ideal`).
 """
 
 from __future__ import annotations
@@ -9,70 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..ops.erf import i_erf_ibert, i_erf_paper
-from ..ops.exp import i_exp_ibert, i_exp_paper
-from ..ops.gelu import i_gelu_ibert, i_gelu_paper
-from ..registry import definition
+from ..ops.reals import Reals
 
-Reals: TypeAlias = NDArray[np.float64]
 Function: TypeAlias = Callable[[Reals], Reals]
 
 LN2 = math.log(2)
-SEGMENTS = 30
-"""The released code's i-exp counts an input further down than this many segments as this many."""
-
-_erf: Any = np.vectorize(math.erf, otypes=[np.float64])
-_erfc: Any = np.vectorize(math.erfc, otypes=[np.float64])
-
-# --------------------------------------------------------------------------------------------------------- real functions
-
-
-def erf(x: Reals) -> Reals:
-    """The error function, to within an ulp or so."""
-    return np.asarray(_erf(x), dtype=np.float64)
-
-
-def gelu(x: Reals) -> Reals:
-    """x/2 * (1 + erf(x / root two)), through erfc so that the left tail does not cancel."""
-    x = np.asarray(x, dtype=np.float64)
-    return x / 2 * np.asarray(_erfc(-x / math.sqrt(2)), dtype=np.float64)
-
-
-def exp(x: Reals) -> Reals:
-    """The exponential function."""
-    return np.asarray(np.exp(x), dtype=np.float64)
-
-
-# ------------------------------------------------------------------------------------------------- approximating functions
-
-
-def poly_erf(x: Reals, a: float = -0.2888, b: float = -1.769) -> Reals:
-    """L(x) = sgn(x) * (a * (min(|x|, -b) + b)**2 + 1): equation 8 of the paper."""
-    return np.sign(x) * (a * np.square(np.minimum(np.abs(x), -b) + b) + 1)
-
-
-def poly_gelu(x: Reals, a: float = -0.2888, b: float = -1.769, root2: float = math.sqrt(2)) -> Reals:
-    """x/2 * (1 + L(x / root2)): i-GELU on real numbers."""
-    return np.asarray(x / 2 * (1 + poly_erf(x / root2, a, b)))
-
-
-def poly_exp(x: Reals, a: float = 0.3585, b: float = 1.353, c: float = 0.344, ln2: float = LN2, segments: float = math.inf) -> Reals:
-    """2**-z * (a * (p + b)**2 + c) with x = p - z * ln2 and p in (-ln2, 0]: i-exp on real numbers, for x <= 0."""
-    x = np.maximum(x, -segments * ln2)
-    z = np.floor(-x / ln2)
-    return np.asarray((a * np.square(x + z * ln2 + b) + c) * np.exp2(-z))
-
-
-def code_exp(x: Reals) -> Reals:
-    """i-exp with the released code's coefficients: 0.35815147 p**2 + 0.96963238 p + 1, ln 2 as 0.6931, 30 segments."""
-    a, b = 0.35815147, 0.96963238
-    return poly_exp(x, a, b / (2 * a), 1 - b * b / (4 * a), 0.6931, SEGMENTS)
 
 
 def sigmoid_gelu(x: Reals) -> Reals:
@@ -85,23 +29,9 @@ def h_gelu(x: Reals) -> Reals:
     return np.asarray(x * np.clip(1.702 * x + 3, 0, 6) / 6)
 
 
-EXACT: dict[str, Function] = {"i_erf": erf, "i_gelu": gelu, "i_exp": exp}
-"""Op to the function it stands for."""
-
-REAL: dict[Any, Function] = {
-    i_erf_paper: poly_erf,
-    i_erf_ibert: poly_erf,
-    i_gelu_paper: poly_gelu,
-    i_gelu_ibert: partial(poly_gelu, root2=1.4142),
-    i_exp_paper: poly_exp,
-    i_exp_ibert: code_exp,
-}
-"""A definition's run to what the op would be at an infinitely fine scale."""
-
-
-def real(op: str, dialect: str) -> Function:
-    """What the op would be at an infinitely fine scale."""
-    return REAL[definition(op, dialect).run]
+def tanh_gelu(x: Reals) -> Reals:
+    """x/2 * (1 + tanh(root(2/pi) * (x + 0.044715 x**3)))."""
+    return np.asarray(x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 # ---------------------------------------------------------------------------------------------------------------- distance

@@ -11,7 +11,7 @@ import numpy as np
 from ..arithmetic import raw_words, shift_right
 from ..ops.base import Definition, Plan
 from ..ops.constants import ln2
-from ..ops.exp import _A, _A1, _B, _B1, _C, _X0, CONST, i_exp_ibert, i_exp_paper
+from ..ops.exp import _A, _A1, _B, _B1, _C, CONST, X0, i_exp_ibert, i_exp_paper
 from ..ops.parameters import WAYS
 from . import example, generic, kernels
 from .bins import Bins, Case, bins, first, one_of, ranges
@@ -139,7 +139,7 @@ def paper_constants(book: Book) -> None:
         first,
         "code-ln2",
         "takes the released code's 0.6931 for ln 2",
-        constant("q_ln2", lambda p, s: max(math.floor(-_X0 / Fraction(s)), 1)),
+        constant("q_ln2", lambda p, s: max(math.floor(-X0 / Fraction(s)), 1)),
     )
     book.data(
         "q_l", "q-b-nearest", f"rounds q_b to nearest {exactly}", constant("q_b", lambda p, s: nearest(math.floor(2 * _B / Fraction(s))))
@@ -160,9 +160,9 @@ def code_constants(book: Book, first: str) -> None:
         first,
         "x0-nearest",
         f"rounds x0 to nearest {exactly}",
-        constant("x0", lambda p, s: min(nearest(math.floor(2 * _X0 / Fraction(s))), -1)),
+        constant("x0", lambda p, s: min(nearest(math.floor(2 * X0 / Fraction(s))), -1)),
     )
-    book.data(first, "x0-trunc", f"rounds x0 towards zero {exactly}", constant("x0", lambda p, s: min(math.trunc(_X0 / Fraction(s)), -1)))
+    book.data(first, "x0-trunc", f"rounds x0 towards zero {exactly}", constant("x0", lambda p, s: min(math.trunc(X0 / Fraction(s)), -1)))
     book.data(
         "poly",
         "q-b-nearest",

@@ -416,7 +416,7 @@ def mutants(d: Definition) -> Book:
     book.wrong("out", "negated", "has the other sign", lambda s: -result(s))
     book.wrong("out", "nothing", "gives 0 for everything", lambda s: result(s) * 0)
     book.wrong("out", "first-result", "gives the first element's result for all", lambda s: _first_of(result(s)))
-    reached = [certificate(plan).bounds[-1] for plan in plans if not d.real]  # of a real result nothing is proven
+    reached = [certificate(plan).bounds[-1] for plan in plans if not d.gives_real]  # of a real result nothing is proven
     if any(bound.lo < 0 for bound in reached):
         book.wrong("out", "magnitude", "loses the sign of its result", lambda s: np.abs(result(s)))
     if any(max(-bound.lo, bound.hi) >= 1 << 31 for bound in reached):

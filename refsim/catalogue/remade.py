@@ -17,6 +17,7 @@ from ..declared import admits, choices, is_range, limits
 from ..domain import check_operands
 from ..errors import RefsimError, WidthError
 from ..ops.base import Definition, Plan
+from ..ops.parameters import Coefficients
 from ..plans import freeze
 from ..plans import plan as make_plan
 from ..registry import parameters
@@ -82,9 +83,10 @@ def nearest(d: Definition, domain: Mapping[str, Any], given: Mapping[str, Any]) 
             if not admits(allowed, value):
                 made[name] = tuple(_nearest(allowed, v) for v in value) if isinstance(value, tuple) else _nearest(allowed, value)
     if not domain.get("per_channel", True):
-        made = {name: value[0] if isinstance(value, tuple) and legal[name].default != () else value for name, value in made.items()}
+        columns = {name for name, value in made.items() if isinstance(value, tuple) and getattr(legal[name], "channels", False)}
+        made = {name: value[0] if name in columns else value for name, value in made.items()}
     if domain.get("float32_scales"):
-        made = {name: _binary32(value) for name, value in made.items()}
+        made = {name: value if isinstance(legal[name], Coefficients) else _binary32(value) for name, value in made.items()}
     return made
 
 

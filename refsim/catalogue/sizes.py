@@ -153,7 +153,8 @@ class Launch:
         if name in given:
             given[name] = length
         if axes.parse(d.out).names[-1:] == (axis,):
-            given = {n: v[:length] if isinstance(v, tuple) and len(v) == self.plan.channels else v for n, v in given.items()}
+            columns = {n for n, v in given.items() if isinstance(v, tuple) and getattr(d.legal[n], "channels", False)}
+            given = {n: v[:length] if n in columns else v for n, v in given.items()}
         try:
             plan = make_plan(d.name, dialect=d.dialect, **given)
         except RefsimError:

@@ -162,7 +162,7 @@ def usable(plan: Plan, names: Any, arrays: list[Any], shape: tuple[int, ...]) ->
     named = dict(zip(names, arrays, strict=True))
     if "out" not in named:
         raise Broken("malformed", f"the mapping returned has no 'out', only {', '.join(named) or 'nothing'}")
-    out, real = named["out"], of(plan).real
+    out, real = named["out"], of(plan).gives_real
     if out.dtype.kind not in ("f" if real else "iu"):
         example = f", for example {out.flat[0]!r}" if out.size else ""
         raise Broken("not integers" if not real else "not floats", f"out has dtype {out.dtype}{example}")

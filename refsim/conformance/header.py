@@ -118,7 +118,7 @@ def operand_suffix(operand: Operand) -> str:
 
 def result_suffix(d: Definition) -> str:
     """Which structure the result is written to."""
-    return "f64" if d.real else "i64"
+    return "f64" if d.gives_real else "i64"
 
 
 def symbol(d: Definition) -> str:

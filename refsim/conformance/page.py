@@ -116,7 +116,8 @@ def _verdicts(result: Result) -> str:
         remarks = [f"known: {', '.join(remarks)}"] if remarks else []
         remarks += [text for text in o.not_run(result.effort) if o.claimed]
         counts = [f"{o.total(n):,}" for n in ("vectors", "launches", "lanes")]
-        rows.append([escape(o.op), escape(o.dialect), _chip(o.verdict), *counts, escape("; ".join(remarks))])
+        told = escape("; ".join(remarks))
+        rows.append([escape(o.op), escape(o.dialect), _chip(o.verdict), *counts, f"<td class=long>{told}</td>" if told else ""])
     return _section("Verdicts", _table(head, rows)) if rows else ""
 
 
@@ -206,7 +207,7 @@ def _deviations(result: Result) -> str:
     for entry in result.deviations:
         met = [o.deviations[entry.id] for o in result.ops if entry.id in o.deviations]
         example = f"<details><summary>smallest</summary><code>{escape(met[0].example)}</code></details>" if met else ""
-        words = f"{escape(entry.reason)} <span class=soft>{escape(entry.reference)}</span>{example}"
+        words = f"<td class=long>{escape(entry.reason)} <span class=soft>{escape(entry.reference)}</span>{example}</td>"
         rows.append([escape(entry.id), escape(entry.of), f"{sum(m.lanes for m in met):,}", words])
     table = _table([("deviation", False), ("operation", False), ("lanes", True), ("why", False)], rows)
     return _section("Known deviations", (f'<div class="card bad"><ul class="plain">{complaints}</ul></div>' if complaints else "") + table)
@@ -275,5 +276,6 @@ def _environment(result: Result) -> str:
     rows.append(["golden vectors", f"<code>{escape(result.corpus)}</code>"])
     rows.append(["target, SHA-256", f"<code>{target_hash(result.files)}</code>" if result.files else "it has no files of its own"])
     files = "".join(f"<li>{escape(name)} <code>{digest}</code></li>" for name, digest in result.files.items())
-    listed = f'<details><summary>{len(result.files)} files of the target</summary><ul class="plain">{files}</ul></details>' if files else ""
+    count = f"{len(result.files)} file{'s' * (len(result.files) > 1)}"
+    listed = f'<details><summary>{count} of the target</summary><ul class="plain">{files}</ul></details>' if files else ""
     return _section("Environment", _table([("", False), ("", False)], rows) + listed)

@@ -238,7 +238,7 @@ def _judged(form: _Format, batch: list[tuple[int, list[bytes]]], found: Judgemen
             yield from _judged(form, [line], found)
         return
     found.lines += len(batch)
-    wrong = (got.view(np.int64) != due.view(np.int64)) if form.definition.real else got != due
+    wrong = (got.view(np.int64) != due.view(np.int64)) if form.definition.gives_real else got != due
     for i in np.flatnonzero(wrong.any(axis=1)):
         found.differ += 1
         at = int(np.flatnonzero(wrong[i])[0])
@@ -256,9 +256,9 @@ def _parsed(form: _Format, rows: list[list[bytes]]) -> tuple[list[Any], Any]:
         values = [_value(word, kind) for row in rows for word in row[start : start + size]]
         operands.append(np.array(values, dtype=kind or np.int64).reshape(len(rows), *shape))
         start += size
-    results = [_value(word, "float64" if form.definition.real else "") for row in rows for word in row[start:]]
+    results = [_value(word, "float64" if form.definition.gives_real else "") for row in rows for word in row[start:]]
     try:
-        got = np.array(results, dtype=np.float64 if form.definition.real else np.int64)
+        got = np.array(results, dtype=np.float64 if form.definition.gives_real else np.int64)
     except OverflowError:  # beyond 64 bits: wrong, not illegible
         got = np.array(results, dtype=object)
     return operands, got.reshape(len(rows), math.prod(out))

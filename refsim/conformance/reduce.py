@@ -102,7 +102,7 @@ def _over(found: Difference, axis: str, kept: Sequence[int], again: Again, cover
             return None
         given[sized(d)[axis]] = len(kept)
     if axes.parse(d.out).names[-1] == axis:
-        columns = [name for name in given if getattr(d.legal[name], "channels", False) and isinstance(given[name], tuple)]
+        columns = [name for name in given if _channels(found.plan, name) and isinstance(given[name], tuple)]
         given |= {name: tuple(given[name][i] for i in kept) for name in columns}
     try:
         plan = make_plan(d.name, dialect=d.dialect, **given)
@@ -184,7 +184,7 @@ def one_channel(found: Difference, again: Again, covered: Callable[[Plan], bool]
     if plan.channels is None or of(plan).layout != "element" or not found.wrong.ndim:
         return found
     channel = int(np.argwhere(found.wrong)[0][-1])
-    own = {name: v[channel] if isinstance(v, tuple) and len(v) == plan.channels else v for name, v in plan.parameters}
+    own = {name: v[channel] if isinstance(v, tuple) and _channels(plan, name) else v for name, v in plan.parameters}
     try:
         alone = make_plan(plan.op, dialect=plan.dialect, **own)
     except RefsimError:
@@ -192,6 +192,11 @@ def one_channel(found: Difference, again: Again, covered: Callable[[Plan], bool]
     if not covered(alone):
         return found
     return again(alone, [x if x is None or not x.ndim else x[..., channel : channel + 1] for x in found.operands], "C") or found
+
+
+def _channels(plan: Plan, name: str) -> bool:
+    """Whether a parameter may have one value per channel; coefficients, say, are several values of one thing."""
+    return bool(getattr(of(plan).legal[name], "channels", False))
 
 
 # ------------------------------------------------------------------------------------------------------------------- lanes

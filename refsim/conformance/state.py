@@ -299,7 +299,8 @@ class _Made:
         first = self._launch("a plan with channels", plan, self._lead(plan, LANES), "channels")
         made, count = [first], plan.channels or 0
         for name, value in plan.parameters:
-            if isinstance(value, tuple) and len(value) == count and _real(value):
+            columns = getattr(self.d.legal[name], "channels", False) and isinstance(value, tuple) and len(value) == count
+            if columns and _real(value):
                 for where in (range(count - 1, 0, -1), range(1)) if every else (range(count - 1, 0, -1),):
                     made += next(filter(None, (self._channel(first, name, channel) for channel in where)), [])
             if len(made) > 1 and not every:

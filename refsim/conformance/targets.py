@@ -18,6 +18,7 @@ from ..content import content
 from ..declared import admits
 from ..errors import UsageError
 from ..ops.base import Definition, Plan
+from ..ops.parameters import Coefficients
 from ..registry import names, parameters
 from .declaration import WHERE, prove
 from .kinds import TargetKind
@@ -212,7 +213,8 @@ def covers(domain: Mapping[str, Any], d: Definition, plan: Plan) -> bool:
     legal = parameters(d)
     if not domain.get("per_channel", True) and plan.channels is not None:
         return False
-    if domain.get("float32_scales") and not all(_binary32(v) for v in given.values()):
+    scales = (v for name, v in given.items() if not isinstance(legal[name], Coefficients))
+    if domain.get("float32_scales") and not all(map(_binary32, scales)):
         return False
     for name, allowed in domain.items():
         if name not in legal:

@@ -553,7 +553,7 @@ class _Writer:
     def _type(self, node: Node) -> str:
         if node.operation in ("greater_equal", "greater", "less_equal", "less") or self._is_mask(node):
             return "int"
-        if self.d.real and node.names and node.names[-1] == "out" and node.operation == "multiply":
+        if self.d.gives_real and node.names and node.names[-1] == "out" and node.operation == "multiply":
             return "double"
         lo, hi = node.interval if node.interval is not None and node.index not in self.conditional else (-(1 << 63), (1 << 63) - 1)
         if node.operation == "absolute" and hi == 1 << 31 and self._is_only_bounded(node):

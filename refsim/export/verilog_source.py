@@ -51,7 +51,7 @@ def module(plan: Plan, name: str = "", stages: int | None = 0) -> str:
     """
     name = called(plan, name, "Verilog")
     d = of(plan)
-    if d.layout != "element" or d.real or any(o.kind != "int" for o in d.operands):
+    if d.layout != "element" or d.gives_real or any(o.kind != "int" for o in d.operands):
         raise UsageError(f"{plan.op} is not written in Verilog: legal are operations on one integer at a time")
     if plan.channels is not None:
         raise UsageError(f"a plan with {plan.channels} channels is not written in Verilog: legal are plans of one tensor")

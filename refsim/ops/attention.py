@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,8 +14,10 @@ from ..arithmetic.widths import Ints
 from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
 from .constants import root_times
+from .exp import code_curve, paper_curve
 from .matmul import MatmulPlan, MatmulSteps, matmul
 from .parameters import Scales
+from .reals import exp, shares
 from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
 from .softmax import SoftmaxPaperPlan, SoftmaxPaperSteps, SoftmaxPlan, SoftmaxSteps, i_softmax_ibert, i_softmax_paper
 
@@ -88,9 +91,19 @@ PARTS = {
     ),
 }
 
-for _dialect, _softmax, _steps, _source in (
-    ("paper", i_softmax_paper, AttentionPaperSteps, "paper, figure 2 and Algorithm 3"),
-    ("ibert", i_softmax_ibert, AttentionSteps, "transformers/models/ibert/modeling_ibert.py, IBertSelfAttention"),
+
+def _on_reals(exponential: Callable[[Any], Callable[[Any], Any]]) -> Callable[..., Any]:
+    """The answers `real` and `ideal`, from the exponential of a plan of i-softmax."""
+
+    def attention(p: Any, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
+        return shares(exponential(p.softmax), q @ np.swapaxes(k, -1, -2) / math.sqrt(p.d), mask) @ v
+
+    return attention
+
+
+for _dialect, _softmax, _exp, _steps, _source in (
+    ("paper", i_softmax_paper, paper_curve, AttentionPaperSteps, "paper, figure 2 and Algorithm 3"),
+    ("ibert", i_softmax_ibert, code_curve, AttentionSteps, "transformers/models/ibert/modeling_ibert.py, IBertSelfAttention"),
 ):
     define_composite(
         "attention",
@@ -106,6 +119,8 @@ for _dialect, _softmax, _steps, _source in (
         ),
         out="... M N",
         layout="product",
+        real=_on_reals(lambda plan: exp),
+        ideal=_on_reals(_exp),
         rows=lambda plan: (1, plan.softmax.length),
         source=_source,
     )(_run(_softmax, _steps))

@@ -112,6 +112,37 @@ def _input_range(plan: Any) -> tuple[int, int]:
     return int(lo), int(hi)
 
 
+def itself(plan: Any, q: Any) -> Any:
+    """What an integer without a scale stands for, an index say: itself."""
+    return q
+
+
+def real_step(plan: Any, name: str) -> Any:
+    """A scale of a plan as an array.
+
+    Raises
+    ------
+    PlanError
+        The plan was made from given integers, so that it has none.
+    """
+    scale = getattr(plan, name)
+    if scale is None:
+        raise PlanError(name, None, "that of a plan made from real scales: given integers do not say what they stand for")
+    return np.asarray(scale)
+
+
+def scaled_by(scale: str, zero_point: str = "") -> Callable[[Any, Any], Any]:
+    """What an integer stands for whose scale, and zero point if it has one, are the fields of a plan with these names."""
+
+    def value(plan: Any, q: Any) -> Any:
+        return (q - (getattr(plan, zero_point) if zero_point else 0)) * real_step(plan, scale)
+
+    return value
+
+
+_SCALED = scaled_by("scale")
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """An operand of an op.
@@ -126,6 +157,8 @@ class Operand:
         Plan to (lo, hi), both included.
     kind : {"int", "bool", "float"}
     optional : bool
+    value : callable
+        ``value(plan, q)``, the real numbers that an operand stands for: q * scale unless told otherwise.
     """
 
     name: str
@@ -133,6 +166,7 @@ class Operand:
     range: Callable[[Any], tuple[int, int]] = _input_range
     kind: str = "int"
     optional: bool = False
+    value: Callable[[Any, Any], Any] = _SCALED
 
 
 def _no_points(plan: Any) -> Sequence[int]:
@@ -191,6 +225,14 @@ class Definition:
         Plan to (least, greatest) length of a row, for the interval of a sum.
     facts : Facts or None
         Answers to the questions of the op; None where it has none.
+    real : callable or None
+        ``real(plan, *operands)``, the function of real numbers that the op stands for, such as GELU, on real operands in binary64; the
+        plan tells its parameters, such as gamma. None where a definition does not say: then no error can be measured.
+    ideal : callable or None
+        The same of what the op computes at an infinitely fine scale, such as i-GELU's polynomial; `real` unless told otherwise.
+    rounded : callable or None
+        ``rounded(plan, *operands)`` on integer operands: what the op computes if its constants are the integers of the plan and nothing
+        else is rounded. None where a plan has no rounded constants: then it is `ideal`.
     parts : mapping of str to str
         For an op made of others, per field of the plan that holds a plan the op that it is a plan of.
     legal : mapping of str to Parameter
@@ -214,6 +256,9 @@ class Definition:
     narrow: bool = True
     rows: Callable[[Any], tuple[int, int]] = lambda plan: (1, 1)
     facts: Any = None
+    real: Callable[..., Any] | None = None
+    ideal: Callable[..., Any] | None = None
+    rounded: Callable[..., Any] | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     legal: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)
 
@@ -222,6 +267,8 @@ class Definition:
         object.__setattr__(self, "legal", found | {p.name: p for p in (self.given.parameters if self.given else ())})
         if not self.out:
             object.__setattr__(self, "out", self.operands[0].shape)
+        if self.ideal is None:
+            object.__setattr__(self, "ideal", self.real)
         asked = QUESTIONS.get(self.name)
         if asked is not None and not isinstance(self.facts, asked):
             unanswered = ", ".join(f.name for f in dataclasses.fields(asked))
@@ -252,7 +299,7 @@ class Definition:
         return self.name, self.dialect
 
     @property
-    def real(self) -> bool:
+    def gives_real(self) -> bool:
         """Whether the result is a real number: the last intermediate says so."""
         return isinstance(marks(self.steps)["out"].width, widths.Real)
 

@@ -138,7 +138,21 @@ def _part(d: Definition, head: Mapping[str, Any], reach: tuple[int, int], given:
 def operand_of(op: str, dialect: str, operand: str, part: str, **changed: Any) -> Operand:
     """An operand of a part as one of the whole; `changed` are fields of it that differ."""
     own = next(o for o in DEFINITIONS[op, dialect].operands if o.name == operand)
-    return replace(own, **{"range": lambda plan: own.range(getattr(plan, part)), **changed})
+    of_part: dict[str, Any] = {
+        "range": lambda plan: own.range(getattr(plan, part)),
+        "value": lambda plan, q: own.value(getattr(plan, part), q),
+    }
+    return replace(own, **of_part | changed)
+
+
+def on_reals_as(op: str, dialect: str, part: str) -> dict[str, Any]:
+    """The answers `real` and `ideal` of a whole whose other parts change no real number: those of the op of this part."""
+
+    def through(answer: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda plan, *reals: answer(getattr(plan, part), *reals)
+
+    own = DEFINITIONS[op, dialect]
+    return {name: through(answer) for name, answer in (("real", own.real), ("ideal", own.ideal)) if answer is not None}
 
 
 def define_composite(name: str, dialect: str, kind: Callable[..., Plan], parts: Parts, **facts: Any) -> Callable[..., Any]:

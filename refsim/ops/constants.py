@@ -22,6 +22,11 @@ def decimal(text: str) -> Fraction:
     return Fraction(text)
 
 
+def as_written(number: float) -> Fraction:
+    """A number as the shortest decimal that denotes it: 0.1 is a tenth, not the binary fraction nearest to it."""
+    return Fraction(repr(float(number)))
+
+
 def floor_root(x: Fraction) -> int:
     """Floor of sign(x) * sqrt(|x|), certain for every rational."""
     if x >= 0:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 from ..arithmetic.widths import Ints, Real
 from .base import Operand, Plan, define
 from .parameters import InputBits, RealScale, Scale, Scales, Whole
+from .reals import same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ for _dialect, _source in (
         steps=DequantizeSteps,
         operands=(Operand("q"),),
         layout="element",
+        real=same,
         parameters=(
             RealScale(
                 name="scale",

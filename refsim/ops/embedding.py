@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from ..arithmetic.widths import Ints, Signed
-from .base import Operand, Plan, define
+from .base import Operand, Plan, define, itself
 from .parameters import Integer, RealScale, Whole
 
 
@@ -45,9 +45,10 @@ for _dialect, _source in (
         _dialect,
         make=_plan,
         steps=EmbeddingSteps,
-        operands=(Operand("ids", "..."), Operand("table", "num_embeddings embedding_dim", range=lambda plan: (-128, 127))),
+        operands=(Operand("ids", "...", value=itself), Operand("table", "num_embeddings embedding_dim", range=lambda plan: (-128, 127))),
         out="... embedding_dim",
         layout="gather",
+        real=lambda p, ids, table: np.take(table, ids, axis=0),
         parameters=(
             Integer(name="num_embeddings", doc="rows of the table", unit="rows", lo=1, hi=1 << 24, space=Whole(1, 40)),
             Integer(name="embedding_dim", doc="elements of a row", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 17)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+
 from ..arithmetic.widths import Ints, Output
 from .base import Inner, Of, Plan
 from .composite import Part, define_composite, operand_of
@@ -51,6 +53,11 @@ def embedding_sum(
     position = embedding(p.position, position_ids, positions)
     every = residual_add(p.add_position, both.out, position.out)
     return EmbeddingSumSteps(word, token_type, both, position, every, every.out)
+
+
+def _on_reals(p: Any, word: Any, token_type: Any, position: Any, words: Any, token_types: Any, positions: Any) -> Any:
+    looked_up = ((words, word), (token_types, token_type), (positions, position))
+    return sum(np.take(table, ids, axis=0) for table, ids in looked_up)
 
 
 _TABLE, _SUM = {"scale": Scales(2**-10, 2**-3)}, {"scale_out": Scales(2**-19, 2**-8)}
@@ -104,5 +111,6 @@ for _dialect, _source in (
         ),
         out="... embedding_dim",
         layout="gather",
+        real=_on_reals,
         source=_source,
     )(embedding_sum)

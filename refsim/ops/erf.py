@@ -6,17 +6,39 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from ..arithmetic.widths import Ints, Register
 from .base import Facts, Operand, Plan, define, each, questions, same_channels
-from .constants import binary, decimal, floor_root, over, whole
-from .parameters import CONSTANTS, REGISTER_BITS, Channels, Given, InputBits, Integer, Parameter, RealScale, Scale, Scales, Whole
+from .constants import as_written, binary, decimal, floor_root, over, whole
+from .parameters import (
+    CONSTANTS,
+    REGISTER_BITS,
+    Channels,
+    Coefficients,
+    Given,
+    InputBits,
+    Integer,
+    Parameter,
+    RealScale,
+    Scale,
+    Scales,
+    Whole,
+)
+from .reals import Reals, erf
 
 A, B = decimal("-0.2888"), decimal("-1.769")
 """L(x) = sgn(x) * (A * (min(|x|, -B) + B)**2 + 1), equation 8 of the paper."""
+COEFFICIENTS = Coefficients(
+    name="coefficients",
+    doc="a, b of sgn(x) * (a * (min(|x|, -b) + b)**2 + 1), which stands for erf; if left out, the dialect's own",
+    letters="ab",
+    sign=-1,
+    example="-0.2888,-1.769",
+)
+Pair: TypeAlias = tuple[Fraction, Fraction]
 SHIFT = 14
 """The released code shifts the polynomial right by this much, to keep the product in 32 bits."""
 
@@ -51,33 +73,46 @@ class ErfPlan(Plan):
     output_scale: Scale | None
 
 
-def exact_constants(square: Fraction, shift: int) -> tuple[int, int, int, Fraction]:
+def pair(coefficients: tuple[float, float] | None) -> Pair:
+    """a and b of the polynomial: those of a plan, or the paper's."""
+    return (A, B) if coefficients is None else (as_written(coefficients[0]), as_written(coefficients[1]))
+
+
+def own_pair(plan: Any) -> tuple[float, float]:
+    """a and b of the polynomial of a plan, as floats; the paper's without a plan."""
+    a, b = pair(COEFFICIENTS.of(plan))
+    return float(a), float(b)
+
+
+def exact_constants(square: Fraction, shift: int, ab: Pair = (A, B)) -> tuple[int, int, int, Fraction]:
     """q_b, q_c, q_1 and the scale of i-erf's output from the square of its input's scale."""
-    s_erf = A * square * (1 << shift)
-    return floor_root(-B * B / square), math.floor(1 / (A * square)), math.floor(1 / s_erf), s_erf
+    a, b = ab
+    s_erf = a * square * (1 << shift)
+    return floor_root(-b * b / square), math.floor(1 / (a * square)), math.floor(1 / s_erf), s_erf
 
 
-def floating_constants(argument: str, scale: float, s: Any, shift: int) -> tuple[int, int, int, Any]:
+def floating_constants(argument: str, scale: float, s: Any, shift: int, ab: Pair = (A, B)) -> tuple[int, int, int, Any]:
     """The same as the released code computes them, from i-erf's input scale in its format."""
+    a, b = map(float, ab)
     square = s * s
-    s_erf = square * type(s)(float(A)) * type(s)(1 << shift)
-    q_b = whole(argument, scale, over(float(B), s))
-    q_c = whole(argument, scale, over(1 / float(A), square))
+    s_erf = square * type(s)(a) * type(s)(1 << shift)
+    q_b = whole(argument, scale, over(b, s))
+    q_c = whole(argument, scale, over(1 / a, square))
     return q_b, q_c, whole(argument, scale, type(s)(1) // s_erf), s_erf
 
 
-def _constants(scale: float, way: str, shift: int) -> tuple[int, int, float]:
+def _constants(scale: float, way: str, shift: int, ab: Pair) -> tuple[int, int, float]:
     if way == "exact":
-        q_b, q_c, _, s_erf = exact_constants(Fraction(scale) ** 2, shift)
+        q_b, q_c, _, s_erf = exact_constants(Fraction(scale) ** 2, shift, ab)
     else:
         with np.errstate(all="ignore"):
-            q_b, q_c, _, s_erf = floating_constants("scale", scale, binary(way)(scale), shift)
+            q_b, q_c, _, s_erf = floating_constants("scale", scale, binary(way)(scale), shift, ab)
     return q_b, q_c, float(s_erf)
 
 
 def _plan(shift: int) -> Any:
-    def make(head: dict[str, Any], *, scale: Scale) -> ErfPlan:
-        q_b, q_c, out = each(lambda s: _constants(s, head["constants"], shift), scale)
+    def make(head: dict[str, Any], *, scale: Scale, coefficients: tuple[float, float] | None) -> ErfPlan:
+        q_b, q_c, out = each(lambda s: _constants(s, head["constants"], shift, pair(coefficients)), scale)
         return ErfPlan(**head, scale=scale, q_b=q_b, q_c=q_c, output_scale=out)
 
     return make
@@ -86,7 +121,7 @@ def _plan(shift: int) -> Any:
 def parameters(largest: float) -> tuple[Parameter, ...]:
     """The parameters of i-erf and of i-GELU; `largest` is the largest scale worth drawing."""
     scale = RealScale(name="scale", doc="scale of the input", channels=True, space=Scales(2**-14, largest, channels=True))
-    return scale, InputBits(default=32, space=Whole(2, 32)), CONSTANTS, REGISTER_BITS
+    return scale, InputBits(default=32, space=Whole(2, 32)), COEFFICIENTS, CONSTANTS, REGISTER_BITS
 
 
 CLIP = Integer(name="q_b", doc="constant b: |q| is clipped at -q_b", lo=-(1 << 62), hi=0, channels=True)
@@ -98,7 +133,7 @@ def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels) -> ErfPlan:
     return ErfPlan(**head, scale=None, q_b=q_b, q_c=q_c, output_scale=None)
 
 
-GIVEN = Given(parameters=(CLIP, TOP), replaces=("scale", "constants"), make=_given)
+GIVEN = Given(parameters=(CLIP, TOP), replaces=("scale", "coefficients", "constants"), make=_given)
 
 
 def clip_points(plan: Any) -> Sequence[int]:
@@ -112,6 +147,19 @@ def clip_points(plan: Any) -> Sequence[int]:
 
 def _square(scale: float) -> Fraction:
     return Fraction(scale) ** 2
+
+
+def poly_erf(x: Reals, a: float = float(A), b: float = float(B)) -> Reals:
+    """L(x) on real numbers."""
+    return np.asarray(np.sign(x) * (a * np.square(np.minimum(np.abs(x), -b) + b) + 1), dtype=np.float64)
+
+
+def _rounded(shift: int) -> Callable[[Any, Any], Any]:
+    def rounded(p: Any, q: Any) -> Any:
+        q_b, q_c = np.asarray(p.q_b), np.asarray(p.q_c)
+        return np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c) * (np.asarray(p.output_scale) / 2.0**shift)
+
+    return rounded
 
 
 def _tuple(value: Channels) -> tuple[int, ...]:
@@ -150,6 +198,9 @@ class ErfSteps(NamedTuple):
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=0, polynomial="out", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x, *own_pair(p)),
+    rounded=_rounded(0),
     source="paper, Algorithm 2, I-ERF",
 )
 def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
@@ -169,6 +220,9 @@ def i_erf_paper(p: Clipped, q: Ints) -> ErfPaperSteps:
     given=GIVEN,
     points=clip_points,
     facts=ErfFacts(shift=SHIFT, polynomial="y", square=_square),
+    real=lambda p, x: erf(x),
+    ideal=lambda p, x: poly_erf(x, *own_pair(p)),
+    rounded=_rounded(SHIFT),
     source="transformers/models/ibert/quant_modules.py, IntGELU.int_erf",
 )
 def i_erf_ibert(p: Clipped, q: Ints) -> ErfSteps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
@@ -12,8 +13,26 @@ import numpy as np
 from ..arithmetic.widths import Ints, Register
 from .base import Operand, Plan, define, each, questions, same_channels
 from .constants import binary, decimal
-from .erf import CLIP, SHIFT, TOP, ErfFacts, clip_points, exact_constants, floating_constants, i_erf_ibert, i_erf_paper, parameters
+from .erf import (
+    CLIP,
+    SHIFT,
+    TOP,
+    A,
+    B,
+    ErfFacts,
+    Pair,
+    clip_points,
+    exact_constants,
+    floating_constants,
+    i_erf_ibert,
+    i_erf_paper,
+    own_pair,
+    pair,
+    parameters,
+    poly_erf,
+)
 from .parameters import Channels, Given, Integer, Scale
+from .reals import Reals, gelu
 
 ROOT2 = decimal("1.4142")
 """The released code's square root of two."""
@@ -36,19 +55,19 @@ class GeluFacts(ErfFacts):
     """How a dialect computes the i-erf within."""
 
 
-def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction) -> tuple[int, int, int, float]:
+def _constants(scale: float, way: str, shift: int, root2: float, half: Fraction, ab: Pair) -> tuple[int, int, int, float]:
     if way == "exact":
-        q_b, q_c, q_1, s_erf = exact_constants(Fraction(scale) ** 2 * half, shift)
+        q_b, q_c, q_1, s_erf = exact_constants(Fraction(scale) ** 2 * half, shift, ab)
         return q_b, q_c, q_1, float(Fraction(scale) * s_erf / 2)
     with np.errstate(all="ignore"):
         s = binary(way)(scale)
-        q_b, q_c, q_1, s_erf = floating_constants("scale", scale, s / type(s)(root2), shift)
+        q_b, q_c, q_1, s_erf = floating_constants("scale", scale, s / type(s)(root2), shift, ab)
         return q_b, q_c, q_1, float(s * s_erf / type(s)(2))
 
 
 def _plan(shift: int, root2: float, half: Fraction) -> Any:
-    def make(head: dict[str, Any], *, scale: Scale) -> GeluPlan:
-        q_b, q_c, q_1, out = each(lambda s: _constants(s, head["constants"], shift, root2, half), scale)
+    def make(head: dict[str, Any], *, scale: Scale, coefficients: tuple[float, float] | None) -> GeluPlan:
+        q_b, q_c, q_1, out = each(lambda s: _constants(s, head["constants"], shift, root2, half, pair(coefficients)), scale)
         return GeluPlan(**head, scale=scale, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=out)
 
     return make
@@ -64,7 +83,21 @@ def _given(head: dict[str, Any], *, q_b: Channels, q_c: Channels, q_1: Channels)
     return GeluPlan(**head, scale=None, q_b=q_b, q_c=q_c, q_1=q_1, output_scale=None)
 
 
-_GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "constants"), make=_given)
+_GIVEN = Given(parameters=(CLIP, TOP, _ONE), replaces=("scale", "coefficients", "constants"), make=_given)
+
+
+def poly_gelu(x: Reals, a: float = float(A), b: float = float(B), root2: float = math.sqrt(2)) -> Reals:
+    """x/2 * (1 + L(x / root2)): i-GELU on real numbers."""
+    return np.asarray(x / 2 * (1 + poly_erf(x / root2, a, b)), dtype=np.float64)
+
+
+def _rounded(shift: int) -> Callable[[Any, Any], Any]:
+    def rounded(p: Any, q: Any) -> Any:
+        q_b, q_c, q_1 = np.asarray(p.q_b), np.asarray(p.q_c), np.asarray(p.q_1)
+        y = np.sign(q) * (np.square(np.minimum(np.abs(q), -q_b) + q_b) + q_c)
+        return q * (y / 2.0**shift + q_1) * np.asarray(p.output_scale)
+
+    return rounded
 
 
 class GeluPaperSteps(NamedTuple):
@@ -91,6 +124,9 @@ class GeluSteps(NamedTuple):
     given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=0, polynomial="q_erf", square=lambda scale: Fraction(scale) ** 2 / 2),
+    real=lambda p, x: gelu(x),
+    ideal=lambda p, x: poly_gelu(x, *own_pair(p)),
+    rounded=_rounded(0),
     source="paper, Algorithm 2, I-GELU",
 )
 def i_gelu_paper(p: GeluPlan, q: Ints) -> GeluPaperSteps:
@@ -110,6 +146,9 @@ def i_gelu_paper(p: GeluPlan, q: Ints) -> GeluPaperSteps:
     given=_GIVEN,
     points=clip_points,
     facts=GeluFacts(shift=SHIFT, polynomial="y", square=lambda scale: Fraction(scale) ** 2 / ROOT2**2),
+    real=lambda p, x: gelu(x),
+    ideal=lambda p, x: poly_gelu(x, *own_pair(p), root2=float(ROOT2)),
+    rounded=_rounded(SHIFT),
     source="transformers/models/ibert/quant_modules.py, IntGELU.forward",
 )
 def i_gelu_ibert(p: GeluPlan, q: Ints) -> GeluSteps:

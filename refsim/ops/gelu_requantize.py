@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints
 from .base import Inner, Of, Plan
-from .composite import Part, define_composite, operand_of
+from .composite import Part, define_composite, on_reals_as, operand_of
 from .erf import clip_points
 from .gelu import GeluPaperSteps, GeluPlan, GeluSteps, i_gelu_ibert, i_gelu_paper
 from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
@@ -67,6 +67,7 @@ for _dialect, _gelu, _steps, _source in (
         steps=_steps,
         operands=(operand_of("i_gelu", _dialect, "q", "gelu"),),
         layout="element",
+        **on_reals_as("i_gelu", _dialect, "gelu"),
         points=lambda plan: clip_points(plan.gelu),
         source=_source,
     )(_run(_gelu, _steps))

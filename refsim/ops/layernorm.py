@@ -13,9 +13,10 @@ from ..arithmetic import divide, i_sqrt, known, row_sum
 from ..arithmetic.widths import Condition, Ints, Register, Unsigned
 from ..errors import PlanError
 from ..lemmas import LAYERNORM_PRODUCT, MEAN_WITHIN, SQUARE_SUM
-from .base import Facts, Operand, Plan, define, each, questions
+from .base import Facts, Operand, Plan, define, each, itself, questions
 from .constants import binary, floor_root, root_times, whole
 from .parameters import CONSTANTS, REGISTER_BITS, Channels, Choice, Given, InputBits, Integer, Parameter, Real, Reals, Scale, Scales, Whole
+from .reals import layernorm
 
 
 @questions("i_layernorm")
@@ -137,6 +138,11 @@ def _mean(p: LayerNormPaperPlan | LayerNormPlan, q: Ints) -> Ints:
     return known(divide(row_sum(q, p.length, p.length), p.length, "half_even"), lo, hi, MEAN_WITHIN)
 
 
+def _rounded(p: Any, q: Any) -> Any:
+    """The normalised row with gamma as it is, and with the bias in whole steps of the output."""
+    return layernorm(q, p.gamma, np.asarray(p.bias) * np.asarray(p.output_scale))
+
+
 def _parameters() -> tuple[Parameter, ...]:
     """What both dialects have."""
     lengths = Choice((1, 2, 3, 5, 16, 31, 64, 257, 768))
@@ -162,7 +168,7 @@ def _parameters() -> tuple[Parameter, ...]:
     "paper",
     make=_plan_paper,
     steps=LayerNormPaperSteps,
-    operands=(Operand("q", "... length"),),
+    operands=(Operand("q", "... length", value=itself),),
     layout="row",
     parameters=(
         *_parameters(),
@@ -174,6 +180,8 @@ def _parameters() -> tuple[Parameter, ...]:
     given=Given(parameters=(_BIAS,), replaces=("gamma", "beta", "constants"), make=_given_paper),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=True, squares="sum_squares"),
+    real=lambda p, x: layernorm(x, p.gamma, p.beta),
+    rounded=_rounded,
     source="paper, section 3.6; i-sqrt by Algorithm 4; the fixed-point quotient as refsim decides it",
 )
 def i_layernorm_paper(p: LayerNormPaperPlan, q: Ints) -> LayerNormPaperSteps:
@@ -193,7 +201,7 @@ def i_layernorm_paper(p: LayerNormPaperPlan, q: Ints) -> LayerNormPaperSteps:
     "ibert",
     make=_plan_ibert,
     steps=LayerNormSteps,
-    operands=(Operand("q", "... length"),),
+    operands=(Operand("q", "... length", value=itself),),
     layout="row",
     parameters=(
         *_parameters(),
@@ -205,6 +213,8 @@ def i_layernorm_paper(p: LayerNormPaperPlan, q: Ints) -> LayerNormPaperSteps:
     given=Given(parameters=(_BIAS,), replaces=("gamma", "beta", "constants"), make=_given_ibert),
     rows=lambda plan: (plan.length, plan.length),
     facts=LayerNormFacts(mean_square=False, squares="V"),
+    real=lambda p, x: layernorm(x, p.gamma, p.beta),
+    rounded=_rounded,
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntLayerNorm.forward",
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints
 from .base import Inner, Of, Plan
-from .composite import Part, define_composite, operand_of
+from .composite import Part, define_composite, on_reals_as, operand_of
 from .layernorm import LayerNormPaperPlan, LayerNormPaperSteps, LayerNormPlan, LayerNormSteps, i_layernorm_ibert, i_layernorm_paper
 from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, requantize
 
@@ -70,6 +70,7 @@ for _dialect, _layernorm, _steps, _source in (
         steps=_steps,
         operands=(operand_of("i_layernorm", _dialect, "q", "layernorm"),),
         layout="row",
+        **on_reals_as("i_layernorm", _dialect, "layernorm"),
         rows=lambda plan: (plan.length, plan.length),
         source=_source,
     )(_run(_layernorm, _steps))

@@ -11,7 +11,7 @@ import numpy as np
 from ..arithmetic import matmul
 from ..arithmetic.widths import Accumulator, Ints, Signed
 from ..errors import PlanError
-from .base import Operand, Plan, define, each
+from .base import Operand, Plan, define, each, scaled_by
 from .parameters import Choice, InputBits, Integer, OneOf, RealScale, Scale, Whole
 
 
@@ -70,6 +70,17 @@ def _plan(
     )
 
 
+def _weights(plan: Any, weight: Any) -> Any:
+    """Each row, which makes an output channel, at its own scale."""
+    return weight * np.asarray(plan.weight_scale)[..., None]
+
+
+def affine(p: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    """The layer on real numbers."""
+    product = x @ np.swapaxes(weight, -1, -2)
+    return product if bias is None else product + bias
+
+
 class LinearSteps(NamedTuple):
     acc: Annotated[Ints, Accumulator()]
     out: Annotated[Ints, Accumulator()]
@@ -92,11 +103,18 @@ for _dialect, _where in (
         steps=LinearSteps,
         operands=(
             Operand("q", "... in_features"),
-            Operand("weight", "out_features in_features", range=_weight_range),
-            Operand("bias", "out_features", range=lambda plan: (-plan.bias_limit, plan.bias_limit), optional=True),
+            Operand("weight", "out_features in_features", range=_weight_range, value=_weights),
+            Operand(
+                "bias",
+                "out_features",
+                range=lambda plan: (-plan.bias_limit, plan.bias_limit),
+                optional=True,
+                value=scaled_by("output_scale"),
+            ),
         ),
         out="... out_features",
         layout="product",
+        real=affine,
         parameters=(
             Integer(name="in_features", doc="elements K of an input vector", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
             Integer(name="out_features", doc="output channels", unit="channels", lo=1, hi=1 << 20, space=Whole(1, 9)),

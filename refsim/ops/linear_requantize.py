@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from ..arithmetic.widths import Ints
 from .base import Inner, Of, Plan
-from .composite import Part, define_composite, operand_of
+from .composite import Part, define_composite, on_reals_as, operand_of
 from .linear import LinearPlan, LinearSteps, linear
 from .parameters import Scales
 from .requantize import LAST_RULES, OUTPUT, RequantizePlan, RequantizeSteps, points_of, requantize
@@ -66,6 +66,7 @@ for _dialect, _source in (
         operands=tuple(operand_of("linear", _dialect, name, "linear") for name in ("q", "weight", "bias")),
         out="... out_features",
         layout="product",
+        **on_reals_as("linear", _dialect, "linear"),
         points=lambda plan: points_of(plan.requantize),
         source=_source,
     )(linear_requantize)

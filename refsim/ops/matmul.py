@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from .. import arithmetic
 from ..arithmetic.widths import Ints, Signed
-from .base import Operand, Plan, define
+from .base import Operand, Plan, define, scaled_by
 from .linear import largest_product, product_scale
 from .parameters import InputBits, Integer, Pair, RealScale, Whole
 
@@ -47,9 +47,10 @@ for _dialect, _where in (
         _dialect,
         make=_plan,
         steps=MatmulSteps,
-        operands=(Operand("a", "... M length"), Operand("b", "... length N", range=lambda plan: plan.b_range)),
+        operands=(Operand("a", "... M length"), Operand("b", "... length N", range=lambda plan: plan.b_range, value=scaled_by("scale_b"))),
         out="... M N",
         layout="product",
+        real=lambda p, a, b: a @ b,
         parameters=(
             Integer(name="length", doc="the inner dimension K", unit="elements", lo=1, hi=1 << 16, space=Whole(1, 40)),
             InputBits(default=8, widths=(2, 10), space=Whole(2, 10)),

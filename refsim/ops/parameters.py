@@ -293,6 +293,46 @@ class Pair(Parameter):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coefficients(Parameter):
+    """The coefficients of a polynomial, a number for each of its letters; they count as the decimals that are written.
+
+    Attributes
+    ----------
+    letters : str
+    sign : int
+        The sign of all of them: 1 or -1.
+    example : str
+        Some that make a plan, as somebody would write them.
+    """
+
+    letters: str
+    sign: int
+    example: str
+    default: Any = None
+
+    @property
+    def text(self) -> str:
+        return f"{len(self.letters)} numbers {', '.join(self.letters)}, each {self._each}"
+
+    def of(self, plan: Any) -> Any:
+        """Those that a plan was made from; None where it has the dialect's own, or where there is no plan."""
+        return None if plan is None else dict(plan.parameters).get(self.name)
+
+    @property
+    def _each(self) -> str:
+        return "from 2**-20 to 2**20" if self.sign > 0 else "from -2**20 to -2**-20"
+
+    def legal(self, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or len(value) != len(self.letters):
+            raise PlanError(self.name, value, self.text)
+
+        def accepted(x: float) -> bool:
+            return 2.0**-20 <= self.sign * x <= 2.0**20
+
+        return tuple(legal_real(f"{self.name}[{i}]", v, f"{self.letters[i]} {self._each}", accepted) for i, v in enumerate(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputBits(Parameter):
     """``input_bits``: the width of the first operand, which may also be given as ``input_range``.
 

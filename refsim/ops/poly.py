@@ -82,6 +82,14 @@ def i_poly(p: PolyPlan, q: Ints) -> PolySteps:
     return PolySteps(t, np.square(t) + p.q_c)
 
 
+def _real(p: Any, x: Any) -> Any:
+    return p.a * np.square(x + p.b) + p.c
+
+
+def _rounded(p: Any, q: Any) -> Any:
+    return (np.square(q + np.asarray(p.q_b)) + np.asarray(p.q_c)) * np.asarray(p.output_scale)
+
+
 for _dialect, _source, _narrow_scales in (
     ("paper", "paper, Algorithm 1, I-POLY", (2**-4, 0.0371, 2**-9 * 1.3)),
     ("ibert", "paper, Algorithm 1; the code inlines it in IntGELU.int_erf", (2**-12, 7e-4, 3e-3)),
@@ -105,5 +113,7 @@ for _dialect, _source, _narrow_scales in (
         given=Given(parameters=(_Q_B, _Q_C), replaces=("scale", "a", "b", "c", "constants"), make=_given),
         points=lambda plan: [-b for b in (plan.q_b if isinstance(plan.q_b, tuple) else (plan.q_b,))],
         facts=PolyFacts(narrow_scales=_narrow_scales),
+        real=_real,
+        rounded=_rounded,
         source=_source,
     )(i_poly)

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..arithmetic import float32_multiply, scaled_quotient
 from ..arithmetic.widths import Ints, Output, Signed
-from .base import Facts, Operand, Plan, define, each, questions
+from .base import Facts, Operand, Plan, define, each, itself, questions
 from .parameters import Channels, Integer, RealScale, Scale, Scales, Whole
+from .reals import same
 
 
 @questions("quantize")
@@ -86,10 +87,11 @@ class QuantizeSteps(NamedTuple):
     "paper",
     make=_plan_paper,
     steps=QuantizePaperSteps,
-    operands=(Operand("x", kind="float64"),),
+    operands=(Operand("x", kind="float64", value=itself),),
     layout="element",
     parameters=_PARAMETERS,
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1), reciprocal=False),
+    real=same,
     source="paper, equation 1",
 )
 def quantize_paper(p: QuantizePlan, m: Ints, e: Ints) -> QuantizePaperSteps:
@@ -104,10 +106,11 @@ def quantize_paper(p: QuantizePlan, m: Ints, e: Ints) -> QuantizePaperSteps:
     "ibert",
     make=_plan_ibert,
     steps=QuantizeSteps,
-    operands=(Operand("x", kind="float32"),),
+    operands=(Operand("x", kind="float32", value=itself),),
     layout="element",
     parameters=_PARAMETERS,
     facts=QuantizeFacts(codes=lambda bits: (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 2), reciprocal=True),
+    real=same,
     source="transformers/models/ibert/quant_modules.py, linear_quantize, SymmetricQuantFunction",
 )
 def quantize_ibert(p: QuantizePlan, m: Ints, e: Ints) -> QuantizeSteps:

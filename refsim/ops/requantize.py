@@ -16,7 +16,7 @@ import numpy as np
 from ..arithmetic import saturate, wrap
 from ..arithmetic.widths import Ints, Output, Signed, Unsigned, fits
 from ..errors import PlanError
-from .base import Facts, Operand, Plan, define, each, questions, same_channels
+from .base import Facts, Operand, Plan, define, each, questions, same_channels, scaled_by
 from .constants import binary32, dyadic
 from .parameters import (
     WAYS,
@@ -35,6 +35,7 @@ from .parameters import (
     legal_integer,
     legal_scale,
 )
+from .reals import same
 from .rescalings import FIXED_POINT_MUL, INT32, RESCALINGS, Factor, Rule
 
 
@@ -218,6 +219,12 @@ def factor_parameters(suffix: str, operand: str) -> tuple[Parameter, ...]:
     )
 
 
+def factor_of(plan: Any, suffix: str) -> Any:
+    """What the integers of a plan multiply by, in binary64: m / 2**shift, of a rule that divides 2**shift / m."""
+    m, shift = (np.asarray(getattr(plan, f"{name}{suffix}"), dtype=np.float64) for name in ("multiplier", "shift"))
+    return np.exp2(shift) / m if RESCALINGS[plan.rule].arithmetic.divides else m * np.exp2(-shift)
+
+
 def points_of(plan: Any) -> Sequence[int]:
     """Inputs on and beside ties, near zero and at both saturation edges; exact ties wherever the multiplier allows them."""
     factors = zip(*(v if isinstance(v, tuple) else (v,) for v in (plan.multiplier, plan.shift)), strict=False)
@@ -267,8 +274,10 @@ for _dialect, _factors, _source in (
         make=_plan_requantize(_factors),
         facts=RequantizeFacts(factors=_factors),
         steps=RequantizeSteps,
-        operands=(Operand("q"),),
+        operands=(Operand("q", value=scaled_by("scale_in")),),
         layout="element",
+        real=same,
+        rounded=lambda p, q: (q * factor_of(p, "") + p.addend * np.exp2(-np.asarray(p.shift, dtype=np.float64))) * p.output_scale,
         parameters=(
             OneOf(
                 name="rule",

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+
 from ..arithmetic import saturate, wrap
 from ..arithmetic.widths import Ints, Output, Signed, fits
 from ..errors import PlanError
-from .base import Operand, Plan, define, each, same_channels
+from .base import Operand, Plan, define, each, same_channels, scaled_by
 from .parameters import Channels, Choice, Given, InputBits, Integer, OneOf, RealScale, Scale, Scales, Whole, legal_integer, legal_scale
-from .requantize import FACTOR, IBERT, LAST_RULES, PAPER, Factors, factor_parameters, given_factor, points_of
+from .requantize import FACTOR, IBERT, LAST_RULES, PAPER, Factors, factor_of, factor_parameters, given_factor, points_of
 from .rescalings import FIXED_POINT_MUL, RESCALINGS
 
 
@@ -136,6 +138,11 @@ def residual_add(p: ResidualAddPlan, q: Ints, residual: Ints) -> ResidualAddStep
     return ResidualAddSteps(a, b, a + b, narrow(a + b + p.zero_point, Signed(p.output_bits)))
 
 
+def _rounded(p: Any, q: Any, residual: Any) -> Any:
+    a, b = (q - p.zero_point_in) * factor_of(p, ""), (residual - p.zero_point_residual) * factor_of(p, "_residual")
+    return (a + b) * p.output_scale
+
+
 def _zero_point(name: str, of: str) -> Integer:
     doc = f"the integer of {of} that stands for 0"
     return Integer(name=name, doc=doc, default=0, unit="LSB", lo=-(1 << 63), hi=(1 << 63) - 1, narrowed=True, space=_ZERO_POINTS)
@@ -155,8 +162,13 @@ for _dialect, _factors, _source in (
         _dialect,
         make=_plan_residual(_factors),
         steps=ResidualAddSteps,
-        operands=(Operand("q", "... C"), Operand("residual", "... C", range=lambda plan: plan.residual_range)),
+        operands=(
+            Operand("q", "... C", value=scaled_by("scale_in", "zero_point_in")),
+            Operand("residual", "... C", range=lambda plan: plan.residual_range, value=scaled_by("scale_residual", "zero_point_residual")),
+        ),
         layout="element",
+        real=lambda p, x, y: np.asarray(x + y),
+        rounded=_rounded,
         parameters=(
             RealScale(name="scale_in", doc="scale of q", channels=True, signed=True, space=Scales(2**-18, 1.0, channels=True, signed=True)),
             RealScale(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -14,26 +15,34 @@ from ..arithmetic import known, multiply_shift_round, row_max, row_sum, saturate
 from ..arithmetic.widths import Ints, Output, Register, Signed
 from ..errors import PlanError
 from ..lemmas import EXP_MAXIMUM
-from .base import Operand, Plan, define, questions
+from .base import Operand, Plan, define, itself, questions
 from .constants import binary, dyadic
 from .exp import (
     CODE_GIVEN,
+    COEFFICIENTS,
     CONST,
     PAPER_GIVEN,
     ExpFacts,
+    Triple,
     code_constants,
+    code_curve,
     code_polynomial,
+    code_reals,
     code_segment,
+    code_units,
     i_exp_paper,
     paper_constants,
+    paper_curve,
     paper_polynomial,
     paper_segment,
+    paper_units,
     positive,
     rising,
     segment_points,
     segments_ibert,
 )
 from .parameters import CONSTANTS, REGISTER_BITS, Choice, Given, InputBits, Integer, Parameter, RealScale, Scales, Whole
+from .reals import shares, softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +76,8 @@ class SoftmaxPlan(Plan):
     output_scale: float
 
 
-def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits: int) -> SoftmaxPaperPlan:
-    q_ln2, q_b, q_c, _ = paper_constants(scale, head["constants"])
+def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits: int, coefficients: Triple | None) -> SoftmaxPaperPlan:
+    q_ln2, q_b, q_c, _ = paper_constants(scale, head["constants"], coefficients)
     return SoftmaxPaperPlan(
         **head,
         scale=scale,
@@ -82,10 +91,13 @@ def _plan_paper(head: dict[str, Any], *, scale: float, length: int, output_bits:
     )
 
 
-def _plan_ibert(head: dict[str, Any], *, scale: float, length: int, output_bits: int, x_max: int | None) -> SoftmaxPlan:
-    x0, q_b, q_c, _ = code_constants(scale, head["constants"])
+def _plan_ibert(
+    head: dict[str, Any], *, scale: float, length: int, output_bits: int, x_max: int | None, coefficients: Triple | None
+) -> SoftmaxPlan:
+    x0, q_b, q_c, _ = code_constants(scale, head["constants"], coefficients)
     if q_c > 1 << 31:
-        raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least 3.606e-05); here q_c = {q_c}")
+        finest = math.sqrt(code_reals(coefficients).floating[1] / (1 << 31))
+        raise PlanError("scale", scale, f"large enough that q_c <= 2**31 (at least {finest:.3e}); here q_c = {q_c}")
     x_max = q_c << CONST if x_max is None else x_max
     if head["constants"] == "exact":
         s16 = np.float32(_nearest_float32(Fraction(x_max, 32767)))
@@ -259,7 +271,7 @@ class SoftmaxSteps(NamedTuple):
     out: Annotated[Ints, Output(signed=False, extra=1)]
 
 
-_OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True))
+_OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: (0, 1), kind="bool", optional=True, value=itself))
 
 
 @define(
@@ -269,13 +281,16 @@ _OPERANDS = (Operand("q", "... L"), Operand("mask", "... L", range=lambda plan: 
     steps=SoftmaxPaperSteps,
     operands=_OPERANDS,
     layout="row",
-    parameters=(*parameters(0.69), CONSTANTS, REGISTER_BITS),
-    given=Given(parameters=PAPER_GIVEN, replaces=("scale", "constants"), make=_given_paper),
+    parameters=(*parameters(0.69), COEFFICIENTS, CONSTANTS, REGISTER_BITS),
+    given=Given(parameters=PAPER_GIVEN, replaces=("scale", "coefficients", "constants"), make=_given_paper),
     points=points(paper_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
         segment=paper_segment, rest="p", polynomial=paper_polynomial, last=None, exponential="e", rescaled=False, reciprocal=None
     ),
+    real=lambda p, x, mask=None: softmax(x, mask),
+    ideal=lambda p, x, mask=None: shares(paper_curve(p), x, mask),
+    rounded=lambda p, q, mask=None: shares(partial(paper_units, p), q, mask),
     source="paper, Algorithm 3, I-SOFTMAX; the division as refsim decides it",
 )
 def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPaperSteps:
@@ -304,15 +319,19 @@ def i_softmax_paper(p: SoftmaxPaperPlan, q: Ints, mask: Any = None) -> SoftmaxPa
             lo=1,
             hi=1 << 62,
         ),
+        COEFFICIENTS,
         CONSTANTS,
         REGISTER_BITS,
     ),
-    given=Given(parameters=(*CODE_GIVEN, *_FACTOR), replaces=("scale", "constants", "x_max"), make=_given_ibert),
+    given=Given(parameters=(*CODE_GIVEN, *_FACTOR), replaces=("scale", "coefficients", "constants", "x_max"), make=_given_ibert),
     points=points(code_segment),
     rows=lambda plan: (1, plan.length),
     facts=SoftmaxFacts(
         segment=code_segment, rest="r", polynomial=code_polynomial, last=CONST, exponential="e16", rescaled=True, reciprocal=32
     ),
+    real=lambda p, x, mask=None: softmax(x, mask),
+    ideal=lambda p, x, mask=None: shares(code_curve(p), x, mask),
+    rounded=lambda p, q, mask=None: shares(partial(code_units, p), q, mask),
     narrow=False,
     source="transformers/models/ibert/quant_modules.py, IntSoftmax.forward",
 )

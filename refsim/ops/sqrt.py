@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+
 from ..arithmetic import i_sqrt
 from ..arithmetic.widths import Ints, Register
-from .base import Operand, Plan, define
+from .base import Operand, Plan, define, itself
 from .parameters import REGISTER_BITS, InputBits, Whole
 
 
@@ -47,9 +49,10 @@ for _dialect, _source in (
         _dialect,
         make=_plan,
         steps=SqrtSteps,
-        operands=(Operand("n", "..."),),
+        operands=(Operand("n", "...", value=itself),),
         layout="element",
         parameters=(InputBits(default=32, widths=(1, 62), sign="unsigned", space=Whole(1, 62)), REGISTER_BITS),
         points=_points,
+        real=lambda p, n: np.sqrt(n),
         source=_source,
     )(run)

@@ -64,6 +64,7 @@ AT_LEAST_ONE = rs.Lemma(
         rs.REGISTER_BITS,
     ),
     points=lambda plan: [z * plan.q_ln2 for z in (*range(33), 62, 63, 64, 65)],
+    real=lambda plan, x: x / (1 + np.exp(-x)),
     source="a variation of ours: x * sigmoid(x) with the paper's Algorithm 3, I-EXP",
 )
 def i_silu(p, q: rs.Ints) -> SiluSteps:
