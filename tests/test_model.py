@@ -891,6 +891,42 @@ def test_report_tells_cosines_and_tasks(files: Path, folder: Path, tmp_path: Pat
     assert "pooled" in out.stdout and "labels: right, integer: " in out.stdout and "likeness: Spearman, integer: " in out.stdout
     found = json.loads((tmp_path / "r.json").read_text())
     assert found["cosines"]["pooled"]["count"] == 24 and found["labels"]["test"] == 12 and found["likeness"]["pairs"] == 23
+    assert "budget" not in found
+
+
+def test_the_budget_exchanges_what_it_names(files: Path, folder: Path, tmp_path: Path, model: Model) -> None:
+    words = ["--text", str(files / "texts"), "--budget", "--json", str(tmp_path / "r.json")]
+    out = called("model", "report", str(files / "m"), str(folder), *words)
+    assert out.returncode == 0, out.stderr
+    found = json.loads((tmp_path / "r.json").read_text())
+    parts = {n.plan.op for n in model.nodes} | {"embeddings and pooling", "layer.0", "layer.1"}
+    assert set(found["budget"]) == {"nothing", "everything"} | parts
+    assert found["budget"]["nothing"] == found["cosines"]["pooled"]
+    assert found["budget"]["everything"]["mean"] > 0.99
+    exchanged = []
+    for name, how in accuracy.variants(model).items():
+        given = graph.handed_in(model, np.array([[2, 5, 9, 3]]))
+        mine = {node.name: how(node.plan, *taken) for node, taken in _launches(model, given)}
+        differ = {name for name, x in mine.items() if (x != refsim.run(*_launch(model, name, given))).any()}
+        exchanged.append((name, differ))
+    assert exchanged[0] == ("nothing", set())
+    assert {n.partition(".")[0] for n in dict(exchanged)["attention"]} <= {"layer"}
+    assert all(n.endswith(".attention") for n in dict(exchanged)["attention"]) and dict(exchanged)["attention"]
+    assert all(n.startswith("layer.1.") for n in dict(exchanged)["layer.1"]) and dict(exchanged)["layer.1"]
+
+
+def _launches(model: Model, given: dict[str, Any]) -> list[tuple[Node, list[Any]]]:
+    """Every launch with what the simulator hands it."""
+    tensors, found = dict(given), []
+    for node in model.nodes:
+        taken = graph.operands(model, node, tensors)
+        tensors[node.name] = refsim.run(node.plan, *taken)
+        found.append((node, taken))
+    return found
+
+
+def _launch(model: Model, name: str, given: dict[str, Any]) -> tuple[Any, ...]:
+    return next((node.plan, *taken) for node, taken in _launches(model, given) if node.name == name)
 
 
 def test_inputs_name_what_is_there(model: Model) -> None:

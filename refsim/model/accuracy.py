@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..analysis.error import rounded_once
+from ..ops.base import Plan
+from ..products import run
 from .checkpoint import Checkpoint
 from .floating import forward
 from .graph import POOLED, Model, handed_in, joined, steps
+
+Launched = Callable[..., Any]
+"""Computes a launch from its plan and operands."""
 
 NORMAL = 1.959964
 """95 % of a normal distribution lie within so many standard deviations."""
@@ -55,6 +62,38 @@ def measured(model: Model, checkpoint: Checkpoint, batches: Iterable[tuple[Any, 
             else:
                 x = (joined(model, x) if x.ndim > 3 else x)[kept]
             found.setdefault(node.name, []).append(_cosines(meant.real(x), due[node.name]))
+    return {name: _summary(np.concatenate(parts)) for name, parts in found.items()}
+
+
+def variants(model: Model) -> dict[str, Launched]:
+    """Forwards in which some launches compute the real function that their operation stands for, rounded once to the result's integers.
+
+    By what is exchanged: nothing, everything, each operation, and each layer in turn.
+    """
+    found: dict[str, Launched] = {"nothing": run, "everything": rounded_once}
+    groups: dict[str, set[Plan]] = {}
+    for node in model.nodes:
+        groups.setdefault(node.plan.op, set()).add(node.plan)
+        layer = re.match(r"layer\.\d+", node.name)
+        groups.setdefault(layer[0] if layer else "embeddings and pooling", set()).add(node.plan)
+    for name, plans in sorted(groups.items(), key=lambda group: group[0].startswith("layer")):
+        found[name] = _exchanged({id(plan) for plan in plans})
+    return found
+
+
+def _exchanged(plans: set[int]) -> Launched:
+    return lambda plan, *operands: rounded_once(plan, *operands) if id(plan) in plans else run(plan, *operands)
+
+
+def budget(model: Model, checkpoint: Checkpoint, batches: Iterable[tuple[Any, Any]]) -> dict[str, Cosine]:
+    """By what is exchanged for its real function, the cosines of the texts' means to those of the float encoder."""
+    found: dict[str, list[Any]] = {}
+    ways = variants(model)
+    for ids, kept in batches:
+        due = (forward(checkpoint, ids, kept) * kept[..., None]).sum(axis=1)
+        for name, how in ways.items():
+            *_, (node, x) = steps(model, handed_in(model, ids, kept), how)
+            found.setdefault(name, []).append(_cosines(model.meanings[node.name].real(x[:, 0]), due))
     return {name: _summary(np.concatenate(parts)) for name, parts in found.items()}
 
 

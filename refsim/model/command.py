@@ -434,6 +434,9 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Lines of a number and two texts, tabs between: are they alike?", show_default=False),
     ] = None,
+    budget: Annotated[
+        bool, typer.Option("--budget", help="Exchange each operation and each layer for its real function, in turn.")
+    ] = False,
     json_file: Json = None,
 ) -> None:
     """Say how near the integers come to the floats.
@@ -443,9 +446,8 @@ def report(
     from rich.console import Console
     from rich.table import Table
 
+    from . import accuracy, tasks
     from . import checkpoint as checkpoints
-    from . import tasks
-    from .accuracy import measured
     from .text import lines
 
     outputs = Outputs()
@@ -457,7 +459,11 @@ def report(
         asked = tasks.labelled(labelled) if labelled else []
         pairs = tasks.judged(judged) if judged else []
         with progress("texts") as told:
-            found = measured(made, source, _told(reader, texts, batch, told))
+            found = accuracy.measured(made, source, _told(reader, texts, batch, told))
+        errors = dict[str, accuracy.Cosine]()
+        if budget:
+            with progress("texts, exchanged") as told:
+                errors = accuracy.budget(made, source, _told(reader, texts, batch, told))
         if asked:
             with progress("labelled texts") as told:
                 both = tasks.vectors(made, source, reader, [text for _, text in asked], batch, told)
@@ -469,15 +475,21 @@ def report(
             places = [[own.index(a) for _, a, _ in pairs], [own.index(b) for *_, b in pairs]]
             first, second = ((x[places[0]], x[places[1]]) for x in both)
             done.append(("likeness", tasks.alike(first, second, [score for score, *_ in pairs])))
-    table = Table(header_style="bold", title=f"Cosine between integer and float tensors, {len(texts):,} texts")
-    for name in ("tensor", "mean", "95 % interval of the mean", "least"):
-        table.add_column(name, justify="left" if name == "tensor" else "right")
-    for name, c in found.items():
-        table.add_row(name, f"{c.mean:.4f}", f"{c.low:.4f} to {c.high:.4f}", f"{c.least:.4f}")
-    Console(highlight=False, width=width()).print(table)
+    tables = [(f"Cosine between integer and float tensors, {len(texts):,} texts", "tensor", found)]
+    if budget:
+        tables.append(("Cosine of a text's vector to the float one, where this computes its real function", "exchanged", errors))
+    for title, head, cosines in tables:
+        table = Table(header_style="bold", title=title)
+        for name in (head, "mean", "95 % interval of the mean", "least"):
+            table.add_column(name, justify="left" if name == head else "right")
+        for name, c in cosines.items():
+            table.add_row(name, f"{c.mean:.4f}", f"{c.low:.4f} to {c.high:.4f}", f"{c.least:.4f}")
+        Console(highlight=False, width=width()).print(table)
     for name, task in done:
         for what, figures in tasks.rows(task):
             _say(f"{name}: {what}: {figures}")
     record = {"cosines": {name: asdict(c) for name, c in found.items()}, **{name: asdict(task) for name, task in done}}
+    if budget:
+        record["budget"] = {name: asdict(c) for name, c in errors.items()}
     outputs.write("--json", json_file, lambda: json.dumps(record, indent=1) + "\n")
     raise typer.Exit(outputs.code())
