@@ -108,7 +108,8 @@ def finding(rows: list[Row]) -> str:
     encoder = {(r["dialect"], r["coefficients"]): r["error"] for r in rows if r["measured"] == "encoder"}
     change = max(abs(encoder[d, "real"] / encoder[d, "own"] - 1) for d in DIALECTS)
     return (
-        f"i-GELU fitted to S = 10⁻² errs by {fitted[far]:.2f} instead of {own[far]:.2f}, to 10⁻³ by {fitted[here]:.3f} instead of {own[here]:.3f};\n"
+        f"i-GELU fitted to S = 10⁻² errs by {fitted[far]:.2f} instead of {own[far]:.2f}, "
+        f"to 10⁻³ by {fitted[here]:.3f} instead of {own[here]:.3f};\n"
         f"the error of a whole encoder, which its 8 bits rule, changes by {100 * change:.0f} % at most"
     )
 

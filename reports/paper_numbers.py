@@ -16,6 +16,7 @@ from _style import BLUE, GREY, RED, SIZE, minus
 from matplotlib.figure import Figure
 
 from refsim.analysis import certified
+from refsim.analysis.iterations import counted
 from refsim.analysis.report import Options, Row
 
 SAYS = "Which numbers of the paper come out again when they are computed, and why the others do not."
@@ -55,9 +56,11 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
     other = "0.0019 is that of the released code"
     yield _error("i-exp, as printed", _exp("paper"), 0, TEXT, "0.0019", other)
     yield _error("i-exp, of the code", _exp("ibert"), 0, TEXT, "0.0019", "the printed ones are no roundings of these")
-    count, first = beyond(UPDATES)
-    because = f"{count:,} inputs need 5; the first is {first:,}".replace(",", "\u202f")
-    yield _row("i-sqrt", "most updates", "section 3.6, text", 0, INT32, str(UPDATES), (UPDATES, UPDATES), most(), first, because)
+    found = [of for bits in range(1, INT32.bit_length() + 1) for of in counted(bits)]
+    late = [of for of in found if of.updates > UPDATES]
+    count, first, most = sum(of.count for of in late), min(of.first for of in late), max(of.updates for of in found)
+    because = f"{count:,} inputs need {most}; the first is {first:,}".replace(",", "\u202f")
+    yield _row("i-sqrt", "most updates", "section 3.6, text", 0, INT32, str(UPDATES), (UPDATES, UPDATES), most, first, because)
 
 
 def _exp(dialect: str) -> list[certified.Piece]:
@@ -88,46 +91,6 @@ def _rounding(printed: str) -> tuple[float, float]:
     """The numbers that round to a decimal."""
     half = Fraction(1, 2 * 10 ** len(printed.partition(".")[2]))
     return float(Fraction(printed) - half), float(Fraction(printed) + half)
-
-
-# ----------------------------------------------------------------------------------------------------------------- i-sqrt
-
-
-def after(n: Any, updates: int) -> Any:
-    """The estimate of i-sqrt after so many updates; one that has arrived stays. `n` is an array of positive integers."""
-    bits = np.frexp(n.astype(np.float64))[1]  # exact up to 53 bits
-    x = np.int64(1) << ((bits + 1) // 2)
-    for _ in range(updates):
-        x = np.minimum(x, (x + n // x) >> 1)
-    return x
-
-
-def beyond(updates: int, largest: int = INT32) -> tuple[int, int]:
-    """How many inputs need more updates than that, and the least of them.
-
-    Among the inputs of one root k and one number of bits, the estimate rises with the input, since every update does. So those that have
-    not arrived at k are the last of them, and the first of those is found by halving, for all k at once.
-    """
-    root = int(np.sqrt(largest + 0.5))
-    k = np.arange(1, root + 1, dtype=np.int64)
-    ends = np.minimum((k + 1) ** 2, largest + 1)
-    power = np.int64(1) << np.frexp((ends - 1).astype(np.float64))[1].astype(np.int64) - 1  # where the number of bits changes
-    middle = np.where((power > k * k) & (power < ends), power, ends)
-    count, first = 0, largest + 1
-    for start, stop in ((k * k, middle), (middle, ends)):
-        low, high = start.copy(), stop.copy()
-        while (low < high).any():
-            here = (low + high) // 2
-            late = after(np.maximum(here, 1), updates) > k
-            high, low = np.where(late & (low < high), here, high), np.where(~late & (low < high), here + 1, low)
-        count += int((stop - low).sum())
-        first = min(first, int(low[low < stop].min(initial=first)))
-    return count, first
-
-
-def most(largest: int = INT32) -> int:
-    """The most updates that an input needs."""
-    return next(updates for updates in range(64) if not beyond(updates, largest)[0])
 
 
 # ---------------------------------------------------------------------------------------------------------------- figure
