@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import pickle
+import sys
 from decimal import ROUND_FLOOR, Context, Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
@@ -400,7 +401,8 @@ def test_errors_in_python_are_typed() -> None:
 
 @pytest.mark.parametrize(("absent", "names"), [("scipy.optimize", "scipy"), ("flint", "python-flint")])
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, absent: str, names: str) -> None:
-    monkeypatch.setitem(__import__("sys").modules, absent, None)
+    monkeypatch.setitem(sys.modules, absent, None)
+    fit._on_reals.cache_clear()
     with pytest.raises(MissingExtraError, match=rf"{names} .*'analysis'"):
         fit.fit("i_exp", "paper")
 

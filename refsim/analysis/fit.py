@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from itertools import count
 from typing import Any, TypeAlias
@@ -211,7 +211,7 @@ def fit(
         raise UsageError("--bits is the width of an input at a scale: give --scale too")
     d = definition(op, dialect)
     shape = _SHAPES[op](d)
-    best = _on_reals(shape, norm)
+    best = _on_reals(op, dialect, norm)
     if scale is None:
         progress(1, 1, "proof")
         own, fitted = (_proven(d, shape, given) for given in (None, best))
@@ -239,7 +239,9 @@ def _rounded(coefficients: Any, digits: int = REAL) -> tuple[float, ...]:
 # ------------------------------------------------------------------------------------------------------------ on real numbers
 
 
-def _on_reals(shape: Shape, norm: str) -> tuple[float, ...]:
+@lru_cache
+def _on_reals(op: str, dialect: str, norm: str) -> tuple[float, ...]:
+    shape = _SHAPES[op](definition(op, dialect))
     if norm == "rms":
         nodes, weights = np.polynomial.legendre.leggauss(400)
         lo, hi = shape.rms
