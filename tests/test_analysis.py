@@ -11,7 +11,7 @@ import pytest
 
 import refsim
 from refsim.analysis import error, reference
-from refsim.analysis.error import after_requantisation, measure, measured_rows, samples, worst
+from refsim.analysis.error import after_requantisation, measure, measured, measured_rows, samples, worst
 from refsim.analysis.reference import LN2, h_gelu, rms, sigmoid_gelu, supremum, tanh_gelu
 from refsim.ops.base import OURS
 from refsim.ops.erf import poly_erf
@@ -263,6 +263,16 @@ def test_a_rule_s_integers_stand_for_its_factor(rule):
 def test_every_operation_is_measured():
     assert {d.name for d in refsim.definitions() if d.key in OURS} == {m[0] for m in MEANINGS}
     assert [d.key for d in refsim.definitions() if d.key in OURS and d.real is None] == []
+
+
+def test_plans_without_a_scale_are_measured_over_their_whole_domain():
+    """i-sqrt against the root of every integer of 12 bits, and a rescaling rule against the exact ratio."""
+    m = measured(refsim.plan("i_sqrt", input_bits=12), 0, 4095)
+    errors = [math.isqrt(n) - math.sqrt(n) for n in range(4096)]
+    assert f"{m.error.sup:.12f}" == f"{max(map(abs, errors)):.12f}"
+    assert f"{m.error.mean:.12f}" == f"{math.fsum(errors) / 4096:.12f}"
+    m = measured(refsim.plan("requantize", rule="dyadic_floor", scale_in=0.25, scale_out=1.0, input_bits=9), -256, 255)
+    assert (m.error.sup, m.error.mean, m.constants.sup, m.count) == (0.75, -0.375, 0.0, 512)
 
 
 def test_rows_are_measured_as_wholes():

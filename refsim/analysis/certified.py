@@ -133,7 +133,7 @@ def supremum(pieces: Sequence[Piece], digits: int = DIGITS) -> Enclosure:
         number = count()
 
         def reached(piece: Piece, t: float) -> float:
-            """What the error reaches at a place: a lower bound of the largest, from above for boxes that end there."""
+            """Note what the error reaches at a place, which the largest is not below; an upper bound of it there."""
             nonlocal low, at
             x = piece.lo + (piece.hi - piece.lo) * t
             value = piece.error(x)
@@ -154,7 +154,7 @@ def supremum(pieces: Sequence[Piece], digits: int = DIGITS) -> Enclosure:
             most = _up(there[0].abs_upper() + there[1].abs_upper() * half + bend.abs_upper() * half * half)
             heapq.heappush(boxes, (-min(most, _up(around[0].abs_upper())), next(number), piece, left, right))
 
-        for piece in pieces:
+        for piece in pieces:  # where the largest error is inside of one, its slope is 0: that box is never dropped
             for t in (0.0, 1.0):
                 ceiling = max(ceiling, reached(piece, t))
             for k in range(8):
