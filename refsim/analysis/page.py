@@ -54,7 +54,7 @@ def page(
         f"<nav><ul>{''.join(map(_link, made))}</ul></nav>\n"
         + "\n".join(map(_section, made))
         + (f'\n<section id="left-out"><h2>Left out</h2><ul>{missing}</ul></section>' if missing else "")
-        + f'\n<section id="about"><h2>What this was made with</h2>\n{lists}</section>\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n'
+        + f'\n<section id="about"><h2>How it was made</h2>\n{lists}</section>\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n'
     )
 
 
