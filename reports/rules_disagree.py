@@ -125,7 +125,7 @@ def draw(rows: list[Row]) -> Figure:
             bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
         )
     bar = figure.colorbar(image, ax=matrix, location="top", shrink=0.6, pad=0.02, aspect=40)
-    bar.set_label("share of inputs whose integers differ (pale blue: none; white: the rule takes no such input)", fontsize=12)
+    bar.set_label("share of inputs whose integers differ (pale blue: none; blank: the rule takes no such input)", fontsize=12)
     bar.outline.set_visible(False)
     found = {row["rule"]: row["sup_error"] for row in rows if row["inputs"] == "random" and row["other"] == EXACT}
     errors.plot(list(found.values()), [names.index(name) for name in found], "o", color=BLUE, markersize=8)

@@ -410,6 +410,9 @@ def test_scripts_are_discovered_and_chosen_by_name(scripts, tmp_path):
     with pytest.raises(refsim.UsageError, match="asks needs --bits"):
         report.write(tmp_path / "c", ["asks"])
     assert report.write(tmp_path / "d", ["asks"], Options(bits=8))[0].name == "asks.csv"
+    (scripts / "zero.py").write_text(SCRIPT.format(name="zero", more="NEEDS = ('target',)", value=1), encoding="utf-8")
+    written = report.write(tmp_path / "e", options=Options(target="c"))
+    assert [p.name for p in written if p.suffix == ".csv"] == ["zero.csv", "one.csv", "two.csv"]
 
 
 def test_a_figure_is_drawn_from_what_its_table_holds(scripts, tmp_path):

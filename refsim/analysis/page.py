@@ -41,8 +41,8 @@ def page(
         Reports that there are not, each with the reason.
     """
     style, script = (Path(__file__).with_name(f"page.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    given = [("This report was made with", dict(asked))] if asked else []
-    lists = "".join(f"<h3>{escape(title)}</h3>\n{_list(entries)}\n" for title, entries in (*given, ("Made with", facts)))
+    given = [("Options", dict(asked))] if asked else []
+    lists = "".join(f"<h3>{escape(title)}</h3>\n{_list(entries)}\n" for title, entries in (*given, ("Versions", facts)))
     missing = "".join(f"<li>{escape(text)}</li>" for text in left_out)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -54,7 +54,7 @@ def page(
         f"<nav><ul>{''.join(map(_link, made))}</ul></nav>\n"
         + "\n".join(map(_section, made))
         + (f'\n<section id="left-out"><h2>Left out</h2><ul>{missing}</ul></section>' if missing else "")
-        + f'\n<section id="about"><h2>Versions</h2>\n{lists}</section>\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n'
+        + f'\n<section id="about"><h2>How it was made</h2>\n{lists}</section>\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n'
     )
 
 

@@ -215,6 +215,8 @@ def _chosen(names: Sequence[str] | None, options: Options, left_out: list[str]) 
             raise UsageError(f"the report {name} needs --{unmet[0]}")
         elif absent:
             raise MissingExtraError(absent, EXTRA[absent])
+    if names is None:  # what an option brings along comes first
+        scripts = dict(sorted(scripts.items(), key=lambda pair: not getattr(pair[1], "NEEDS", ())))
     return scripts
 
 
