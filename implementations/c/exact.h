@@ -56,8 +56,10 @@ static inline int64_t wrap32(int64_t x) {
 }
 
 static inline int bit_length(uint64_t n) {
-    int bits = 0;
-    for (; n != 0; n >>= 1) bits++;
+    int bits = n != 0;
+    for (int half = 32; half > 0; half /= 2) {
+        if (n >> half) n >>= half, bits += half;
+    }
     return bits;
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +33,8 @@ MOST = 1 << 44
 MOST_BROKEN = 3
 """Launches without an answer after which a sweep ends."""
 WORDS = {"all8": 8, "all16": 16, "all32": 32}
+KEPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 1 << 26), "MALLOC_TRIM_THRESHOLD_": (-1, 1 << 28)}
+"""By variable of the environment, the option of glibc's ``mallopt`` (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD), and bytes."""
 LARGEST = 1 << 30
 """Bytes of a file to resume from; more is none of ours."""
 
@@ -213,6 +216,7 @@ def run(
     missing = sweep.parts - len(outcome.done)
     if not missing:
         return outcome
+    _keep_memory()
     left = (number for number in range(sweep.parts) if number not in outcome.done)
     answers = (hands or _threads(min(jobs or os.cpu_count() or 1, missing)))(sweep, left, fast)
     with closing(answers), closing(_Notes(sweep, state)) as notes:
@@ -231,6 +235,15 @@ def run(
         finally:
             outcome.unkept = notes.trouble
     return outcome
+
+
+def _keep_memory() -> None:
+    """Have the allocator give no memory back between parts: to get it again, page by page, takes as long as many an operation does."""
+    for name in KEPT:
+        os.environ.setdefault(name, str(KEPT[name][1]))  # of the processes to come
+    with suppress(OSError, AttributeError):  # a C library without this
+        for option, size in KEPT.values():
+            ctypes.CDLL(None).mallopt(option, size)
 
 
 def _threads(count: int) -> Hands:

@@ -66,8 +66,9 @@ static inline int32_t right_shift_32(int32_t x, int32_t s) {
 
 /* begin bit_length */
 static inline int bit_length(uint64_t n) {
-    int bits = 0;
-    for (; n; n >>= 1) ++bits;
+    int bits = n != 0;
+    for (int half = 32; half; half /= 2)
+        if (n >> half) n >>= half, bits += half;
     return bits;
 }
 /* end */

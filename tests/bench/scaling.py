@@ -114,7 +114,7 @@ def draw(points: dict[str, dict[int, Point]], threads: dict[int, Point], room: d
 
 def against_size(axes: Any, points: dict[str, dict[int, Point]]) -> None:
     for who, line in points.items():
-        label = f"{who}, tuned" if who == THEIRS else who
+        label = who
         style = {"color": COLOURS[who], "label": label, "marker": "o", "markersize": 4, "linestyle": "--" if who == COPY else "-"}
         axes.plot([*line], [1e9 * p["seconds"] / size for size, p in line.items()], **style)
     own = points[RUN][SHOWN]["seconds"]
@@ -155,10 +155,10 @@ def main() -> None:
         print(json.dumps(point(sys.argv[2], int(sys.argv[3]))))
         return
     tuned = {"MALLOC_MMAP_THRESHOLD_": LARGE, "MALLOC_TRIM_THRESHOLD_": LARGE}
-    points = {who: {size: apart(who, size, **(tuned if who == THEIRS else {})) for size in SIZES} for who in COLOURS}
+    points = {who: {size: apart(who, size, **tuned) for size in SIZES} for who in COLOURS}
     cores = len(os.sched_getaffinity(0))
     counts = sorted({1, cores, *(1 << i for i in range(1, cores.bit_length()) if 1 << i < cores)})
-    threads = {count: apart(RUN, SHOWN, count) for count in counts}
+    threads = {count: apart(RUN, SHOWN, count, **tuned) for count in counts}
     room = {who: apart(who, SHOWN) for who in (RUN, NUMPY, HAND, THEIRS)}
     draw(points, threads, room, Path(sys.argv[1]))
 
