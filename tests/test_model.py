@@ -143,6 +143,12 @@ def test_the_pooled_tensor_is_the_sum_over_the_tokens(model: Model, source: chec
     assert (every["pooled"][:, 0] == (every["layer.1.output"] * kept[..., None]).sum(axis=1)).all()
 
 
+def test_weights_cannot_be_changed_behind_what_was_made_of_them(model: Model) -> None:
+    for x in model.weights.values():
+        with pytest.raises(ValueError, match="read-only"):
+            x[...] = 0
+
+
 def test_a_forward_on_python_integers_gives_the_same(model: Model, source: checkpoint.Checkpoint) -> None:
     ids, kept = batches(source, encoder.texts(3))[0]
     every = traced(model, ids, kept)

@@ -86,6 +86,7 @@ class Model:
     nodes : tuple of Node
         In order: each takes what stands before it.
     weights : mapping of str to numpy.ndarray of int
+        Read-only.
     heads : int
     longest : int
         Tokens of the longest sequence.
@@ -110,6 +111,10 @@ class Model:
     about: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: bytes | None = field(default=None, repr=False)
     _bound: dict[str, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for x in self.weights.values():
+            x.flags.writeable = False  # products keep a form of them
 
     def launch(self, node: Node, operands: Sequence[Any]) -> Any:
         """What a node gives, in the narrowest dtype that holds all that is proven of it; its weights are made ready once."""
