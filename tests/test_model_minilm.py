@@ -54,7 +54,10 @@ def test_minilm_in_integers_is_as_good_as_in_floats(data: Path) -> None:
     assert out.returncode == 0, out.stderr
     words = ["--labelled", str(data / "labelled"), "--train", str(TRAINED), "--judged", str(data / "judged")]
     out = called("model", "report", str(data / "m"), floats, "--text", str(data / "held-back"), *words, "--json", str(data / "found.json"))
-    print(out.stdout)
     assert out.returncode == 0, out.stderr
     found: dict[str, Any] = json.loads((data / "found.json").read_text())
-    print(json.dumps({k: v for k, v in found.items() if k != "cosines"}, indent=1))
+    pooled, labels, likeness = found["cosines"]["pooled"], found["labels"], found["likeness"]
+    assert (pooled["count"], labels["test"], likeness["pairs"]) == (HELD_BACK, TOLD_APART, 1225)
+    assert pooled["mean"] >= 0.99, out.stdout
+    assert abs(labels["whole"] - labels["real"]) <= 0.007, out.stdout
+    assert abs(likeness["whole"] - likeness["real"]) <= 0.01, out.stdout
