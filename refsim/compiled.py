@@ -60,16 +60,20 @@ def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray
     if size < LEAST or of(plan).layout not in ("element", "row") or any(map(exact, operands)):
         return verbs.run(plan, *operands, dtype=dtype, out=out)
     kind = verbs.result_dtype(plan, dtype, out)
-    padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
-    without = tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
-    key = (plan, without, "" if kind is None else kind.name)
+    key = (plan, left_out(plan, operands), "" if kind is None else kind.name)
     native = loaded(*key)
-    found = None if native is None else native.run(check_operands(plan, operands, native.examines(padded)), out)
+    found = None if native is None else native.run(check_operands(plan, operands, native.examines(operands)), out)
     if found is None:  # what violates a condition, or is out of range, is told in the simulator's own words
         start = time.perf_counter()
         found = verbs.run(plan, *operands, dtype=dtype, out=out)
         state(*key).seconds += time.perf_counter() - start
     return found
+
+
+def left_out(plan: Plan, operands: Sequence[Any]) -> tuple[str, ...]:
+    """The names of the operands that are left out."""
+    padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
+    return tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
 
 
 def exact(x: Any) -> bool:

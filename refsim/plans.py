@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .certificates import certificate, require_fit
+from .certificates import certificate, proven_out, require_fit
 from .errors import PlanError, UsageError, WidthError
 from .ops.base import Definition, Plan
 from .ops.parameters import CONSTANTS, REGISTER_BITS, Parameter, Scales
@@ -55,34 +55,38 @@ def plan(op: str, *, dialect: str = "ibert", **given: Any) -> Plan:
     return made
 
 
-def by_plan(size: int) -> Callable[[Callable[..., Kept]], Callable[..., Kept]]:
-    """Keep the results of a function of a plan and other hashable things, up to `size` of them.
+class ByPlan(Generic[Kept]):
+    """A function of a plan and other hashable things whose results are kept, up to `size` of them.
 
     The same object is found by its identity: the scales of all channels take longer to hash than a small launch to compute.
     """
 
-    def kept(function: Callable[..., Kept]) -> Callable[..., Kept]:
-        by_value = lru_cache(maxsize=size)(function)
-        found: dict[tuple[Any, ...], tuple[Plan, Kept]] = {}
+    def __init__(self, function: Callable[..., Kept], size: int) -> None:
+        self._by_value, self._size = lru_cache(maxsize=size)(function), size
+        self._found: dict[tuple[Any, ...], tuple[Plan, Kept]] = {}
 
-        @wraps(function)
-        def called(plan: Plan, *more: Any) -> Kept:
-            key = (id(plan), *more)
-            known = found.get(key)
-            if known is None:
-                if len(found) >= size:
-                    found.clear()
-                known = found[key] = plan, by_value(plan, *more)  # as long as the plan is kept, no other has its identity
-            return known[1]
+    def __call__(self, plan: Plan, *more: Any) -> Kept:
+        key = (id(plan), *more)
+        known = self._found.get(key)
+        if known is None:
+            if len(self._found) >= self._size:
+                self._found.clear()
+            known = self._found[key] = plan, self._by_value(plan, *more)  # as long as the plan is kept, no other has its identity
+        return known[1]
 
-        def cache_clear() -> None:
-            found.clear()
-            by_value.cache_clear()
+    def cache_clear(self) -> None:
+        """Forget all results."""
+        self._found.clear()
+        self._by_value.cache_clear()
 
-        called.cache_clear = cache_clear  # type: ignore[attr-defined]
-        return called
 
-    return kept
+def by_plan(size: int) -> Callable[[Callable[..., Kept]], ByPlan[Kept]]:
+    """Keep the results of the decorated function."""
+    return lambda function: ByPlan(function, size)
+
+
+reach = by_plan(1024)(proven_out)
+"""What is proven of a plan's result: the least and the greatest integer that it may be."""
 
 
 def as_typed(op: str, dialect: str, given: dict[str, Any]) -> Plan:

@@ -34,12 +34,12 @@ from . import compiled, verbs
 from .cache import folder
 from .carriers.recorded import Constant, Graph, Node, evaluate
 from .certificates import graph as recorded
-from .certificates import proven_out, widths
+from .certificates import widths
 from .domain import check_operands
 from .errors import UsageError
 from .ops import axes
 from .ops.base import Plan
-from .plans import by_plan
+from .plans import by_plan, reach
 from .plans import plan as planned
 from .registry import of
 from .vectors.form import holds
@@ -63,7 +63,7 @@ def run(plan: Plan, *operands: Any, dtype: DTypeLike | None = None, out: NDArray
     if not _worth(plan, operands):
         return compiled.run(plan, *operands, dtype=dtype, out=out)
     kind = verbs.result_dtype(plan, dtype, out)
-    found = _chosen(plan, _without(plan, operands))
+    found = _chosen(plan, compiled.left_out(plan, operands))
     if found is None:
         return verbs.kept(_timed(plan, operands), kind, out)
     return verbs.kept(found.run(check_operands(plan, operands), "int64" if kind is None else kind.name), kind, out)
@@ -73,12 +73,6 @@ def _worth(plan: Plan, operands: Sequence[Any]) -> bool:
     """Whether another way than NumPy's is worth looking for."""
     large = max((getattr(x, "size", 0) for x in operands), default=0) >= LEAST
     return of(plan).layout == "product" and large and not any(map(compiled.exact, operands)) and os.environ.get("REFSIM_COMPILED") != "0"
-
-
-def _without(plan: Plan, operands: Sequence[Any]) -> tuple[str, ...]:
-    """The names of the operands that are left out."""
-    padded = [*operands, *[None] * (len(of(plan).operands) - len(operands))]
-    return tuple(o.name for o, x in zip(of(plan).operands, padded, strict=False) if x is None)
 
 
 run.__doc__ = verbs.run.__doc__
@@ -101,7 +95,7 @@ class Bound:
 
     def __init__(self, plan: Plan, operands: Sequence[Any]) -> None:
         self.plan, self.operands = plan, tuple(operands)
-        self.least = "float64" if of(plan).gives_real else holds(*proven_out(plan))
+        self.least = "float64" if of(plan).gives_real else holds(*reach(plan))
         self._program: Program | None = None
         self._fixed: dict[int, Any] = {}
 
@@ -110,7 +104,7 @@ class Bound:
         given = [x if kept is None else kept for x, kept in zip(operands, self.operands, strict=True)]
         if any(map(compiled.exact, given)):
             return run(self.plan, *given)
-        found = _chosen(self.plan, _without(self.plan, given)) if _worth(self.plan, given) else None
+        found = _chosen(self.plan, compiled.left_out(self.plan, given)) if _worth(self.plan, given) else None
         if found is None or not any(kept is not None for kept in self.operands):
             return run(self.plan, *given, dtype=self.least)
         checked = check_operands(self.plan, tuple(given))

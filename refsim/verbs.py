@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .carriers import tiles
-from .certificates import proven_out, widths
+from .certificates import widths
 from .domain import check_operands
 from .errors import DomainError
 from .ops.base import Plan, gathered, intermediate
-from .plans import by_plan
+from .plans import reach
 from .registry import of
 
 
@@ -58,13 +58,10 @@ def result_dtype(plan: Plan, dtype: DTypeLike | None, out: NDArray[Any] | None) 
         if asked != np.float64:
             raise DomainError(name, asked, "float64")
         return asked
-    lo, hi = _proven(plan)
+    lo, hi = reach(plan)
     if asked.kind not in "iu" or np.iinfo(asked).min > lo or np.iinfo(asked).max < hi:
         raise DomainError(name, asked, f"an integer type that holds from {lo} to {hi}, which is what is proven of the result")
     return asked
-
-
-_proven = by_plan(1024)(proven_out)
 
 
 def kept(result: Any, kind: np.dtype[Any] | None, out: NDArray[Any] | None) -> Any:

@@ -76,8 +76,7 @@ def _errors(model: Any, ids: Any, kept: Any, due: dict[str, Any], how: Callable[
     outputs = {f"{LAYER.format(number)}output": number + 1 for number in range(CONFIG.num_hidden_layers)}
     for node, q in steps(model, handed_in(model, ids, kept), how):
         if node.name in outputs:
-            meaning = model.meanings[node.name]
-            x = (q - meaning.zero) * np.asarray(meaning.scale)
+            x = model.meanings[node.name].real(q)
             float_ = due[node.name].astype(np.float64).reshape(x.shape)
             yield outputs[node.name], float(np.sqrt(np.square(x - float_).mean() / np.square(float_).mean()))
 

@@ -801,7 +801,7 @@ def test_launches_are_rendered_for_other_toolchains(shipped: Path, tmp_path: Pat
         assert out.returncode == 0, out.stderr
         assert called(*words).returncode == 2, "it is there already"
         assert called(*words, "--force").returncode == 0
-        assert len([p for p in (tmp_path / format).iterdir() if p.name != "trace.json"]) == 32
+        assert len([p for p in (tmp_path / format).iterdir() if p.name != "about.json"]) == 32
     with np.load(tmp_path / "npz" / "layer.1.gelu.npz", allow_pickle=False) as archive:
         (out_name,) = [name for name in archive.files if name.endswith("/out") or name == "out"]
         assert (archive[out_name] == trace["layer.1.gelu"]).all()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -229,20 +229,13 @@ def rounded_once(plan: Plan, *operands: Any) -> NDArray[np.int64]:
 
     It shows what an op's result loses by its width alone, without any approximation.
     """
-    answer, (lo, hi) = registry.of(plan).real, _reach(plan)
+    answer, (lo, hi) = registry.of(plan).real, plans.reach(plan)
     if answer is None:
         raise PlanError("op", plan.op, "one whose definition says which real function it stands for")
     step = real_step(plan, "output_scale") if hasattr(plan, "output_scale") else 1.0
     x = answer(plan, *_reals(plan, operands)) / step
     rounded: NDArray[np.int64] = np.clip(np.rint(x) + _zero_point(plan), lo, hi).astype(np.int64)
     return rounded
-
-
-@lru_cache(maxsize=256)
-def _reach(plan: Plan) -> tuple[int, int]:
-    """What is proven of a plan's result."""
-    out = certificate(plan).bounds[-1]
-    return out.lo, out.hi
 
 
 def _reals(plan: Plan, operands: tuple[Any, ...]) -> list[Any]:
@@ -277,7 +270,7 @@ def after_requantisation(m: Measurement, bits: int = 8) -> Error:
         rule="dyadic_half_even",
         scale_in=_scale(m.plan, "output_scale"),
         scale_out=step,
-        input_range=_reach(m.plan),
+        input_range=plans.reach(m.plan),
         output_bits=bits,
     )
     tally = _Tally()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def counted(bits: int) -> Iterator[Iterations]:
     if not 1 <= bits <= WIDEST:
         raise DomainError("bits", bits, f"from 1 to {WIDEST}")
     low, high = 1 << (bits - 1), (1 << bits) - 1
-    roots = np.arange(_root(low), _root(high) + 1, dtype=np.int64)
+    roots = np.arange(math.isqrt(low), math.isqrt(high) + 1, dtype=np.int64)
     first, last = np.maximum(roots * roots, low), np.minimum(roots * roots + 2 * roots, high)
     least, most = updates(first, bits), updates(last, bits)
     for k in range(int(least.min()), int(most.max()) + 1):
@@ -67,10 +68,6 @@ def counted(bits: int) -> Iterator[Iterations]:
         found = end > begin
         if found.any():
             yield Iterations(bits, k, int((end - begin).sum()), int(begin[found].min()))
-
-
-def _root(n: int) -> int:
-    return int(np.floor(np.sqrt(n)))  # of at most 40 bits: exact
 
 
 def _rise(first: Any, last: Any, bits: int, k: int) -> Any:

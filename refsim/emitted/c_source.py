@@ -267,8 +267,8 @@ class _Writer:
         self.flat = independent and self.axis[self.last] is not None  # no loop waits for another: a thread takes an element
         along = all(parse(o.shape).batched and len(inner(self.plan, o.shape)) == 1 for o in self.operands.values())
         alone = bool(self.inside) and self.loops == [self.last] and not self.stored and not self.limits
-        self.several = alone and along  # rows that share the constants of their channels
-        body = "\n".join(self._element_body() if self.single or self.several else self._body())
+        self.together = alone and along  # rows that share the constants of their channels
+        body = "\n".join(self._element_body() if self.single or self.together else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
         sizes = [Argument(name, "size") for name in counts if name[0].isalpha()]
         operands = [Argument(o.name, "operand", operand_dtype(self.plan, o), o.shape) for o in self.operands.values()]
@@ -285,9 +285,9 @@ class _Writer:
         listed = ", ".join(a.declared(pointer) for a in arguments)
         head = f"{_HEAD[self.language]}{'size_t' if self.inside else 'void'} {self.name}({listed}) {{\n"
         constants = "".join(f"    static const {c};\n" for name, c in self.constants.values() if re.search(rf"\b{name}\b", body))
-        if self.single or self.several:
+        if self.single or self.together:
             one = fresh(f"{self.name}_of", self.taken)
-            taken = ", ".join([f"size_t {_INDEX}"] * self.several + [f"{TYPES[o.dtype]} {o.name}" for o in operands])
+            taken = ", ".join([f"size_t {_INDEX}"] * self.together + [f"{TYPES[o.dtype]} {o.name}" for o in operands])
             text += f"{_INLINE[self.language]} {TYPES[self.out]} {one}({taken}) {{\n{constants}{body}\n}}\n\n"
             constants, body = "", "\n".join(self._grouped(one, operands) if self.single else self._rows_together(one, operands))
         return Function(self.name, arguments, f"{text}{head}{constants}{body}\n}}\n", self.language, frozenset(self.examined))
@@ -392,7 +392,7 @@ class _Writer:
     def _element_body(self) -> Iterator[str]:
         """A function from an element of each operand to one of the result."""
         self._named()
-        needed = self._needed(self.last, set()) if self.several else []
+        needed = self._needed(self.last, set()) if self.together else []
         yield from self._scalars(needed, self.last, set(), "    ")
         for index in needed:
             yield from self._statement(self.graph.nodes[index], "    ")
@@ -617,7 +617,7 @@ class _Writer:
 
     def _element(self, node: Node, operand: str) -> str:
         own, batched = self._own(node), parse(self.operands[operand].shape).batched
-        if self.single or self.several:
+        if self.single or self.together:
             return operand
         if not own:
             return f"{operand}[row]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from ..ops.base import Plan
 from ..products import run
 from .checkpoint import Checkpoint
 from .floating import forward
-from .graph import POOLED, Model, handed_in, joined, steps
+from .graph import POOLED, Model, handed_in, joined, layer_of, steps
 
 Launched = Callable[..., Any]
 """Computes a launch from its plan and operands."""
@@ -74,8 +73,8 @@ def variants(model: Model) -> dict[str, Launched]:
     groups: dict[str, set[Plan]] = {}
     for node in model.nodes:
         groups.setdefault(node.plan.op, set()).add(node.plan)
-        layer = re.match(r"layer\.\d+", node.name)
-        groups.setdefault(layer[0] if layer else "embeddings and pooling", set()).add(node.plan)
+        layer = layer_of(node.name)
+        groups.setdefault("embeddings and pooling" if layer is None else f"layer.{layer}", set()).add(node.plan)
     for name, plans in sorted(groups.items(), key=lambda group: group[0].startswith("layer")):
         found[name] = _exchanged({id(plan) for plan in plans})
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..conformance.client import Worker
 from ..domain import check_operands
 from ..ops.base import Plan
 from ..verbs import run
-from .graph import Model, Node, handed_in, operands, steps
+from .graph import Model, Node, handed_in, layer_of, operands, steps
 
 
 class Answered:
@@ -60,7 +59,7 @@ class Answered:
         if "encoder" in whole:
             return self._named("encoder", self.model.nodes, worker.whole("encoder", given, self.folder), ())
         found = dict(given)
-        groups = [(number, list(nodes)) for number, nodes in groupby(self.model.nodes, key=_layer)]
+        groups = [(number, list(nodes)) for number, nodes in groupby(self.model.nodes, key=lambda node: layer_of(node.name))]
         for place, (layer, nodes) in enumerate(groups):
             if layer is None:
                 for node in nodes:
@@ -90,9 +89,3 @@ class Answered:
             self.lacking.add((plan.op, plan.dialect))
             return due
         return self.worker.launch(plan, as_handed(plan, check_operands(plan, operands)), due.shape).out
-
-
-def _layer(node: Node) -> int | None:
-    """The layer that a node belongs to."""
-    found = re.match(r"layer\.(\d+)\.", node.name)
-    return None if found is None else int(found[1])

@@ -6,6 +6,7 @@ tensor in another form, such as one matrix a head, the input says so; no value c
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +128,12 @@ class Model:
     @property
     def out(self) -> Node:
         return self.nodes[-1]
+
+
+def layer_of(name: str) -> int | None:
+    """The layer that a tensor belongs to; None before the first and behind the last."""
+    found = re.match(r"layer\.(\d+)\.", name)
+    return None if found is None else int(found[1])
 
 
 def heads(model: Model, x: Any) -> Any:

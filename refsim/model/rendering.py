@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from .. import files
+from .. import __version__, files
 from ..domain import check_operands
 from ..errors import ContentError, UsageError
 from ..ops.base import intermediate
@@ -13,10 +14,10 @@ from ..terminal import Progress, silent
 from ..vectors.case import Case
 from ..vectors.form import operand_dtype, step_dtypes
 from ..vectors.formats import FOLDERS, WRITERS
-from ..vectors.launch import of_case
+from ..vectors.launch import ABOUT, of_case
 from ..verbs import trace as traced
 from .graph import HANDED_IN, Model, Node, operands
-from .traces import MARKER, Trace
+from .traces import Trace
 
 FORMATS = tuple(name for name in WRITERS if name != "jsonl")
 """Those that take tensors of any size."""
@@ -45,8 +46,9 @@ def render(model: Model, trace: Trace, batch: int, format: str, out: Path, force
     for name in (*HANDED_IN, *(node.name for node in model.nodes)):
         if name not in tensors:
             raise ContentError(f"{trace.folder}: batch {batch} lacks {name}")
-    with files.new(out, MARKER, force) as place:
-        (place / MARKER).write_bytes(files.read(trace.folder / MARKER, 1 << 28))
+    with files.new(out, ABOUT, force) as place:
+        about = {"refsim": __version__, "trace": told, "launches": [node.name for node in model.nodes]}
+        (place / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         for done, node in enumerate(model.nodes):
             case = _case(model, node, tensors, trace)
             stem = node.name.replace(".", "_")

@@ -52,7 +52,7 @@ def save(model: Model, folder: Path, force: bool = False) -> None:
         (place / WEIGHTS).write_bytes(weights)
         if model.tokenizer is not None:
             (place / TOKENIZER).write_bytes(model.tokenizer)
-        (place / MARKER).write_bytes(json.dumps(record, indent=1).encode() + b"\n")
+        (place / MARKER).write_bytes(lined(record))
 
 
 def load(folder: Path) -> Model:
@@ -112,6 +112,16 @@ def _node(entry: Mapping[str, Any], plans: dict[str, Plan]) -> Node:
     if key not in plans:
         plans[key] = remade(entry["plan"])
     return Node(str(entry["name"]), plans[key], tuple(Input(str(tensor), str(form)) for tensor, form in entry["inputs"]))
+
+
+def lined(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON, each entry of its lists on a line."""
+    parts = []
+    for name, value in record.items():
+        entries = [json.dumps(entry) for entry in value] if isinstance(value, list) else None
+        text = json.dumps(value) if entries is None else "[\n" + ",\n".join(entries) + "\n]"
+        parts.append(f"{json.dumps(name)}: {text}")
+    return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 
 
 def digest(data: bytes) -> str:

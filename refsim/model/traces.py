@@ -5,20 +5,19 @@ Anybody's encoder can write the same: trace.json may hold no more than the names
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, files
-from ..certificates import certificate
 from ..errors import ContentError
+from ..plans import reach
 from ..vectors import form
 from ..vectors.case import plan_record
 from ..vectors.form import holds
 from .graph import HANDED_IN, Model, handed_in, steps
-from .storage import MOST_TENSORS, deserialized, digest, serialized
+from .storage import MOST_TENSORS, deserialized, digest, lined, serialized
 
 MARKER, FORMAT = "trace.json", "refsim trace 1"
 MOST = 1 << 28
@@ -99,13 +98,12 @@ def write(
                 for n in model.nodes
             ],
         }
-        (place / MARKER).write_bytes(json.dumps(record, indent=1).encode() + b"\n")
+        (place / MARKER).write_bytes(lined(record))
 
 
 def _width(plan: Any) -> tuple[str, tuple[int, int]]:
     """The narrowest dtype of a result, and its proven interval."""
-    bound = certificate(plan).bounds[-1]
-    return holds(bound.lo, bound.hi), (bound.lo, bound.hi)
+    return holds(*reach(plan)), reach(plan)
 
 
 def read(folder: Path) -> Trace:
