@@ -250,6 +250,7 @@ def header(
 
 @app.command()
 def check(
+    context: typer.Context,
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -294,6 +295,11 @@ def check(
     Exit code: 0 conformant (known deviations included), 1 some integers differ, 2 wrong usage, 3 the target broke, 4 incomplete,
     5 an output could not be written, 130 interrupted; docs/exit-codes.md says more.
     """
+    from .conformance import prepared
+
+    if targets:
+        prepared.begin()
+        context.call_on_close(prepared.end)
     from . import cache, registry
     from .conformance import runner
     from .conformance.console import show

@@ -1,6 +1,6 @@
 """`refsim` without its processes: the same code, the same files, the same verdict, without the seconds that starting takes.
 
-What is about processes (a target that dies, hangs or prints, an interrupt, two workers of pytest-xdist) starts them for real.
+What is about processes (a target that dies, hangs or prints, an interrupt, several processes of the suite) starts them for real.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rich.console import Console
 
 from refsim import cli
 from refsim.catalogue.mutants import Mutant
-from refsim.conformance import client, connect, frames, loading, plugin, runner, targets, worker
+from refsim.conformance import client, connect, frames, loading, plugin, prepared, runner, targets, worker
 from refsim.conformance.console import show
 from refsim.conformance.statement import schema
 from refsim.conformance.trial import Here
@@ -39,22 +39,30 @@ class Foreign(Here):
         super().__init__(Mutant("", op, dialect, "data", "out", "", launch=lambda plan, *operands: {"out": answer(plan, *operands)}))
 
 
-class Child:
-    """The pytest that `runner.check` starts, run to its end in this process instead.
+class Child(contextlib.nullcontext["Child"]):
+    """The pytest that `runner.check` begins, run to its end in this process instead.
 
     Without what ends each run with several collections of garbage: there is far more of this process to look through.
     """
 
-    def __init__(self, command: Sequence[str], *, stdout: Any, **_: Any) -> None:
-        assert command[1:4] == ["-P", "-m", "pytest"]
-        shown = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-            patch.setattr(plugin, "_SUITE", {})
-            self.returncode = int(pytest.main([*command[4:], "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
-        stdout.write(shown.getvalue().encode(errors="backslashreplace"))
+    def __enter__(self) -> Child:
+        return self
 
-    def poll(self) -> int:
-        return self.returncode
+    def start(self, arguments: Sequence[str], folder: str | None) -> None:
+        self._arguments = arguments
+
+    def tell(self, **known: Any) -> None:
+        self._shown = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(self._shown), contextlib.redirect_stderr(self._shown):
+            patch.setattr(plugin, "_SUITE", {})
+            patch.setattr(prepared, "told", lambda: known)
+            self._code = int(pytest.main([*self._arguments, "-p", "no:faulthandler", "-p", "no:unraisableexception"]))
+
+    def ended(self) -> int:
+        return self._code
+
+    def output(self) -> str:
+        return self._shown.getvalue()
 
 
 class Beside(client.Worker):
@@ -82,7 +90,8 @@ def here(*, apart: bool = False) -> Iterator[pytest.MonkeyPatch]:
     """Make every check a check in this process; with `apart` the target keeps a process of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CI", "true")
-        patch.setattr(runner, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Child}))
+        patch.setattr(prepared, "begin", lambda: None)
+        patch.setattr(runner, "begun", Child)
         if not apart:
             patch.setattr(connect, "Worker", Beside)
         patch.setattr(sys, "path", [*sys.path])  # a target's folder is put in front

@@ -175,7 +175,7 @@ def test_time_limit(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        ([], 2, "the properties suite needs an implementation to check: --refsim-target TARGET"),
+        ([], 4, "the properties suite needs an implementation to check: --refsim-target TARGET"),
         (["--refsim-target", "nowhere.py"], 4, "there is no file nowhere.py"),
         (["--refsim-target", "no.such.module"], 4, "'no.such.module' is no file"),
         (["--refsim-target", "broken.py"], 4, "no device"),

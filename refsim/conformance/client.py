@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -52,16 +52,15 @@ class Worker:
     description: Description
     vectors: Vectors | None = None
 
-    def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> None:
+    def __init__(self, spec: Spec, launch: float = LAUNCH, first: float = FIRST, known: Description | None = None) -> None:
         self._spec, self._launch, self._first = spec, launch, first
         self.laid = spec.kind not in ("cmd", "lib")  # a frame, and the C interface, have no strides
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: Pipes | None = None
+        self._errors: IO[bytes] | None = None
         self._warm: set[tuple[str, str]] = set()
         self._admitted: dict[Plan, bool] = {}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
-        weakref.finalize(self, self._errors.close)
-        self.description = self._start()
+        self.description = known or self._start()
 
     def _command(self) -> list[str]:
         return [sys.executable, "-P", "-m", "refsim.conformance.worker", json.dumps(dataclasses.asdict(self._spec)), str(os.getpid())]
@@ -74,8 +73,10 @@ class Worker:
         }
 
     def _start(self) -> Description:
-        self._errors.seek(0)
-        self._errors.truncate()
+        if self._errors is not None:
+            self._errors.close()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read after the process has ended)
+        weakref.finalize(self, self._errors.close)
         self._process = subprocess.Popen(
             self._command(),
             stdin=subprocess.PIPE,
@@ -154,6 +155,7 @@ class Worker:
         return "exited", f"the process ended with exit code {code}"
 
     def _tail(self) -> str:
+        assert self._errors is not None
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(self._errors.tell() - 600, 0))
         text = self._errors.read().decode(errors="replace").strip()

@@ -6,16 +6,18 @@ from .answers import Answering
 from .client import FIRST, LAUNCH, Worker
 from .offline import Offline
 from .process import Process
-from .targets import Spec
+from .targets import Description, Spec
 
 
-def connect(spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> Answering:
-    """Whatever kind of target `spec` names, started and described.
+def connect(spec: Spec, launch: float = LAUNCH, first: float = FIRST, known: Description | None = None) -> Answering:
+    """Whatever kind of target `spec` names, described.
 
     Parameters
     ----------
     launch, first : float
         Seconds that a launch may take, and the first launch of an op.
+    known : Description, optional
+        What it told of itself in another process: it is then started when it is first asked something.
 
     Raises
     ------
@@ -23,7 +25,7 @@ def connect(spec: Spec, launch: float = LAUNCH, first: float = FIRST) -> Answeri
         It did not start, or did not describe itself.
     """
     if spec.kind == "cmd":
-        return Process(spec, launch, first)
+        return Process(spec, launch, first, known)
     if spec.kind == "results":
         return Offline(spec)
-    return Worker(spec, launch, first)
+    return Worker(spec, launch, first, known)

@@ -52,16 +52,14 @@ class Pipes:
         """All of `data`; what the process writes meanwhile is kept, lest both wait for each other. A dead process is silent."""
         rest = memoryview(data)
         while rest and not self._ended:
-            readable, writable = self._wait([self._from], [self._to])
-            if readable:
-                self._receive()
-            if writable:
-                try:
-                    rest = rest[os.write(self._to, rest[: 1 << 20]) :]
-                except BlockingIOError:
-                    continue
-                except OSError:  # a process that died meanwhile is found out by the missing answer
-                    break
+            try:
+                rest = rest[os.write(self._to, rest[:ROOM]) :]
+            except BlockingIOError:
+                readable, _ = self._wait([self._from], [self._to])
+                if readable:
+                    self._receive()
+            except OSError:  # a process that died meanwhile is found out by the missing answer
+                break
         self.refused = bool(rest)
 
     def read(self, size: int) -> bytes:

@@ -63,13 +63,13 @@ def suite(config: pytest.Config) -> Any:
         from refsim.conformance.client import FIRST, LAUNCH
         from refsim.conformance.comparison import Suite
         from refsim.conformance.connect import connect
-        from refsim.conformance.targets import parse
+        from refsim.conformance.prepared import told
+        from refsim.conformance.targets import described, parse
         from refsim.errors import RefsimError
 
-        limit = config.getoption("--refsim-timeout")
+        limit, known = config.getoption("--refsim-timeout"), told() and described(told()["claims"])
         try:
-            spec = parse(text)
-            worker = connect(spec, *((LAUNCH, FIRST) if limit is None else (limit, limit)))
+            worker = connect(parse(text), limit or LAUNCH, limit or FIRST, known)
         except RefsimError as error:
             raise pytest.UsageError(str(error)) from None
         _SUITE["suite"] = Suite(worker, config.getoption("--refsim-effort"), config.getoption("--refsim-seed"), curious=True)
@@ -133,24 +133,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         d
         for d in definitions()
         if op in (None, d.name) and (not wanted or d.name in wanted) and (not selected or d.dialect in selected)
-        if d.dialect in suite(metafunc.config).claims(d.name) and suitable(metafunc.function, d)
+        if suitable(metafunc.function, d)
     ]
     marks = {d.key: [pytest.mark.refsim(op=d.name, dialect=d.dialect), *(getattr(pytest.mark, word) for word in d.key)] for d in chosen}
     metafunc.parametrize("subject", [pytest.param(key, id="-".join(key), marks=marks[key]) for key in marks], indirect=True)
 
 
+def _answerable(item: Any, made: Any, lawful: set[str]) -> bool:
+    """Whether a check is one of the target's: what every op is asked stands among the laws of an op that has laws of its own."""
+    if not hasattr(item, "callspec") or "NOTSET" in item.callspec.id:
+        return False
+    op, dialect = item.callspec.params["subject"]
+    if dialect not in made.claims(op) or (op in lawful and not hasattr(item.module, "OP")):
+        return False
+    return made.worker.vectors is None or item.originalname == "test_golden"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the target does not claim, instead of reporting it as skipped."""
     ours: list[Any] = [item for item in items if "subject" in getattr(item, "fixturenames", ()) and _ours(item.path)]
-    empty = [item for item in ours if not hasattr(item, "callspec") or "NOTSET" in item.callspec.id]
     lawful = {item.module.OP for item in ours if hasattr(item.module, "OP")}
-    spare = [item for item in ours if item not in empty and not hasattr(item.module, "OP")]
-    empty += [item for item in spare if item.callspec.params["subject"][0] in lawful]
-    made = _SUITE.get("suite")
-    if made is not None and made.worker.vectors is not None:  # results answer to golden vectors only
-        empty += [item for item in ours if item not in empty and getattr(item, "originalname", "") != "test_golden"]
+    made = suite(config) if ours else None
+    empty = {item for item in ours if not _answerable(item, made, lawful)}
     if empty:
-        config.hook.pytest_deselected(items=empty)
+        config.hook.pytest_deselected(items=list(empty))
         items[:] = [item for item in items if item not in empty]
     _event(config, {"collected": len(items)})
 
@@ -159,6 +165,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With several processes each collects everything, and the one that tells how far it all is nothing."""
     _event(node.config, {"collected": len(ids)})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With several processes, those of each op in each dialect together."""
+    from refsim.conformance.prepared import told
+
+    processes = (told() or {}).get("processes", 1)
+    if processes < 2 or session.testsfailed or session.config.option.collectonly:
+        return None
+    from refsim.conformance.forked import spread
+
+    groups: dict[Any, list[pytest.Item]] = {}
+    for item in session.items:
+        groups.setdefault(item.callspec.params["subject"], []).append(item)  # type: ignore[attr-defined]
+    spread(session, list(groups.values()), processes)
+    return True
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +23,7 @@ from .connect import connect
 from .deviations import stale
 from .facts import definition_files, files_of, strength
 from .kinds import Effort
+from .prepared import FORKS, Prepared, begun
 from .record import Record
 from .targets import Description, found_in, parse
 from .verdict import OpVerdict, Result
@@ -101,26 +99,59 @@ def check(
     legal("dialect", only, dialects())
     spec = parse(target)
     start = time.monotonic()
-    result = Result(target, effort, seed, [], strength=strength(score), corpus=load().hash, selected=[*ops, *only])
-    result.date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    result.files = files_of(spec)
-    try:
-        worker = connect(spec, *(() if timeout is None else (timeout, timeout)))
-    except Unloadable as error:
-        result.trouble, result.missing = str(error), spec.shipped and error.missing
-        return result
-    claims = worker.description
-    if worker.vectors is not None and worker.vectors.hash != result.corpus:  # what other vectors notice was not measured
-        result.strength, result.corpus = None, worker.vectors.hash
-    worker.close()
-    result.deviations, result.stale = claims.deviations, stale(claims)
-    result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
-    asked = _asked(claims, ops, only)
-    jobs = jobs or min(os.cpu_count() or 1, most, len(asked) // WORTHWHILE[effort] or 1)
-    result.definitions = definition_files([(o.op, o.dialect) for o in asked if o.claimed])
-    _run(result, asked, spec.text, ops, only, timeout, jobs, junit, progress, stop or Event())
-    result.seconds = time.monotonic() - start
+    with begun() as suite, tempfile.TemporaryDirectory(prefix="refsim-") as scratch:
+        events, report = Path(scratch, "events.jsonl"), Path(scratch, "junit.xml")
+        events.touch()
+        options = [
+            "--refsim-target",
+            _absolute(target),
+            "--refsim-effort",
+            effort,
+            "--refsim-seed",
+            str(seed),
+            "--refsim-events",
+            str(events),
+        ]
+        options += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
+        options += ["--refsim-timeout", str(timeout)] if timeout is not None else []
+        options += ["--junitxml", str(report)] if junit else []
+        if FORKS:
+            suite.start(_arguments(options), found_in(spec))
+        result = Result(target, effort, seed, [], strength=strength(score), corpus=load().hash, selected=[*ops, *only])
+        result.date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        result.files = files_of(spec)
+        try:
+            worker = connect(spec, *(() if timeout is None else (timeout, timeout)))
+        except Unloadable as error:
+            result.trouble, result.missing = str(error), spec.shipped and error.missing
+            return result
+        claims = worker.description
+        if worker.vectors is not None and worker.vectors.hash != result.corpus:  # what other vectors notice was not measured
+            result.strength, result.corpus = None, worker.vectors.hash
+        worker.close()
+        result.deviations, result.stale = claims.deviations, stale(claims)
+        result.spoken = {op: tuple(d for d in dialects() if claims.implements(op, d)) for op in claims.ops}
+        result.ops = _asked(claims, ops, only)
+        result.definitions = definition_files([(o.op, o.dialect) for o in result.ops if o.claimed])
+        if any(o.claimed for o in result.ops):
+            jobs = jobs or min(os.cpu_count() or 1, most, len(result.ops) // WORTHWHILE[effort] or 1)
+            if FORKS:
+                suite.tell(claims=claims.to_json(), processes=jobs)
+            else:
+                spread = ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
+                suite.start(_arguments([*options, *spread]), found_in(spec))
+            _run(result, suite, events, report, progress, stop or Event())
+        result.seconds = time.monotonic() - start
     return result
+
+
+def _arguments(options: Sequence[str]) -> list[str]:
+    """Of pytest, for the properties suite."""
+    folder = content("properties")
+    own = [str(folder), "-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "--confcutdir", str(folder)]
+    own += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "refsim.conformance.plugin", "-p", "no:cacheprovider"]
+    own += ["-p", "no:unraisableexception", "-p", "no:threadexception"]  # they collect garbage after every test
+    return [*own, "-q", "--tb=short", "--no-header", *options]
 
 
 def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list[OpVerdict]:
@@ -133,68 +164,19 @@ def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list
     ]
 
 
-def _run(
-    result: Result,
-    asked: list[OpVerdict],
-    target: str,
-    ops: Sequence[str],
-    only: Sequence[str],
-    timeout: float | None,
-    jobs: int,
-    junit: bool,
-    progress: Progress,
-    stop: Event,
-) -> None:
-    result.ops = asked
-    if not any(o.claimed for o in asked):
-        return
-    suite = content("properties")
-    with tempfile.TemporaryDirectory(prefix="refsim-") as folder:
-        events, output = Path(folder, "events.jsonl"), Path(folder, "output.txt")
-        events.touch()
-        command = [
-            sys.executable,
-            "-P",  # whatever stands in the current folder is none of the suite's modules
-            "-m",
-            "pytest",
-            str(suite),
-            "-c",
-            str(suite / "pytest.ini"),
-            "--rootdir",
-            str(suite),
-            "--confcutdir",
-            str(suite),
-        ]
-        command += ["--import-mode=importlib", "--disable-plugin-autoload", "-p", "refsim.conformance.plugin", "-p", "no:cacheprovider"]
-        command += ["-p", "no:unraisableexception", "-p", "no:threadexception"]  # they collect garbage after every test
-        command += ["-q", "--tb=short", "--no-header", "--refsim-target", _absolute(target), "--refsim-effort", result.effort]
-        command += ["--refsim-seed", str(result.seed), "--refsim-events", str(events)]
-        command += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
-        command += ["--refsim-timeout", str(timeout)] if timeout is not None else []
-        command += ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
-        command += ["--junitxml", f"{folder}/junit.xml"] if junit else []
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
-        places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"), found_in(parse(target))]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-        with output.open("wb") as stream:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment, process_group=0
-            )
-            try:
-                _follow(child, events, progress, stop)
-            except KeyboardInterrupt:
-                result.interrupted = True
-                with suppress(KeyboardInterrupt):
-                    _end(child, 20 if junit else 3)
-            except BaseException:
-                _signal(child, signal.SIGKILL)
-                raise
-        _read(events, 0, asked, lambda record: None)
-        if junit and Path(folder, "junit.xml").is_file():
-            result.junit = Path(folder, "junit.xml").read_bytes()
-        lost = child.returncode == 3 or not any(o.records for o in asked)  # 3: pytest itself broke, perhaps between two records
-        if lost and not result.interrupted:
-            result.trouble = "the suite could not be run:\n" + output.read_text(errors="replace")[-3000:]
+def _run(result: Result, suite: Prepared, events: Path, report: Path, progress: Progress, stop: Event) -> None:
+    try:
+        _follow(suite, events, progress, stop)
+    except KeyboardInterrupt:
+        result.interrupted = True
+        with suppress(KeyboardInterrupt):
+            suite.end(20)
+    _read(events, 0, result.ops, lambda record: None)
+    if report.is_file():
+        result.junit = report.read_bytes()
+    lost = suite.ended() == 3 or not any(o.records for o in result.ops)  # 3: pytest itself broke, perhaps between two records
+    if lost and not result.interrupted:
+        result.trouble = "the suite could not be run:\n" + suite.output()[-3000:]
 
 
 def _absolute(target: str) -> str:
@@ -203,7 +185,7 @@ def _absolute(target: str) -> str:
     return target if spec.shipped or spec.path is None else f"{Path(base).resolve()}{colon}{attribute}"
 
 
-def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress, stop: Event) -> None:
+def _follow(suite: Prepared, events: Path, progress: Progress, stop: Event) -> None:
     total, done, position = 0, 0, 0
 
     def count(event: dict[str, Any]) -> None:
@@ -215,7 +197,7 @@ def _follow(child: subprocess.Popen[bytes], events: Path, progress: Progress, st
             progress(done, max(total, done), f"{record.op} {record.dialect} {record.check}")
 
     while True:
-        ended = child.poll() is not None
+        ended = suite.ended() is not None
         position = _read(events, position, [], count)
         if ended:
             return
@@ -239,25 +221,6 @@ def _read(events: Path, position: int, asked: list[OpVerdict], each: Callable[[d
                     if (o.op, o.dialect) == record.key:
                         o.records.append(record)
     return position
-
-
-def _end(child: subprocess.Popen[bytes], patience: float) -> None:
-    """Let pytest end by itself, which xdist puts off until the running tests are through; what has finished is known by then.
-
-    It stands in a process group of its own: a terminal's interrupt on top of this one would spoil its ending.
-    """
-    _signal(child, signal.SIGINT)
-    try:
-        child.wait(patience)
-    except subprocess.TimeoutExpired:
-        _signal(child, signal.SIGKILL)
-        child.wait()
-
-
-def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-    """To pytest and to all that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
 
 
 def write(result: Result, outputs: Outputs, places: Mapping[str, Path | None], console: Console | None = None) -> None:

@@ -50,19 +50,21 @@ class Subject(Following):
 
     def golden(self) -> None:
         """The witness of every known deviation, and every golden vector within the target's domain."""
-        d, given, answered = self.definition, self.suite.worker.vectors, list[Case]()
+        d, given, answered, left = self.definition, self.suite.worker.vectors, list[Case](), list[Case]()
         if given is None:
             self._deviations()
         fresh = given is None and d.key not in corpus().keys
         for case in cases(*d.key) if given is None else given.cases(d.name, d.dialect):
             if not self.promised(case):
                 self.record.outside += 1
-                continue
-            if self.launched(case):
+                left.append(case)
+            elif self.launched(case):
                 self.record.vectors += 1
                 self.record.made += fresh
                 answered.append(case)
-        self.record.bins = _bins(d, answered, shipped=given is None)
+            else:
+                left.append(case)
+        self.record.bins = _bins(d, answered, left, shipped=given is None and not fresh)
         if given is not None:
             self.record.note = "results of golden vectors only: no law and no search was run" + (
                 f"; cases without a result: {self.record.missing}" if self.record.missing else ""
@@ -352,15 +354,15 @@ class Subject(Following):
                     failure.fingerprint = text
 
 
-def _bins(d: Definition, answered: list[Case], shipped: bool) -> dict[str, int]:
-    """Lanes of golden cases in each bin of an op; of all the shipped ones together their manifest has them."""
-    facts = corpus().manifest["ops"].get(d.dialect, {}).get(d.name) if shipped else None
-    if facts is not None and facts["cases"] == len(answered):
-        return {name: facts["bins"].get(name, 0) for name in declared_bins(d)}
-    count = Histogram(d)
-    for case in answered:
+def _bins(d: Definition, answered: list[Case], left: list[Case], shipped: bool) -> dict[str, int]:
+    """Lanes of golden cases in each bin of an op. Of the shipped ones their manifest has the sums, less what is `left`."""
+    count, fewer = Histogram(d), shipped and len(left) < len(answered)
+    for case in left if fewer else answered:
         count.add(case)
-    return count.bins
+    if not fewer:
+        return count.bins
+    sums = corpus().manifest["ops"][d.dialect][d.name]["bins"]
+    return {name: sums.get(name, 0) - count.bins[name] for name in declared_bins(d)}
 
 
 def _ends(d: Definition, plan: Plan) -> list[tuple[int, int]]:

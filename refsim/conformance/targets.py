@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,10 @@ class Description:
     domain: Mapping[str, Mapping[str, Any]]
     deviations: tuple[Deviation, ...]
     whole: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What `described` takes."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "deviations": [e.to_json() for e in self.deviations]}
 
     def implements(self, op: str, dialect: str) -> bool:
         """Whether the target claims `op` in `dialect`."""

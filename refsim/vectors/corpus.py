@@ -7,9 +7,11 @@ tensors. The manifest holds the SHA-256 of every file; one hash over these names
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,12 @@ def load(folder: Path | str | None = None) -> Corpus:
     return Corpus(root, manifest)
 
 
+@cache
+def measured_hash() -> str:
+    """The corpus of which was measured how many mutants it notices; the hash stands in the package, so no file can claim it."""
+    return str(json.loads(STRENGTH.read_text(encoding="utf-8"))["corpus"])
+
+
 class Corpus:
     """A corpus whose manifest has been checked.
 
@@ -100,7 +108,10 @@ class Corpus:
         data, count = self.bytes_of(name, proven), self.manifest["files"][name]["cases"]
         if not data.endswith(b"\n") or (proven and data.count(b"\n") != count):
             raise ContentError(f"{name}: {len(data.splitlines())} lines, the manifest says {count}")
-        for record, text, large in _records(name, data.split(b"\n")[:-1], lambda file: self.bytes_of(f"{dialect}/{file}", proven)):
+        measured = proven and self.hash == measured_hash()
+        for record, text, large in _records(
+            name, data.split(b"\n")[:-1], lambda file: self.bytes_of(f"{dialect}/{file}", proven), measured
+        ):
             if record["id"].split("/")[:2] != [op, dialect]:
                 raise ContentError(f"{name}: {record['id']}: not a case of {op} in {dialect}")
             if "corpus" in record:
@@ -161,7 +172,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _records(
-    name: str, lines: Iterable[bytes], fetch: Callable[[str], bytes]
+    name: str, lines: Iterable[bytes], fetch: Callable[[str], bytes], measured: bool = False
 ) -> Iterator[tuple[dict[str, Any], bytes, dict[str, NDArray[Any]]]]:
     for number, text in enumerate(lines, 1):
         where = f"{name}: line {number}"
@@ -169,7 +180,8 @@ def _records(
             if len(text) > form.MAX_LINE:
                 raise Malformed(f"{len(text)} bytes are more than the {form.MAX_LINE} of a line")
             record = form.parse(text, integers_only=True)
-            schema.conforms("case", record)
+            if not measured:  # these very bytes have been held against the schema
+                schema.conforms("case", record)
             where = f"{name}: {record['id']}"
             if record["id"].split("/")[:2] != [record["plan"]["op"], record["plan"]["dialect"]]:
                 raise Malformed(f"has a plan of {record['plan']['op']} in {record['plan']['dialect']}")

@@ -13,6 +13,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -149,10 +150,17 @@ def read(record: Mapping[str, Any], large: Mapping[str, NDArray[Any]]) -> NDArra
         values = np.array(data, dtype=np.int64)
     except OverflowError:
         raise Malformed("an integer beyond 64 bits") from None
-    lo, hi = (0, 1) if dtype == np.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if count and (values.min() < lo or values.max() > hi):
-        raise Malformed(f"{int(values.min() if values.min() < lo else values.max())} does not fit {dtype}")
-    return values.astype(dtype).reshape(shape)
+    if count and dtype != np.int64:
+        lo, hi = _limits(dtype)
+        for end in (int(values.min()), int(values.max())):
+            if not lo <= end <= hi:
+                raise Malformed(f"{end} does not fit {dtype}")
+    return values.astype(dtype, copy=False).reshape(shape)
+
+
+@cache
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    return (0, 1) if dtype == np.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
 # ------------------------------------------------------------------------------------------------------------------- lines
