@@ -45,7 +45,8 @@ LOOK = 0.02
 """Seconds that NumPy has spent on a plan when it is worth looking for machine code: its source has to be written for that."""
 WORTHWHILE = 0.5
 """Seconds that NumPy has spent on a plan when it is worth compiling: about as long as that takes."""
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
+FLAGS = ("-std=c99", "-O3", "-march=native", "-fwrapv", "-ffp-contract=off", "-fPIC", "-shared")
+"""``-fwrapv``: an operand out of its range may be computed with before it is found."""
 TIMEOUT = 60.0
 """Seconds that the compiler may take."""
 KEPT = 1024

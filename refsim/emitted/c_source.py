@@ -231,6 +231,32 @@ def _parts() -> tuple[str, dict[str, tuple[tuple[str, ...], str]]]:
     return start, {name: (tuple(used.split()), body) for name, used, body in found}
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """The variables that look for elements of an operand out of its range: they begin at its ends, and stay there."""
+
+    name: str
+    kind: str
+    least: str
+    most: str
+    lo: str
+    hi: str
+
+    @property
+    def declared(self) -> str:
+        return f"{self.kind} {self.least} = {self.lo}, {self.most} = {self.hi};"
+
+    def widened(self, at: str) -> Iterator[str]:
+        """By one element."""
+        for which, sign in ((self.least, "<"), (self.most, ">")):
+            yield f"{which} = {self.name}{at} {sign} {which} ? {self.name}{at} : {which};"
+
+    @property
+    def left(self) -> str:
+        """Whether there was one."""
+        return f"{self.least} != {self.lo} || {self.most} != {self.hi}"
+
+
 @dataclass
 class _Writer:
     """One function under construction."""
@@ -404,11 +430,14 @@ class _Writer:
         yield f"{pad}size_t row = 0;"
         for count, head in ((_ROWS, f"for (; row + {_ROWS} <= rows; row += {_ROWS}) {{"), (1, "for (; row < rows; ++row) {")):
             yield f"{pad}{head}"
-            for name in self.examined:
-                yield from self._examine(name, f"size_t i = 0; i < {count} * {size}; ++i", f"row * {size} + i", "row + 1", f"{pad}    ")
-            given = ", ".join([_INDEX, *(f"{o.name}[i * {size} + {_INDEX}]" for o in operands)])
-            yield f"{pad}    for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX})"
-            yield f"{pad}        for (size_t i = row; i < row + {count}; ++i) out[i * {size} + {_INDEX}] = {one}({given});"
+            found = [self._ends(name) for name in self.examined]
+            yield from (f"{pad}    {ends.declared}" for ends in found)
+            yield f"{pad}    for (size_t {_INDEX} = 0; {_INDEX} < {size}; ++{_INDEX}) {{"
+            for at in (f"[(row + {i}) * {size} + {_INDEX}]" for i in range(count)):  # one line a row: gcc makes vectors of such lines only
+                yield from (f"{pad}        {text}" for ends in found for text in ends.widened(at))
+                yield f"{pad}        out{at} = {one}({', '.join([_INDEX, *(o.name + at for o in operands)])});"
+            yield f"{pad}    }}"
+            yield from (f"{pad}    if ({ends.left}) return row + 1;" for ends in found)  # what was computed of these is thrown away
             yield f"{pad}}}"
         yield f"{pad}return 0;"
 
@@ -485,15 +514,17 @@ class _Writer:
 
     def _examine(self, name: str, loop: str, index: str, told: str, pad: str) -> Iterator[str]:
         """Return where an operand leaves its range."""
+        ends = self._ends(name)
+        yield f"{pad}{ends.declared}"
+        yield f"{pad}for ({loop}) {{"
+        yield from (f"{pad}    {text}" for text in ends.widened(f"[{index}]"))
+        yield f"{pad}}}"
+        yield f"{pad}if ({ends.left}) return {told};"
+
+    def _ends(self, name: str) -> _Ends:
         kind = TYPES[operand_dtype(self.plan, self.operands[name])]
         least, most = fresh(f"{name}_least", self.taken), fresh(f"{name}_most", self.taken)
-        lo, hi = map(_literal, self.examined[name])
-        yield f"{pad}{kind} {least} = {lo}, {most} = {hi};"
-        yield f"{pad}for ({loop}) {{"
-        for which, sign in ((least, "<"), (most, ">")):
-            yield f"{pad}    {which} = {name}[{index}] {sign} {which} ? {name}[{index}] : {which};"
-        yield f"{pad}}}"
-        yield f"{pad}if ({least} != {lo} || {most} != {hi}) return {told};"
+        return _Ends(name, kind, least, most, *map(_literal, self.examined[name]))
 
     def _checks(self, done: set[int], pad: str) -> Iterator[str]:
         for index in sorted(done & self.limits.keys()):
