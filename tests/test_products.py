@@ -120,10 +120,13 @@ def test_nothing_is_taken_that_does_not_fit() -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("c:bytes", "s##c - less[j + c]", "s##c"),
+        ("c:bytes", "s##r##c - less[j + c]", "s##r##c"),
         ("c:bytes", "for (; j < n; ++j)", "for (; j + 1 < n; ++j)"),
         ("c:words", "b += next", "b += 0"),
         ("c:words", "#define LEFT int16_t", "#define LEFT int8_t"),
+        ("c:words", "x##r[i] * b##c[i]", "x0[i] * b##c[i]"),
+        ("c:words", "COLUMNS(ADD, 1)", ""),
+        ("c:words", "for (; row < m; ++row)", "for (; row + 1 < m; ++row)"),
     ],
 )
 def test_a_mistake_in_the_code_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:

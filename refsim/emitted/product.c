@@ -7,34 +7,43 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EACH(of) of(0) of(1) of(2) of(3) of(4) of(5) of(6) of(7)
-#define ROW(c) const RIGHT *const b##c = b + (j + c) * k;
-#define SUM(c) int32_t s##c = 0;
-#define ADD(c) s##c += x[i] * b##c[i];
-#define PUT(c) out[row * n + j + c] = s##c - less[j + c];
-#define PRODUCT(NAME)                                                                                                         \
+#define SIX(of, r) of(r, 0) of(r, 1) of(r, 2) of(r, 3) of(r, 4) of(r, 5)
+#define EIGHT(of, r) SIX(of, r) of(r, 6) of(r, 7)
+#define ONE(of, r) of(r, 0)
+#define COLUMN(r, c) const RIGHT *const b##c = b + (j + c) * k;
+#define ROW(r) const LEFT *const x##r = a + (row + r) * k;
+#define SUM(r, c) int32_t s##r##c = 0;
+#define ADD(r, c) s##r##c += x##r[i] * b##c[i];
+#define PUT(r, c) out[(row + r) * n + j + c] = s##r##c - less[j + c];
+#define ROW_BY(COLUMNS)                                                                                                       \
+    {                                                                                                                         \
+        ROW(0)                                                                                                                \
+        COLUMNS(SUM, 0)                                                                                                       \
+        for (size_t i = 0; i < k; ++i) { COLUMNS(ADD, 0) }                                                                    \
+        COLUMNS(PUT, 0)                                                                                                       \
+    }
+#define ROWS_BY(COLUMNS)                                                                                                      \
+    {                                                                                                                         \
+        ROW(0) ROW(1)                                                                                                         \
+        COLUMNS(SUM, 0) COLUMNS(SUM, 1)                                                                                       \
+        for (size_t i = 0; i < k; ++i) { COLUMNS(ADD, 0) COLUMNS(ADD, 1) }                                                    \
+        COLUMNS(PUT, 0) COLUMNS(PUT, 1)                                                                                       \
+    }
+/* `rows`, 1 or 2, by `columns` are summed at once. */
+#define PRODUCT(NAME, rows, columns, COLUMNS)                                                                                 \
     void NAME(size_t batches, size_t m, size_t n, size_t blocks, const LEFT *restrict a, const RIGHT *restrict b, size_t next,\
               const int64_t *restrict less, size_t next_less, OUT *restrict out) {                                            \
         const size_t k = blocks * 64;                                                                                         \
         for (size_t batch = 0; batch < batches; ++batch) {                                                                    \
-            size_t j = 0;                                                                                                     \
-            for (; j + 8 <= n; j += 8) {                                                                                      \
-                EACH(ROW)                                                                                                     \
-                for (size_t row = 0; row < m; ++row) {                                                                        \
-                    const LEFT *const x = a + row * k;                                                                        \
-                    EACH(SUM)                                                                                                 \
-                    for (size_t i = 0; i < k; ++i) { EACH(ADD) }                                                              \
-                    EACH(PUT)                                                                                                 \
-                }                                                                                                             \
+            size_t j = 0, row;                                                                                                \
+            for (; j + columns <= n; j += columns) {                                                                          \
+                COLUMNS(COLUMN, 0)                                                                                            \
+                for (row = 0; rows == 2 && row + 2 <= m; row += 2) ROWS_BY(COLUMNS)                                           \
+                for (; row < m; ++row) ROW_BY(COLUMNS)                                                                        \
             }                                                                                                                 \
             for (; j < n; ++j) {                                                                                              \
-                ROW(0)                                                                                                        \
-                for (size_t row = 0; row < m; ++row) {                                                                        \
-                    const LEFT *const x = a + row * k;                                                                        \
-                    SUM(0)                                                                                                    \
-                    for (size_t i = 0; i < k; ++i) { ADD(0) }                                                                 \
-                    PUT(0)                                                                                                    \
-                }                                                                                                             \
+                ONE(COLUMN, 0)                                                                                                \
+                for (row = 0; row < m; ++row) ROW_BY(ONE)                                                                     \
             }                                                                                                                 \
             a += m * k, b += next, less += next_less, out += m * n;                                                           \
         }                                                                                                                     \
@@ -43,15 +52,15 @@
 #define LEFT uint8_t
 #define RIGHT int8_t
 #define OUT int64_t
-PRODUCT(product_of_bytes)
+PRODUCT(product_of_bytes, 1, 8, EIGHT)
 #undef OUT
 #define OUT int32_t
-PRODUCT(product_of_bytes_32)
+PRODUCT(product_of_bytes_32, 1, 8, EIGHT)
 #undef LEFT
 #undef RIGHT
 #define LEFT int16_t
 #define RIGHT int16_t
-PRODUCT(product_of_words_32)
+PRODUCT(product_of_words_32, 2, 6, SIX)
 #undef OUT
 #define OUT int64_t
-PRODUCT(product_of_words)
+PRODUCT(product_of_words, 2, 6, SIX)

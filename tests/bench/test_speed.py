@@ -26,8 +26,9 @@ Case = tuple[Any, tuple[Any, ...], Callable[[], Any]]
 
 
 def _inputs(name: str, shape: tuple[int, ...], size: int, dtype: Any) -> Any:
+    """Integers in memory that begins at a cache line, as PyTorch's own tensors do."""
     words = raw_integers(name, min(int(np.prod(shape)), 1 << 20), -size, size)
-    return np.resize(words, shape).astype(dtype)
+    return torch.from_numpy(np.resize(words, shape).astype(dtype)).clone().numpy()
 
 
 def _scales(lo: float, hi: float, count: int) -> tuple[float, ...]:
