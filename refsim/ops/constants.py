@@ -75,20 +75,26 @@ def whole(argument: str, scale: float, value: Any) -> int:
     return int(np.floor(value))
 
 
+def _exponent(n: int, d: int) -> int:
+    """The e with 2**(e - 1) <= n / d < 2**e; for 0 it is 0."""
+    e = n.bit_length() - d.bit_length()
+    return e + (n << max(-e, 0) >= d << max(e, 0)) if n else 0
+
+
 def mantissa(x: float | Fraction) -> tuple[Fraction, int]:
-    """(f, e) with x = f * 2**e and |f| in [1/2, 1), exactly; `x` is not 0."""
-    if isinstance(x, float):
-        f, e = math.frexp(x)
-        return Fraction(f), e
-    e = abs(x.numerator).bit_length() - x.denominator.bit_length()
-    e += abs(x) >= Fraction(2) ** e
-    return x / Fraction(2) ** e, e
+    """(f, e) with x = f * 2**e and |f| in [1/2, 1), exactly; of 0 both are 0."""
+    n, d = x.as_integer_ratio()
+    e = _exponent(abs(n), d)
+    return Fraction(n << max(-e, 0), d << max(e, 0)), e
 
 
 def binary32(x: float | Fraction) -> float:
     """`x` rounded once to binary32, subnormal numbers and 0 included; one beyond their range is a ValueError."""
-    e = max(mantissa(x)[1], -125)
-    kept = round(Fraction(x) * Fraction(2) ** (24 - e))
+    n, d = x.as_integer_ratio()
+    e = max(_exponent(abs(n), d), -125)
+    n, d = n << max(24 - e, 0), d << max(e - 24, 0)
+    kept = (2 * n + d) // (2 * d)  # the nearest integer, of two the greater one
+    kept -= kept % 2 and (2 * n + d) % (2 * d) == 0  # of two the even one
     if abs(kept) > (1 << 24) - 1 << max(128 - e, 0):
         raise ValueError("scale_in / scale_out of a size below 2**128, the end of binary32")
     return math.ldexp(kept, e - 24)
