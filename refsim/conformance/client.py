@@ -27,6 +27,7 @@ from .answers import Answer, Broken, Unloadable, Vectors, usable
 from .declaration import WHERE
 from .kinds import HARMS, Harm, Layouts
 from .pipes import Pipes
+from .prepared import BLAS
 from .targets import Description, Spec, described, found_in
 
 FIRST = 120.0
@@ -68,6 +69,7 @@ class Worker:
     def _environment(self) -> dict[str, str]:
         places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"), found_in(self._spec)]
         return {
+            **BLAS,
             **{k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"},
             "PYTHONPATH": os.pathsep.join(filter(None, places)),
         }

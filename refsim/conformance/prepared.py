@@ -16,6 +16,8 @@ from typing import Any
 
 FORKS = sys.platform == "linux"
 """Whether processes can be forked safely once NumPy is loaded; elsewhere pytest-xdist starts them."""
+BLAS = {"OPENBLAS_THREAD_TIMEOUT": "4"}
+"""So that the threads of NumPy's BLAS sleep at once: else they look for work for a tenth of a second after every start of a process."""
 _SPARE: list[Prepared] = []
 _INPUT = 0
 """File descriptor that stays what standard input was: pytest puts something else there."""
@@ -25,7 +27,7 @@ class Prepared:
     """The process as its parent sees it; a context manager, which leaves nothing of it running."""
 
     def __init__(self) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
+        environment = BLAS | {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONWARNINGS"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (closed in the end)
         self._child = subprocess.Popen(
@@ -85,6 +87,8 @@ class Prepared:
 
 def begin() -> None:
     """Start one for whoever asks next: it imports while the caller does."""
+    for name, value in BLAS.items():
+        os.environ.setdefault(name, value)
     _SPARE.append(Prepared())
 
 
