@@ -48,7 +48,7 @@ class Child(contextlib.nullcontext["Child"]):
     def __enter__(self) -> Child:
         return self
 
-    def start(self, arguments: Sequence[str], folder: str | None) -> None:
+    def start(self, arguments: Sequence[str], folder: str | None, tells: bool) -> None:
         self._arguments = arguments
 
     def tell(self, **known: Any) -> None:

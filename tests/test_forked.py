@@ -78,14 +78,16 @@ def verdicts(result: Any) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "mine.py"
     target.write_text(
         "import refsim\n\ndef i_sqrt(n, plan):\n    return refsim.run(plan, n)\n\n\ndef i_exp(q, plan):\n    return refsim.run(plan, q)\n"
     )
     one, two = (runner.check(str(target), effort="quick", jobs=jobs) for jobs in (1, 2))
-    assert verdicts(one) == verdicts(two)
-    assert one.exit_code == two.exit_code == 0
+    monkeypatch.setattr(runner, "FORKS", False)
+    started_anew = runner.check(str(target), effort="quick", jobs=2)
+    assert verdicts(one) == verdicts(two) == verdicts(started_anew) != []
+    assert one.exit_code == two.exit_code == started_anew.exit_code == 0
 
 
 def test_whoever_waits_for_an_order_ends_without_one() -> None:
@@ -105,7 +107,7 @@ def test_what_was_begun_and_not_asked_for_is_ended() -> None:
 
 def test_nothing_is_left_of_a_suite_that_is_given_up() -> None:
     with prepared.Prepared() as suite:
-        suite.start(["--help"], None)
+        suite.start(["--help"], None, tells=False)
         number = suite._child.pid
     deadline = time.monotonic() + 10
     while alive(number) and time.monotonic() < deadline:

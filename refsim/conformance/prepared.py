@@ -19,8 +19,8 @@ FORKS = sys.platform == "linux"
 BLAS = {"OPENBLAS_THREAD_TIMEOUT": "4"}
 """So that the threads of NumPy's BLAS sleep at once: else they look for work for a tenth of a second after every start of a process."""
 _SPARE: list[Prepared] = []
-_INPUT = 0
-"""File descriptor that stays what standard input was: pytest puts something else there."""
+_INPUT = -1
+"""File descriptor that stays what standard input was, where pytest puts something else; -1 where nobody will tell anything."""
 
 
 class Prepared:
@@ -50,9 +50,9 @@ class Prepared:
         with suppress(OSError):
             self._child.stdin.close()
 
-    def start(self, arguments: Sequence[str], folder: str | None) -> None:
-        """Let it be pytest, which finds modules in `folder` too."""
-        self._send({"arguments": arguments, "folder": folder})
+    def start(self, arguments: Sequence[str], folder: str | None, tells: bool) -> None:
+        """Let it be pytest, which finds modules in `folder` too; `tells`: what the target claims will be told, once it is known."""
+        self._send({"arguments": arguments, "folder": folder, "tells": tells})
 
     def tell(self, **known: Any) -> None:
         """What `told` gives there: what the target claims, and how many processes there are to be."""
@@ -115,10 +115,11 @@ def main() -> int:
 
     from . import subject  # noqa: F401
 
-    _INPUT = os.dup(0)
-    order = _line()
+    order = _line(0)
     if not order:
         return 0
+    if order["tells"]:
+        _INPUT = os.dup(0)
     if order["folder"]:
         sys.path.insert(1, order["folder"])
     return int(pytest.main(order["arguments"]))
@@ -127,13 +128,13 @@ def main() -> int:
 @cache
 def told() -> Any:
     """In the process: what its parent has told it; None where nobody will."""
-    return (_line() or sys.exit()) if _INPUT and FORKS else None
+    return (_line(_INPUT) or sys.exit()) if _INPUT >= 0 else None
 
 
-def _line() -> Any:
+def _line(stream: int) -> Any:
     data = bytearray()
     while not data.endswith(b"\n"):
-        part = os.read(_INPUT, 1)  # not a byte of the next line
+        part = os.read(stream, 1)  # not a byte of the next line
         if not part:
             return None
         data += part

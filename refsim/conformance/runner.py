@@ -116,7 +116,7 @@ def check(
         options += ["--refsim-timeout", str(timeout)] if timeout is not None else []
         options += ["--junitxml", str(report)] if junit else []
         if FORKS:
-            suite.start(_arguments(options), found_in(spec))
+            suite.start(_arguments(options), found_in(spec), tells=True)
         result = Result(target, effort, seed, [], strength=strength(score), corpus=load().hash, selected=[*ops, *only])
         result.date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         result.files = files_of(spec)
@@ -139,7 +139,7 @@ def check(
                 suite.tell(claims=claims.to_json(), processes=jobs)
             else:
                 spread = ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
-                suite.start(_arguments([*options, *spread]), found_in(spec))
+                suite.start(_arguments([*options, *spread]), found_in(spec), tells=False)
             _run(result, suite, events, report, progress, stop or Event())
         result.seconds = time.monotonic() - start
     return result
