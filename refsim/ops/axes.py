@@ -72,7 +72,7 @@ class Sizes:
 
     def shape(self, plan: Plan, text: str) -> Shape:
         """The shape that `text` describes in this launch."""
-        own = tuple(self.named[name] for name in inner(plan, text))
+        own = tuple(1 if name == "1" else self.named[name] for name in inner(plan, text))
         return (*self.lead, *own) if parse(text).batched else own
 
 
