@@ -93,7 +93,9 @@ def _last(wrong: Callable[[int], bool]) -> Any:
     """A launch that does not write the last element of what rows of some lengths give."""
 
     def launch(run: Run, plan: Plan, *operands: Any) -> Steps:
-        return _unwritten(lambda out: out[..., -1:] if wrong(np.shape(operands[0])[-1]) else out[..., :0])(run, plan, *operands)
+        part = _unwritten(lambda out: out[..., -1:] if wrong(np.shape(operands[0])[-1]) else out[..., :0])
+        steps: Steps = part(run, plan, *operands)
+        return steps
 
     return launch
 

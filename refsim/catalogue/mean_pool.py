@@ -86,7 +86,7 @@ def beside(plan: Any, count: int) -> list[int]:
 @family("mean_pool", "extremes", ["narrow", "bytes", "whole", "finest", "unsigned", "one", "greatest", "fine"], ["extreme"])
 def extremes(key: Key) -> Draft:
     """All tokens at either end of 2, 8 and 16 bits, of as many tokens as sums of 32 bits hold; most fractional bits, and none."""
-    given: dict[str, Any] = {
+    sizes: dict[str, dict[str, Any]] = {
         "narrow": {"input_bits": 2, "length": 9, "fraction_bits": 3},
         "bytes": {"length": 300},
         "whole": {"length": 17, "fraction_bits": 0},
@@ -95,8 +95,8 @@ def extremes(key: Key) -> Draft:
         "one": {"input_bits": 16, "length": 1, "fraction_bits": 16},
         "greatest": {"input_bits": 16, "length": 1 << 16, "fraction_bits": 0},
         "fine": {"input_bits": 12, "length": 21, "fraction_bits": 12},
-    }[key.name]
-    plan: Any = key.plan(**given)
+    }
+    plan: Any = key.plan(**sizes[key.name])
     (lo, hi), tokens = plan.input_range, min(plan.length, 1100)
     step = np.arange(tokens)
     columns = [np.full(tokens, lo), np.full(tokens, hi), np.where(step % 2, lo, hi), np.where(step == tokens - 1, hi, lo)]

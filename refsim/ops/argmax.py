@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+
 from ..arithmetic import row_argmax
 from ..arithmetic.widths import Ints, Signed
 from .base import Operand, Plan, define, itself
@@ -41,6 +43,7 @@ for _dialect in ("paper", "ibert"):
         out="... 1",
         layout="row",
         rows=lambda plan: (plan.length, plan.length),
+        real=lambda plan, x: np.argmax(x, axis=-1, keepdims=True),
         parameters=(
             Integer(
                 name="length",
