@@ -113,13 +113,13 @@ __global__ void i_softmax_kernel(const int32_t *__restrict__ q, const uint8_t *_
 template <class Team>
 __global__ void argmax_kernel(const int32_t *__restrict__ q, int64_t rows, int length, int32_t *__restrict__ out) {
     const int64_t start = Team::row() * length;
-    const int mine = Team::row() < rows ? length : 0;  // every lane of a warp must reach its shuffles
+    const int own = Team::row() < rows ? length : 0;  // every lane of a warp must reach its shuffles
     int64_t best = INT64_MIN;
-    for (int i = Team::first(); i < mine; i += Team::step()) {
+    for (int i = Team::first(); i < own; i += Team::step()) {
         best = Greatest()(best, q[start + i] * (int64_t{1} << 32) + (INT32_MAX - i));
     }
     best = Team::all(best, Greatest());
-    if (mine > 0 && Team::first() == 0) out[Team::row()] = INT32_MAX - static_cast<int32_t>(best & 0xFFFFFFFF);
+    if (own > 0 && Team::first() == 0) out[Team::row()] = INT32_MAX - static_cast<int32_t>(best & 0xFFFFFFFF);
 }
 
 struct LayerNormConstants {
