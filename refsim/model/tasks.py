@@ -141,7 +141,7 @@ def labels(found: Vectors, names: Sequence[str], train: int) -> Labels:
             f"{len(classes)} labels and {len(names)} texts of which {train} are to be fitted to: 2 labels and some texts more are needed"
         )
     due = np.array([classes.index(name) for name in names])
-    head = _fitted(found.real[:train], due[:train], len(classes))
+    head = fitted(found.real[:train], due[:train], len(classes))
     given = [np.argmax(x[train:] @ head[:-1] + head[-1], axis=1) for x in (found.real, found.whole)]
     return _compared(given[0], given[1], due[train:], train)
 
@@ -169,7 +169,7 @@ def _compared(real: Any, whole: Any, due: Any, train: int) -> Labels:
     return Labels(train, len(due), shares[0], shares[1], low, high, lost, won, p, shares[2])
 
 
-def _fitted(x: Any, due: Any, classes: int) -> Any:
+def fitted(x: Any, due: Any, classes: int) -> Any:
     """Weights and biases of a multinomial logistic regression."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
