@@ -11,7 +11,7 @@ import numpy as np
 from ..arithmetic import Signed, divide, raw_integers, wrap
 from ..ops.base import Definition
 from ..ops.mean_pool import mean_pool
-from . import kernels
+from . import example, kernels
 from .bins import ROW_EDGES, Bins, bins, exact, first, ranges, signs, ties
 from .draw import magnitudes
 from .family import Draft, Key, family
@@ -127,6 +127,14 @@ def rare(plan: Any) -> Iterator[list[Any]]:
     for count in {odd if odd <= plan.length else 1, min(3, odd)}:
         if sums := beside(plan, count) if count <= plan.length else []:
             yield [summing(sums, count), np.ones((1, count), np.int64)]
+
+
+@example.of("mean_pool")
+def three_tokens(plan: Any) -> list[Any]:
+    """Up to three tokens of two channels: the mean of all, and that of the first."""
+    lo, hi = plan.input_range
+    q = np.clip(np.array([[5, -5], [2, -2], [100, 1]]), lo, hi)[: plan.length]
+    return [q, np.stack([np.ones(len(q), np.int64), np.arange(len(q)) == 0])]
 
 
 # ------------------------------------------------------------------------------------------------------------------ bins
