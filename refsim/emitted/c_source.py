@@ -261,12 +261,13 @@ class _Writer:
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
-        independent = self.language == "cuda" and self.loops == [self.last] and not self.stored and not self.inside
+        plain = self.loops == [self.last] and self.graph.nodes[self.last].operation not in _REDUCING and not self.stored
+        independent = self.language == "cuda" and plain and not self.inside
         elements = all(parse(o.shape).batched and not inner(self.plan, o.shape) for o in self.operands.values())
         self.single = independent and elements and self.axis[self.last] is None  # from an element of each operand one of the result
         self.flat = independent and self.axis[self.last] is not None  # no loop waits for another: a thread takes an element
         along = all(parse(o.shape).batched and len(inner(self.plan, o.shape)) == 1 for o in self.operands.values())
-        alone = bool(self.inside) and self.loops == [self.last] and not self.stored and not self.limits
+        alone = bool(self.inside) and plain and not self.limits
         self.together = alone and along  # rows that share the constants of their channels
         body = "\n".join(self._element_body() if self.single or self.together else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])

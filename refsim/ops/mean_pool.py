@@ -44,7 +44,7 @@ def mean_pool(p: MeanPoolPlan, q: Ints, mask: Ints) -> MeanPoolSteps:
     """
     lo, hi = (end << p.fraction_bits for end in p.input_range)
     total = matmul(mask, q, p.length, largest_product((0, 1), p.input_range))
-    count = known(row_sum(mask, 1, p.length), 1, p.length, SOME_KEPT)
+    count = known(row_sum(mask, 1, p.length), 1, None, SOME_KEPT)
     shifted = total << p.fraction_bits
     return MeanPoolSteps(total, count, shifted, known(divide(shifted, count, "half_even"), lo, hi, MEAN_WITHIN))
 
