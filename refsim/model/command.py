@@ -381,6 +381,10 @@ def widths(
     batch: Batch = 8,
     tokens: Tokens = 0,
     every: Annotated[bool, typer.Option("--all", help="Of every layer; else of the layer that becomes widest.")] = False,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw them: FILE.png and FILE.svg, from the table FILE.csv.", show_default=False),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Say how many bits each intermediate needs.
@@ -392,12 +396,17 @@ def widths(
     from rich.console import Console
     from rich.table import Table
 
+    from ..figures import matplotlib
     from .audit import Width, audited
     from .text import lines
 
     outputs = Outputs()
     outputs.file("--json", json_file)
+    for ending in (".csv", ".png", ".svg") if draw else ():
+        outputs.file("--draw", draw.with_suffix(ending))
     with _ends("nothing was written"):
+        if draw:
+            matplotlib()
         made, reader = _opened(model, tokens)
         texts = lines(text)
         with progress("texts") as told:
@@ -416,7 +425,21 @@ def widths(
         table.add_row(w.tensor, w.intermediate, str(w.bits[1]), str(w.bits[0]), w.declared, f"{w.seen[0]:,}", f"{w.seen[1]:,}", beyond)
     Console(highlight=False, width=width()).print(table)
     outputs.write("--json", json_file, lambda: json.dumps([asdict(w) for w in found], indent=1) + "\n")
+    if draw:
+        outputs.attempt("--draw", draw, lambda: _drawn(draw, found))
     raise typer.Exit(outputs.code())
+
+
+def _drawn(path: Path, found: list[Any]) -> None:
+    """The table of the widths at a path, and the picture of it beside."""
+    from ..analysis.report import composed, read, styled
+    from ..figures import write_figure, write_table
+    from . import widths_figure
+
+    table = write_table(path.with_suffix(".csv"), list(widths_figure.COLUMNS), widths_figure.table(found))
+    with styled():
+        for written in write_figure(path, composed(widths_figure, read(table)).figure):
+            _say(f"{written}: from {table}")
 
 
 @app.command()
