@@ -402,8 +402,8 @@ def widths(
 
     outputs = Outputs()
     outputs.file("--json", json_file)
-    for ending in (".csv", ".png", ".svg") if draw else ():
-        outputs.file("--draw", draw.with_suffix(ending))
+    for path in [draw.with_suffix(ending) for ending in (".csv", ".png", ".svg")] if draw else ():
+        outputs.file("--draw", path)
     with _ends("nothing was written"):
         if draw:
             matplotlib()
