@@ -72,8 +72,8 @@ def folder(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(torch, tmp_path_factory.mktemp("ibert"), **SIZES)
 
 
-def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What comes out of every requantisation of their forward in binary64, each layer told its input's own scale.
+def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.MonkeyPatch, stale: bool = False) -> dict[str, Any]:
+    """What comes out of every requantisation of their forward in binary64, each layer told its input's own scale, or the embeddings'.
 
     Scales are those of binary32, as the checkpoint has them, and widened: else (q * S) / S is not q in binary64 either.
     """
@@ -96,7 +96,7 @@ def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.Mo
         added = (1 - mask)[:, None, None].double() * torch.finfo(torch.float32).min
         for layer in model.encoder.layer:
             (hidden,) = layer(hidden, scale, added)[:1]
-            scale = layer.output.output_activation.act_scaling_factor
+            scale = scale if stale else layer.output.output_activation.act_scaling_factor
     own = {"embeddings.output": found["embeddings.output_activation"]}
     for number in range(len(model.encoder.layer)):
         own |= {
@@ -113,6 +113,16 @@ def test_every_tensor_is_that_of_hugging_face_in_binary64(torch: Any, folder: Pa
 
 
 @pytest.mark.heavy
+def test_the_stale_scale_is_that_of_hugging_face_as_it_is(torch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer told the scale of the embeddings: the same integers behind every requantisation, and others than with the right scale."""
+    assert differing(torch, folder, SIZES["num_hidden_layers"], monkeypatch, stale=True) == []
+    ids, mask = texts(torch, ASKED)
+    kept = mask.numpy().astype(bool)
+    right, stale = (graph.forward(ibert.meant(folder, "float64", asked), ids.numpy(), kept) for asked in (False, True))
+    assert (right != stale).any()
+
+
+@pytest.mark.heavy
 @pytest.mark.nightly
 def test_the_first_that_differs_at_the_size_of_roberta_is_the_known_one(
     torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,13 +134,13 @@ def test_the_first_that_differs_at_the_size_of_roberta_is_the_known_one(
     assert not wrong or wrong[0].endswith(".attention"), wrong[0]
 
 
-def differing(torch: Any, folder: Path, layers: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def differing(torch: Any, folder: Path, layers: int, monkeypatch: pytest.MonkeyPatch, stale: bool = False) -> list[str]:
     """Results of requantisations that differ at a token that is kept."""
-    model = ibert.meant(folder, "float64")
+    model = ibert.meant(folder, "float64", stale)
     ids, mask = texts(torch, ASKED)
     kept = mask.numpy().astype(bool)
     mine = {node.name: x for node, x in graph.steps(model, graph.handed_in(model, ids.numpy(), kept))}
-    due = theirs(torch, folder, ids, mask, monkeypatch)
+    due = theirs(torch, folder, ids, mask, monkeypatch, stale)
     assert len(due) == 1 + 11 * layers
     assert min(len(np.unique(x)) for x in due.values()) > 20
     own = {name: graph.joined(model, x) if x.ndim == 4 else x for name, x in mine.items()}
@@ -164,6 +174,9 @@ def test_import_and_what_is_no_such_checkpoint(torch: Any, folder: Path, tmp_pat
     out = called("model", "import", str(folder), "--out", str(tmp_path / "m"))
     assert out.returncode == 0, out.stderr
     assert storage.load(tmp_path / "m").nodes == ibert.meant(folder).nodes
+    out = called("model", "import", str(folder), "--out", str(tmp_path / "stale"), "--stale-scale")
+    assert out.returncode == 0, out.stderr
+    assert storage.load(tmp_path / "stale").nodes == ibert.meant(folder, stale_scale=True).nodes != ibert.meant(folder).nodes
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")

@@ -104,6 +104,9 @@ def imported(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a saved IBertModel.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.", show_default=False)],
     constants: Annotated[str, typer.Option(metavar="FORMAT", help="What makes constants: float32, as there, float64, exact.")] = "float32",
+    stale_scale: Annotated[
+        bool, typer.Option("--stale-scale", help="Tell every layer the scale of the embeddings, as the released code does.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Take an I-BERT checkpoint as what it means.
@@ -115,7 +118,7 @@ def imported(
 
     with _ends(f"{out} is as it was", out):
         _free(out, force)
-        made = meant(_folder(checkpoint), constants)
+        made = meant(_folder(checkpoint), constants, stale_scale)
         save(made, out, force)
         _say(f"{out / MARKER}: {len(made.nodes)} launches, every plan proven")
 

@@ -157,6 +157,11 @@ def ones(model: Model, x: Any) -> Any:
     return padded(model, x.astype(np.int8)[..., None])[:, None, :, 0]
 
 
+def column(model: Model, x: Any) -> Any:
+    """(batch, tokens) as (batch, tokens, 1)."""
+    return x[..., None]
+
+
 def padded(model: Model, x: Any) -> Any:
     """(batch, tokens, size) as (batch, `longest`, size), with zeros behind."""
     return np.pad(x, ((0, 0), (0, model.longest - x.shape[1]), (0, 0)))
@@ -168,6 +173,7 @@ FORMS: dict[str, Callable[[Model, Any], Any]] = {
     "joined": joined,
     "keys": keys,
     "ones": ones,
+    "column": column,
     "padded": padded,
 }
 """Other forms of the same values."""
