@@ -70,6 +70,7 @@ def quantize(
     ] = "error",
     percentile: Annotated[float, typer.Option(metavar="P", help="Per cent of the values that --ranges percentile covers.")] = 99.99,
     smooth: Annotated[float, typer.Option(metavar="X", help="How much of outliers goes into the weights behind, 0 to 1.")] = 0.5,
+    probability_bits: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Fractional bits of i-softmax's result.")] = 12,
     batch: Batch = 32,
     tokens: Tokens = 128,
     force: Force = False,
@@ -86,7 +87,7 @@ def quantize(
 
     with _ends(f"{out} is as it was", out):
         _free(out, force)
-        settings = _settings(paper, ranges, percentile, smooth)
+        settings = _settings(paper, ranges, percentile, smooth, probability_bits)
         if dialect not in dialects():
             raise UsageError(f"--dialect {dialect!r:.40} is not one of {', '.join(dialects())}")
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
@@ -130,15 +131,15 @@ def _free(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
 
 
-def _settings(paper: bool, ranges: str, percentile: float, smooth: float) -> Any:
+def _settings(paper: bool, ranges: str, percentile: float, smooth: float, probability_bits: int) -> Any:
     from .quantize import PAPER, Settings
     from .ranges import METHODS
 
     if ranges not in METHODS:
         raise UsageError(f"--ranges {ranges!r:.40} is not one of {', '.join(METHODS)}")
-    made = Settings(ranges=ranges, percentile=percentile, smooth=smooth)
+    made = Settings(ranges=ranges, percentile=percentile, smooth=smooth, probability_bits=probability_bits)
     if paper and made != Settings():
-        raise UsageError("--paper says itself what --ranges, --percentile and --smooth would")
+        raise UsageError("--paper says itself what --ranges, --percentile, --smooth and --probability-bits would")
     return PAPER if paper else made
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ContentError, PlanError
+from ..ops.base import Plan
 from .building import Building, accumulated, taken
 from .checkpoint import Checkpoint, Config, load
 from .graph import LAYER, Input, Meaning, Model
@@ -109,6 +110,10 @@ class _Builder(Building):
             raise ContentError(f"{module}.shift is {shift}, not an integer from 0 to 31")
         return int(shift)
 
+    def accumulators(self, made: Plan) -> tuple[float, ...]:
+        """The scales of a linear layer's accumulators: products of two scales, which binary32 rounds where it makes the constants."""
+        return tuple(map(float, np.asarray(made.output_scale, np.float32 if self.common["constants"] == "float32" else np.float64)))
+
     def quantized(self, x: Any, scale: Any, bits: int = 8) -> Any:
         """linear_quantize of the released code, with its range of one less above: clamp(round(1 / scale * x), -n, n - 1)."""
         most = (1 << (bits - 1)) - 1
@@ -200,7 +205,7 @@ class _Builder(Building):
             prefix + total,
             "residual_add",
             [linear, residual],
-            scale_in=made.output_scale,
+            scale_in=self.accumulators(made),
             scale_residual=back,
             scale_out=scales[total],
             residual_bits=bits,
