@@ -834,6 +834,10 @@ def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path,
     assert out.returncode == 2 and "one of max, percentile" in out.stderr
     out = called("model", "quantize", str(folder), *text, "--paper", "--smooth", "0.3", "--out", str(tmp_path / "m"))
     assert out.returncode == 2 and "--paper says itself what" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--probability-bits", "9", "--out", str(tmp_path / "nine"))
+    assert out.returncode == 0, out.stderr
+    (bits,) = {n.plan.softmax.output_bits for n in storage.load(tmp_path / "nine").nodes if n.name.endswith(".attention")}  # type: ignore[attr-defined]
+    assert bits == 9
     out = called("model", "quantize", str(folder), *text, "--dialect", "mine", "--out", str(tmp_path / "m"))
     assert out.returncode == 2 and "--dialect 'mine' is not one of" in out.stderr
     out = called("model", "quantize", str(folder), *text, "--smooth", "2", "--out", str(tmp_path / "m"))

@@ -26,6 +26,8 @@ from refsim.verbs import trace
 
 ROBERTA_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 TEXTS, TOKENS, PADDED = 6, 18, 4
+ASKED = 99
+"""Seed of the texts that are compared."""
 BEFORE = {
     "query": ("query", "linear.out"),
     "key": ("key", "linear.out"),
@@ -51,7 +53,7 @@ def texts(vocabulary: int, padding: int, seed: int) -> tuple[Any, Any]:
 
 
 def random(place: Path, sizes: Mapping[str, int]) -> Path:
-    """A checkpoint of random weights; its ranges are taken from a few batches, the one that is asked about among them."""
+    """Write a checkpoint of random weights whose ranges, and shifts of i-LayerNorm, are taken from a few batches and from what is asked."""
     torch.manual_seed(0)
     drawn = np.random.default_rng(0)
     fixed = {"vocab_size": 60, "max_position_embeddings": TOKENS + 16, "type_vocab_size": 1, "pad_token_id": 1}
@@ -66,7 +68,7 @@ def random(place: Path, sizes: Mapping[str, int]) -> Path:
             x.data = torch.tensor(drawn.normal(0, 0.1, x.shape), dtype=torch.float32)
     model.train()
     with torch.no_grad():
-        for seed in range(7):
+        for seed in (*range(6), ASKED):
             ids, mask = texts(config.vocab_size, config.pad_token_id, seed)
             model(input_ids=ids, attention_mask=mask)
     model.save_pretrained(place)
@@ -108,7 +110,7 @@ def counted(folder: Path, binary64: bool) -> Counts:
 def _counted(folder: Path, binary64: bool) -> Counts:
     model = IBertModel.from_pretrained(folder, add_pooling_layer=False).eval()
     model = model.double() if binary64 else model
-    ids, mask = texts(model.config.vocab_size, model.config.pad_token_id, 6)
+    ids, mask = texts(model.config.vocab_size, model.config.pad_token_id, ASKED)
     kept = mask.bool()
     _, right = due(folder, "float64" if binary64 else "float32", ids, mask)
     found: Counts = {}
@@ -159,15 +161,15 @@ def table(counts: Mapping[str, Counts]) -> Iterator[str]:
     """What differs, summed over the layers."""
     yield "| tensor: intermediate | " + " | ".join(counts) + " |"
     yield "|---|" + "---:|" * len(counts)
-    for short in dict.fromkeys(_short(name) for own in counts.values() for name in own):
+    for short in dict.fromkeys(short(name) for own in counts.values() for name in own):
         cells = []
         for own in counts.values():
-            wrong, every = (sum(pair[i] for name, pair in own.items() if _short(name) == short) for i in (0, 1))
+            wrong, every = (sum(pair[i] for name, pair in own.items() if short(name) == short) for i in (0, 1))
             cells.append(f"{wrong:,} of {every:,}")
         yield f"| `{short}` | " + " | ".join(cells) + " |"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """The name of a tensor without that of its layer."""
     return name.split(".", 2)[2] if name.startswith("layer.") else name
 
