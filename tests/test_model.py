@@ -21,6 +21,7 @@ from needs import package, program
 
 import refsim
 from refsim.analysis.report import read
+from refsim.content import content
 from refsim.errors import ContentError, DomainError, PlanError
 from refsim.model import (
     accuracy,
@@ -882,6 +883,14 @@ def test_the_widths_are_drawn_from_their_table(files: Path, tmp_path: Path) -> N
     assert beyond and svg.count("fill: #d55e00") == len(beyond)
     out = called(*words, "--draw", str(tmp_path / "none" / "w"))
     assert out.returncode == 2 and "there is no folder" in out.stderr
+
+
+def test_the_picture_in_the_documents_is_that_of_its_table() -> None:
+    rows, svg = read(content("docs") / "widths.csv"), (content("docs") / "widths.svg").read_text(encoding="utf-8")
+    assert all(line in svg for line in widths_figure.finding(rows).split("\n"))
+    assert svg.count("fill: #d55e00") == sum(bool(r["beyond"]) for r in rows)
+    cell = next(r for r in rows if (r["layer"], r["intermediate"]) == (5, "gelu.out"))
+    assert f">{cell['seen_bits']}<" in svg and f">of {cell['proven_bits']}<" in svg
 
 
 def test_values_beyond_32_bits_are_counted() -> None:
