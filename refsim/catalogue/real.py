@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import Definition
+from ..ops.base import DEFINITIONS, Definition
 from .family import LAST, Draft, Key, generic
 
 DATA = Path(__file__).parent / "real_activations.json"
@@ -28,15 +28,18 @@ def _kept() -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _names(d: Definition) -> list[str]:
-    return list(_kept().get(d.key, {}))
+def _cases(d: Definition) -> dict[str, Any]:
+    """Those of a definition, or of one in another dialect whose run it has."""
+    kept = _kept()
+    alike = (key for key in kept if key[0] == d.name and key in DEFINITIONS and DEFINITIONS[key].run is d.run)
+    return next((kept[key] for key in (d.key, *alike) if key in kept), {})
 
 
-@generic("real-activations", _names, ["real"], place=LAST, suits=lambda d: d.key in _kept())
+@generic("real-activations", lambda d: list(_cases(d)), ["real"], place=LAST, suits=lambda d: bool(_cases(d)))
 def real_activations(key: Key) -> Draft:
     """Launches as MiniLM-L6 makes them on sentences, cut to a row or some channels: the ones whose intermediates become widest; of i-GELU
-    also the products beside both ends of INT32, and the greatest one of the paper's own settings, which fits."""
-    case = _kept()[key.d.key][key.name]
+    also the products beside the least integer of INT32, and the greatest one of the paper's own settings, which fits."""
+    case = _cases(key.d)[key.name]
     given = {name: tuple(x) if isinstance(x, list) else x for name, x in case["parameters"].items()}
     operands = [None if x is None else np.array(x["data"], dtype=x["dtype"]).reshape(x["shape"]) for x in case["operands"]]
     return key.plan(**given), operands, ()
