@@ -63,6 +63,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/model.md", "pip install"): INSTALLS,
     ("docs/model.md", "refsim model"): "needs a checkpoint and texts; tests/test_model.py runs each command on small ones",
     ("docs/model.md", "refsim model import"): "needs a checkpoint; tests/test_model_ibert.py runs it",
+    ("docs/model.md", "python implementations/huggingface/"): EXTRA,
     ("docs/extend.md", "refsim check my_kernels.py"): "needs the reader's kernels of it; tests/test_extension.py checks some",
     ("docs/extend.md", "refsim fingerprint my_kernels.py"): "needs the reader's kernels of it; tests/test_extension.py asks some",
     ("docs/extend.md", "refsim gen"): "needs the reader's kernels of it; tests/test_extension.py pipes some",

@@ -38,6 +38,11 @@ from refsim.vectors.diff import changes
 from refsim.vectors.generator import drawn
 
 GOLDEN = content("golden")
+KINDS_OF_LAUNCHES = (
+    *("attention", "embedding_sum", "gelu_requantize", "i_gelu", "i_layernorm", "i_softmax"),
+    *("linear", "linear_requantize", "matmul", "requantize", "residual_add"),
+)
+"""What an encoder is made of, and the parts of these that a target may have alone."""
 CORPUS = load()
 KEYS = [d.key for d in registry.definitions()]
 
@@ -196,6 +201,25 @@ def test_directed_cases_of_the_specification(shipped):
     assert len(domains) >= 12
     rules = {case.plan.rule for case in shipped["requantize", "ibert"] if "tie" in case.tags}
     assert rules == set(RESCALINGS)
+
+
+def test_operands_of_a_real_model_leave_32_bits_and_come_near(shipped):
+    """Looked up by value: products of i-GELU on both sides of the least integer of 32 bits, one that is far beyond, and one that fits."""
+    of = {}
+    for op, name in (("i_gelu", "out"), ("gelu_requantize", "gelu.out")):
+        for case in shipped[op, "ibert"]:
+            if "real" in case.tags:
+                of[case.id.replace("/ibert/real-activations", "")] = case.steps[name]
+    first = -(1 << 31)
+    assert of["i_gelu/widest"].min() == of["gelu_requantize/widest"].min() == -68_190_633_567
+    assert of["i_gelu/fits"].min() == of["gelu_requantize/fits"].min() == -1_842_030_828
+    beyond, within = of["i_gelu/just-beyond"], of["i_gelu/just-within"]
+    assert 0 < first - beyond[beyond < first].max() < 1 << 16
+    assert 0 <= within[within >= first].min() - first < 1 << 16
+    rows = {case.id.split("/")[1]: case for key in KEYS if key[0] == "i_layernorm" for case in shipped[key] if "real" in case.tags}
+    assert 0.999 < rows["ibert"].steps["y_f"].max() / 2**31 < 1 and rows["paper"].steps["V"].max() > 1 << 35
+    kinds = {key for key, cases in shipped.items() if any("real" in case.tags for case in cases)}
+    assert kinds == {key for key in KEYS if key[0] in KINDS_OF_LAUNCHES}
 
 
 # ------------------------------------------------------------------------------------------------------------------ stability

@@ -21,6 +21,8 @@ from inprocess import called, here
 from needs import package, program
 
 import refsim
+from refsim.analysis.report import read
+from refsim.content import content
 from refsim.errors import ContentError, DomainError, PlanError
 from refsim.model import (
     accuracy,
@@ -37,6 +39,7 @@ from refsim.model import (
     tasks,
     traces,
     verification,
+    widths_figure,
 )
 from refsim.model.graph import Input, Model, Node
 from refsim.model.text import Reader, lines
@@ -987,6 +990,10 @@ def test_commands_say_what_is_wrong_and_leave_no_half(files: Path, folder: Path,
     assert out.returncode == 2 and "one of max, percentile" in out.stderr
     out = called("model", "quantize", str(folder), *text, "--paper", "--smooth", "0.3", "--out", str(tmp_path / "m"))
     assert out.returncode == 2 and "--paper says itself what" in out.stderr
+    out = called("model", "quantize", str(folder), *text, "--probability-bits", "9", "--out", str(tmp_path / "nine"))
+    assert out.returncode == 0, out.stderr
+    (bits,) = {n.plan.softmax.output_bits for n in storage.load(tmp_path / "nine").nodes if n.name.endswith(".attention")}  # type: ignore[attr-defined]
+    assert bits == 9
     out = called("model", "quantize", str(folder), *text, "--dialect", "mine", "--out", str(tmp_path / "m"))
     assert out.returncode == 2 and "--dialect 'mine' is not one of" in out.stderr
     out = called("model", "quantize", str(folder), *text, "--smooth", "2", "--out", str(tmp_path / "m"))
@@ -1010,6 +1017,35 @@ def test_widths_tell_what_was_seen_and_what_is_proven(files: Path, tmp_path: Pat
     every = [traced(made, np.array([reader.ids(text)]), None)["layer.0.fc1"] for text in encoder.texts()]
     assert found["layer.0.fc1", "out"]["seen"] == [min(int(x.min()) for x in every), max(int(x.max()) for x in every)]
     assert "layer.1.gelu" in out.stdout or "layer.0.gelu" in out.stdout
+
+
+def test_the_widths_are_drawn_from_their_table(files: Path, tmp_path: Path) -> None:
+    package("matplotlib", "reports")
+    words = ["model", "widths", str(files / "m"), "--text", str(files / "texts")]
+    out = called(*words, "--draw", str(tmp_path / "w"), "--json", str(tmp_path / "w.json"))
+    assert out.returncode == 0, out.stderr
+    assert (tmp_path / "w.png").read_bytes()[1:4] == b"PNG"
+    rows, found = read(tmp_path / "w.csv"), json.loads((tmp_path / "w.json").read_text())
+    assert [(r["proven_least"], r["proven_greatest"], r["seen_least"], r["seen_greatest"], r["beyond"]) for r in rows] == [
+        (*w["proven"], *w["seen"], w["beyond"]) for w in found
+    ]
+    assert [f"layer.{r['layer']}.{r['launch']}" if r["layer"] != "" else r["launch"] for r in rows] == [w["tensor"] for w in found]
+    svg = (tmp_path / "w.svg").read_text()
+    shown = {(r["launch"], r["intermediate"]): r for r in rows if r["layer"] == 0 and r["proven_bits"] > 32}
+    assert shown and all(f"{launch}: {name}   {r['declared']}<" in svg for (launch, name), r in shown.items())
+    assert all(line in svg for line in widths_figure.finding(rows).split("\n"))
+    beyond = [r for r in rows if r["beyond"]]
+    assert beyond and svg.count("fill: #d55e00") == len(beyond)
+    out = called(*words, "--draw", str(tmp_path / "none" / "w"))
+    assert out.returncode == 2 and "there is no folder" in out.stderr
+
+
+def test_the_picture_in_the_documents_is_that_of_its_table() -> None:
+    rows, svg = read(content("docs") / "widths.csv"), (content("docs") / "widths.svg").read_text(encoding="utf-8")
+    assert all(line in svg for line in widths_figure.finding(rows).split("\n"))
+    assert svg.count("fill: #d55e00") == sum(bool(r["beyond"]) for r in rows)
+    cell = next(r for r in rows if (r["layer"], r["intermediate"]) == (5, "gelu.out"))
+    assert f">{cell['seen_bits']}<" in svg and f">of {cell['proven_bits']}<" in svg
 
 
 def test_values_beyond_32_bits_are_counted() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import encoder
 import numpy as np
 import pytest
 from inprocess import called
 from needs import package
 
+from refsim.content import content, module
 from refsim.errors import ContentError, PlanError
-from refsim.model import difference, graph, ibert, storage
+from refsim.model import checkpoint, difference, graph, ibert, storage
 
 SIZES = {
     "vocab_size": 60,
@@ -23,9 +27,6 @@ SIZES = {
     "type_vocab_size": 1,
     "pad_token_id": 1,
 }
-LENGTH, PADDED = 18, 4
-ASKED = 99
-"""Seed of the texts that are compared."""
 
 
 @pytest.fixture(scope="module")
@@ -36,44 +37,24 @@ def torch() -> Any:
     return made
 
 
-def texts(torch: Any, seed: int, count: int = 6) -> tuple[Any, Any]:
-    random = np.random.default_rng(seed)
-    ids = random.integers(3, SIZES["vocab_size"], (count, LENGTH))
-    mask = np.ones_like(ids)
-    mask[0, -PADDED:], ids[0, -PADDED:] = 0, SIZES["pad_token_id"]
-    return torch.tensor(ids), torch.tensor(mask)
+@cache
+def script() -> Any:
+    """The whole encoder of the implementation `huggingface`."""
+    package("transformers", "hf")
+    return module(content("implementations") / "huggingface" / "encoder.py", "huggingface_encoder")
 
 
-def saved(torch: Any, place: Path, **sizes: int) -> Path:
-    """A checkpoint of random weights whose ranges were taken from a few batches."""
-    transformers = package("transformers", "hf")
-    torch.manual_seed(0)
-    random = np.random.default_rng(0)
-    config = transformers.IBertConfig(
-        **sizes, quant_mode=True, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.2
-    )
-    model = transformers.IBertModel(config, add_pooling_layer=False)
-    for name, x in model.named_parameters():
-        if name.endswith("LayerNorm.weight"):
-            x.data = torch.tensor(random.uniform(0.5, 1.5, x.shape), dtype=torch.float32)
-        elif name.endswith("bias"):
-            x.data = torch.tensor(random.normal(0, 0.1, x.shape), dtype=torch.float32)
-    model.train()
-    with torch.no_grad():
-        for seed in (*range(6), ASKED):  # whose shifts of i-LayerNorm suffice for what is asked
-            ids, mask = texts(torch, seed)
-            model(input_ids=ids, attention_mask=mask)
-    model.save_pretrained(place)
-    return place
+def texts(seed: int) -> tuple[Any, Any]:
+    return script().texts(SIZES["vocab_size"], SIZES["pad_token_id"], seed)
 
 
 @pytest.fixture(scope="module")
 def folder(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(torch, tmp_path_factory.mktemp("ibert"), **SIZES)
+    return script().random(tmp_path_factory.mktemp("ibert"), SIZES)
 
 
-def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What comes out of every requantisation of their forward in binary64, each layer told its input's own scale.
+def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.MonkeyPatch, stale: bool = False) -> dict[str, Any]:
+    """What comes out of every requantisation of their forward in binary64, each layer told its input's own scale, or the embeddings'.
 
     Scales are those of binary32, as the checkpoint has them, and widened: else (q * S) / S is not q in binary64 either.
     """
@@ -88,15 +69,15 @@ def theirs(torch: Any, folder: Path, ids: Any, mask: Any, monkeypatch: pytest.Mo
     def noted(name: str) -> Any:
         return lambda module, given, out: found.__setitem__(name, torch.round(out[0] / out[1]).numpy().astype(np.int64))
 
-    for name, module in model.named_modules():
-        if isinstance(module, quant_modules.QuantAct):
-            module.register_forward_hook(noted(name))
+    for name, part in model.named_modules():
+        if isinstance(part, quant_modules.QuantAct):
+            part.register_forward_hook(noted(name))
     with torch.no_grad():
         hidden, scale = model.embeddings(input_ids=ids)
         added = (1 - mask)[:, None, None].double() * torch.finfo(torch.float32).min
         for layer in model.encoder.layer:
             (hidden,) = layer(hidden, scale, added)[:1]
-            scale = layer.output.output_activation.act_scaling_factor
+            scale = scale if stale else layer.output.output_activation.act_scaling_factor
     own = {"embeddings.output": found["embeddings.output_activation"]}
     for number in range(len(model.encoder.layer)):
         own |= {
@@ -113,28 +94,74 @@ def test_every_tensor_is_that_of_hugging_face_in_binary64(torch: Any, folder: Pa
 
 
 @pytest.mark.heavy
+def test_the_stale_scale_is_that_of_hugging_face_as_it_is(torch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer told the scale of the embeddings: the same integers behind every requantisation, and others than with the right scale."""
+    assert differing(torch, folder, SIZES["num_hidden_layers"], monkeypatch, stale=True) == []
+    ids, mask = texts(script().ASKED)
+    kept = mask.numpy().astype(bool)
+    right, stale = (graph.forward(ibert.meant(folder, "float64", asked), ids.numpy(), kept) for asked in (False, True))
+    assert (right != stale).any()
+
+
+@pytest.mark.heavy
 @pytest.mark.nightly
 def test_the_first_that_differs_at_the_size_of_roberta_is_the_known_one(
     torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There e is divided by its scale before it is narrowed to 16 bits, which is off by one for few of a million: an attention, if any."""
-    size = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
-    wrong = differing(torch, saved(torch, tmp_path, **{**SIZES, **size}), 12, monkeypatch)
+    wrong = differing(torch, script().random(tmp_path, {**SIZES, **script().ROBERTA_BASE}), 12, monkeypatch)
     assert not [name for name in wrong if name.startswith(("embeddings", "layer.0."))]
     assert not wrong or wrong[0].endswith(".attention"), wrong[0]
 
 
-def differing(torch: Any, folder: Path, layers: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def differing(torch: Any, folder: Path, layers: int, monkeypatch: pytest.MonkeyPatch, stale: bool = False) -> list[str]:
     """Results of requantisations that differ at a token that is kept."""
-    model = ibert.meant(folder, "float64")
-    ids, mask = texts(torch, ASKED)
+    model = ibert.meant(folder, "float64", stale)
+    ids, mask = texts(script().ASKED)
     kept = mask.numpy().astype(bool)
     mine = {node.name: x for node, x in graph.steps(model, graph.handed_in(model, ids.numpy(), kept))}
-    due = theirs(torch, folder, ids, mask, monkeypatch)
+    due = theirs(torch, folder, ids, mask, monkeypatch, stale)
     assert len(due) == 1 + 11 * layers
     assert min(len(np.unique(x)) for x in due.values()) > 20
     own = {name: graph.joined(model, x) if x.ndim == 4 else x for name, x in mine.items()}
     return [name for name, x in due.items() if (own[name][kept] != x[kept]).any()]
+
+
+@pytest.mark.heavy
+def test_what_differs_between_requantisations_and_why(torch: Any, folder: Path) -> None:
+    """In binary64 the exponentials, and constants of i-LayerNorm for which the root of C stays in binary32; in binary32 whatever has more
+    than 24 bits. Both are narrowed behind: of the 8-bit results at most a few are others."""
+    differ = {}
+    for binary64 in (True, False):
+        counts = script().counted(folder, binary64)
+        assert len(counts) == 1 + 24 * SIZES["num_hidden_layers"] and all(every > 1000 for _, every in counts.values())
+        sums: dict[str, int] = {}
+        for name, (wrong, _) in counts.items():
+            sums[script().short(name)] = sums.get(script().short(name), 0) + wrong
+        differ[binary64] = {name for name, wrong in sums.items() if wrong}
+        narrow = {name: wrong for name, wrong in sums.items() if name.endswith(": out") and name.split(":")[0] in ibert.LAYERS}
+        assert sum(narrow.values()) <= 3, narrow
+    assert differ[True] <= {"attention: softmax.e16", "attention_layernorm: out", "layernorm: out"}
+    assert {"attention: softmax.e16", "attention_layernorm: out", "layernorm: out", "gelu: gelu.out"} <= differ[False]
+    assert not differ[False] & {"query: linear.out", "fc1: out", "linear: out", "attention: scores.out", "sum: out", "attention_sum: out"}
+
+
+@pytest.mark.heavy
+def test_a_float_encoder_becomes_a_checkpoint(torch: Any, tmp_path: Path) -> None:
+    """By ranges from texts, it is what `refsim model import` takes; the scale that layers are told costs little."""
+    calibrate = module(content("implementations") / "huggingface" / "calibrate.py", "calibrate").calibrate
+    source = checkpoint.load(encoder.checkpoint(tmp_path / "float"))
+    calibrate(source, encoder.texts(), tmp_path / "ibert")
+    (tmp_path / "texts").write_text("\n".join(encoder.texts()) + "\n")
+    found = {}
+    for name, words in (("right", []), ("stale", ["--stale-scale"])):
+        out = called("model", "import", str(tmp_path / "ibert"), "--out", str(tmp_path / name), *words)
+        assert out.returncode == 0, out.stderr
+        words = ["--text", str(tmp_path / "texts"), "--json", str(tmp_path / f"{name}.json")]
+        out = called("model", "report", str(tmp_path / name), str(tmp_path / "ibert"), *words)
+        assert out.returncode == 0, out.stderr
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())["cosines"]["pooled"]["mean"]
+    assert found["right"] > 0.9 and found["stale"] > 0.9 and found["right"] != found["stale"]
 
 
 @pytest.mark.heavy
@@ -149,7 +176,7 @@ def test_the_scale_of_the_embeddings_in_a_later_layer_is_named(torch: Any, folde
     given = {**dict(old.plan.parameters), "scale_residual": model.meanings["embeddings.output"].scale}
     new = replace(old, plan=refsim.plan(old.plan.op, **given))
     other = replace(model, nodes=tuple(new if n is old else n for n in model.nodes))
-    ids, mask = texts(torch, 7)
+    ids, mask = texts(7)
     traced = []
     for made in (model, other):
         handed = graph.handed_in(made, ids.numpy(), mask.numpy().astype(bool))
@@ -164,6 +191,9 @@ def test_import_and_what_is_no_such_checkpoint(torch: Any, folder: Path, tmp_pat
     out = called("model", "import", str(folder), "--out", str(tmp_path / "m"))
     assert out.returncode == 0, out.stderr
     assert storage.load(tmp_path / "m").nodes == ibert.meant(folder).nodes
+    out = called("model", "import", str(folder), "--out", str(tmp_path / "stale"), "--stale-scale")
+    assert out.returncode == 0, out.stderr
+    assert storage.load(tmp_path / "stale").nodes == ibert.meant(folder, stale_scale=True).nodes != ibert.meant(folder).nodes
     from safetensors.numpy import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")

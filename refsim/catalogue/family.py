@@ -146,6 +146,7 @@ TAGS = {
     "output-width": "a shift or clamp that is right for 8 output bits only",
     "points": "the op's own edges: clip sides, segment edges, roots, squares, each with its neighbours and negations",
     "random": "what nobody thought of: plans and operands drawn from the op's whole declared space",
+    "real": "a register or a carrier that holds the operands of a test, and not those that a trained model makes",
     "register32": "arithmetic that leaves 32 bits where the plan proves that 32 bits are enough",
     "requantize-rule": "one rounding rule taken for another: ties, saturation and wrap, of both signs and parities",
     "row-kind": "a row maximum started at 0, a sum started wrong, an order of summation that matters",

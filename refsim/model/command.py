@@ -75,6 +75,7 @@ def quantize(
     ] = "error",
     percentile: Annotated[float, typer.Option(metavar="P", help="Per cent of the values that --ranges percentile covers.")] = 99.99,
     smooth: Annotated[float, typer.Option(metavar="X", help="How much of outliers goes into the weights behind, 0 to 1.")] = 0.5,
+    probability_bits: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Fractional bits of i-softmax's result.")] = 12,
     batch: Batch = 32,
     tokens: Tokens = 128,
     force: Force = False,
@@ -92,7 +93,7 @@ def quantize(
 
     with _ends(f"{out} is as it was", out):
         _free(out, force)
-        settings = _settings(paper, ranges, percentile, smooth)
+        settings = _settings(paper, ranges, percentile, smooth, probability_bits)
         if dialect not in dialects():
             raise UsageError(f"--dialect {dialect!r:.40} is not one of {', '.join(dialects())}")
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
@@ -111,6 +112,9 @@ def imported(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a saved IBertModel.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.", show_default=False)],
     constants: Annotated[str, typer.Option(metavar="FORMAT", help="What makes constants: float32, as there, float64, exact.")] = "float32",
+    stale_scale: Annotated[
+        bool, typer.Option("--stale-scale", help="Tell every layer the scale of the embeddings, as the released code does.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Take an I-BERT checkpoint as what it means.
@@ -122,7 +126,7 @@ def imported(
 
     with _ends(f"{out} is as it was", out):
         _free(out, force)
-        made = meant(_folder(checkpoint), constants)
+        made = meant(_folder(checkpoint), constants, stale_scale)
         save(made, out, force)
         _say(f"{out / MARKER}: {len(made.nodes)} launches, every plan proven")
 
@@ -134,15 +138,15 @@ def _free(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out}: there already, and left as it is (--force replaces it)")
 
 
-def _settings(paper: bool, ranges: str, percentile: float, smooth: float) -> Any:
+def _settings(paper: bool, ranges: str, percentile: float, smooth: float, probability_bits: int) -> Any:
     from .quantize import PAPER, Settings
     from .ranges import METHODS
 
     if ranges not in METHODS:
         raise UsageError(f"--ranges {ranges!r:.40} is not one of {', '.join(METHODS)}")
-    made = Settings(ranges=ranges, percentile=percentile, smooth=smooth)
+    made = Settings(ranges=ranges, percentile=percentile, smooth=smooth, probability_bits=probability_bits)
     if paper and made != Settings():
-        raise UsageError("--paper says itself what --ranges, --percentile and --smooth would")
+        raise UsageError("--paper says itself what --ranges, --percentile, --smooth and --probability-bits would")
     return PAPER if paper else made
 
 
@@ -399,6 +403,10 @@ def widths(
     batch: Batch = 8,
     tokens: Tokens = 0,
     every: Annotated[bool, typer.Option("--all", help="Of every layer; else of the layer that becomes widest.")] = False,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw them: FILE.png and FILE.svg, from the table FILE.csv.", show_default=False),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Say how many bits each intermediate needs.
@@ -410,12 +418,17 @@ def widths(
     from rich.console import Console
     from rich.table import Table
 
+    from ..figures import matplotlib
     from .audit import Width, audited
     from .text import lines
 
     outputs = Outputs()
     outputs.file("--json", json_file)
+    for path in [draw.with_suffix(ending) for ending in (".csv", ".png", ".svg")] if draw else ():
+        outputs.file("--draw", path)
     with _ends("nothing was written"):
+        if draw:
+            matplotlib()
         made, reader = _opened(model, tokens)
         texts = lines(text)
         with progress("texts") as told:
@@ -434,7 +447,21 @@ def widths(
         table.add_row(w.tensor, w.intermediate, str(w.bits[1]), str(w.bits[0]), w.declared, f"{w.seen[0]:,}", f"{w.seen[1]:,}", beyond)
     Console(highlight=False, width=width()).print(table)
     outputs.write("--json", json_file, lambda: json.dumps([asdict(w) for w in found], indent=1) + "\n")
+    if draw:
+        outputs.attempt("--draw", draw, lambda: _drawn(draw, found))
     raise typer.Exit(outputs.code())
+
+
+def _drawn(path: Path, found: list[Any]) -> None:
+    """The table of the widths at a path, and the picture of it beside."""
+    from ..analysis.report import composed, read, styled
+    from ..figures import write_figure, write_table
+    from . import widths_figure
+
+    table = write_table(path.with_suffix(".csv"), list(widths_figure.COLUMNS), widths_figure.table(found))
+    with styled():
+        for written in write_figure(path, composed(widths_figure, read(table)).figure):
+            _say(f"{written}: from {table}")
 
 
 @app.command()

@@ -1,8 +1,11 @@
 """An I-BERT checkpoint (``IBertModel``, quant_mode=True, saved with its ranges) as exactly what it means.
 
 The launches are those of transformers/models/ibert/modeling_ibert.py, the two further requantisations of each layer included. One thing is
-not carried over: there, every layer is told the scale of the embeddings instead of its input's own (transformers #26738), so that behind
-the first layer what it computes with are no integers.
+carried over only where it is asked for: there, every layer is told the scale of the embeddings, T, instead of its input's own, S
+(transformers #26738). Real values are right all the same: the layer divides its input q S by T, multiplies that by integer weights, and
+multiplies the result by T again. What is between are no integers. But the next requantisation rounds to integers whatever it is given, and
+so does the residual. So the scale that is told costs one more rounding, of the accumulators to multiples of the weights' scale times T and
+of the residual to multiples of T; and biases are at the scale that is told.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ContentError, PlanError
+from ..ops.base import Plan
 from .building import Building, accumulated, taken
 from .checkpoint import Checkpoint, Config, load
-from .graph import LAYER, Input, Model
+from .graph import LAYER, Input, Meaning, Model
 
 LAYERS = {
     "query": "attention.self.query_activation",
@@ -38,6 +42,7 @@ EMBEDDINGS = {"embeddings.sum": "embeddings.embeddings_act1", "embeddings.output
 SHIFTS = ("attention.output.LayerNorm", "output.LayerNorm")
 TINY = 1e-8
 """Least range: torch.clamp(scale, min=1e-8) of symmetric_linear_quantization_params."""
+_WHOLE = {"input_bits": 32, "residual_bits": 32, "output_bits": 32}
 _WIDTHS = {"embeddings.sum": 16, "probability": 16, "attention_sum": 22, "sum": 22}
 
 
@@ -51,11 +56,13 @@ def further(config: Config) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def meant(folder: Path, constants: str = "float32") -> Model:
+def meant(folder: Path, constants: str = "float32", stale_scale: bool = False) -> Model:
     """The integer encoder that a checkpoint is.
 
     Parameters
     ----------
+    stale_scale : bool
+        Whether every layer is told the scale of the embeddings, as by the released code, instead of its input's own.
     constants : {"float32", "float64", "exact"}
         The arithmetic that makes the constants of the plans from scales; float32 as the released code. Weights are rounded in binary64
         with float64, else in binary32.
@@ -70,22 +77,25 @@ def meant(folder: Path, constants: str = "float32") -> Model:
     source = load(folder, further)
     if source.kind != "ibert":
         raise ContentError(f"{folder / 'config.json'}: model_type is {source.kind!r}, not 'ibert'")
-    return _Builder(source, constants).whole()
+    return _Builder(source, constants, stale_scale).whole()
 
 
 class _Builder(Building):
     """A model under construction from an I-BERT checkpoint."""
 
-    def __init__(self, source: Checkpoint, constants: str) -> None:
+    def __init__(self, source: Checkpoint, constants: str, stale_scale: bool) -> None:
         super().__init__("ibert", constants=constants)
-        self.source, self.config = source, source.config
+        self.source, self.config, self.stale_scale = source, source.config, stale_scale
         self.real: Any = np.float64 if constants == "float64" else np.float32
 
     def whole(self) -> Model:
         x, scale = self.first()
+        embeddings = scale
         for number in range(self.config.num_hidden_layers):
-            x, scale = self.layer(LAYER.format(number), f"encoder.layer.{number}.", x, scale)
-        about = {"settings": {"checkpoint": "ibert", "constants": self.common["constants"]}, "config": asdict(self.config)}
+            told = embeddings if self.stale_scale else scale
+            x, scale = self.layer(LAYER.format(number), f"encoder.layer.{number}.", x, scale, told)
+        settings = {"checkpoint": "ibert", "constants": self.common["constants"], "stale_scale": self.stale_scale}
+        about = {"settings": settings, "config": asdict(self.config)}
         return self.model(self.config, x, scale, about, self.source.tokenizer)
 
     def scale(self, name: str, module: str) -> float:
@@ -99,6 +109,10 @@ class _Builder(Building):
         if not shift.is_integer() or not 0 <= shift <= 31:
             raise ContentError(f"{module}.shift is {shift}, not an integer from 0 to 31")
         return int(shift)
+
+    def accumulators(self, made: Plan) -> tuple[float, ...]:
+        """The scales of a linear layer's accumulators: products of two scales, which binary32 rounds where it makes the constants."""
+        return tuple(map(float, np.asarray(made.output_scale, np.float32 if self.common["constants"] == "float32" else np.float64)))
 
     def quantized(self, x: Any, scale: Any, bits: int = 8) -> Any:
         """linear_quantize of the released code, with its range of one less above: clamp(round(1 / scale * x), -n, n - 1)."""
@@ -133,17 +147,25 @@ class _Builder(Building):
         self.node(name, "requantize", [wide], scale_in=made.output_scale, scale_out=narrow, input_bits=64)
         return name, narrow
 
-    def layer(self, prefix: str, source: str, x: str, scale: float) -> tuple[str, float]:
+    def layer(self, prefix: str, source: str, x: str, scale: float, told: float) -> tuple[str, float]:
         scales = {name: self.scale(name, source + module) for name, module in LAYERS.items()}
         for name in ("query", "key", "value"):
-            given = self.matrix(prefix + name, f"{source}attention.self.{name}", scale)
-            self.node(prefix + name, "linear_requantize", taken(x, prefix + name), scale_out=scales[name], **given)
+            given = self.matrix(prefix + name, f"{source}attention.self.{name}", told)
+            if told == scale:
+                self.node(prefix + name, "linear_requantize", taken(x, prefix + name), scale_out=scales[name], **given)
+            else:
+                self.misled(prefix + name, x, scale, told, scales[name], given)
         low, high = (self.source.weights[f"{source}{LAYERS['probability']}.{end}"] for end in ("x_min", "x_max"))
         greatest = int(max(abs(float(low[0])), abs(float(high[0]))))
         if greatest < 1:
             raise PlanError(f"{source}{LAYERS['probability']}.x_max", float(high[0]), "at least 1: ranges were never taken")
         self.attention(prefix, self.config, scales, scale_out=scales["attention"], x_max=greatest)
-        x, scale = self.added(prefix, "attention_", f"{source}attention.output", Input(f"{prefix}attention", "joined"), scales, x, scale)
+        bits = 8
+        if told != scale:
+            bits = 32
+            x, scale = self.again(f"{prefix}attention_residual", x, scale, told, bits)
+        context = Input(f"{prefix}attention", "joined")
+        x, scale = self.added(prefix, "attention_", f"{source}attention.output", context, scales, x, scale, bits)
         x, scale = self.again(prefix + "fc1_input", x, scale, scales["fc1_input"])
         given = self.matrix(prefix + "fc1", f"{source}intermediate.dense", scale)
         made = self.node(prefix + "fc1", "linear", taken(x, prefix + "fc1"), **given)
@@ -152,13 +174,28 @@ class _Builder(Building):
         inner, _ = self.again(prefix + "linear_input", prefix + "gelu", scales["gelu"], scales["linear_input"])
         return self.added(prefix, "", f"{source}output", Input(inner), scales, x, scale)
 
-    def again(self, name: str, x: str, scale: float, narrow: float) -> tuple[str, float]:
-        """8 bits to 8 bits."""
-        self.node(name, "requantize", [x], scale_in=scale, scale_out=narrow, input_bits=8)
+    def misled(self, name: str, x: str, scale: float, told: float, narrow: float, given: dict[str, Any]) -> None:
+        """A linear layer that is told another scale than its input has: its accumulators are rounded to what the told one makes of them.
+
+        The bias, at the told scale, is added to the rounded ones; it comes out of a product with weights of 0, for every token.
+        """
+        size = given["out_features"]
+        self.weights[f"{name}.nothing"] = np.zeros((size, 1), np.int8)
+        product, bias, total = (f"{name}_{part}" for part in ("product", "bias", "sum"))
+        self.node(product, "linear", [x, f"{name}.weight"], **{**given, "scale": scale})
+        nothing: list[str | Input] = [Input("token_type_ids", "column"), f"{name}.nothing", f"{name}.bias"]
+        due = self.node(bias, "linear", nothing, **{**given, "in_features": 1}).output_scale
+        self.node(total, "residual_add", [product, bias], scale_in=scale, scale_residual=told, scale_out=told, **_WHOLE)
+        self.meanings[total] = Meaning(due)
+        self.node(name, "requantize", [total], scale_in=due, scale_out=narrow, input_bits=32)
+
+    def again(self, name: str, x: str, scale: float, narrow: float, bits: int = 8) -> tuple[str, float]:
+        """From 8 bits to another scale."""
+        self.node(name, "requantize", [x], scale_in=scale, scale_out=narrow, input_bits=8, output_bits=bits)
         return name, narrow
 
     def added(
-        self, prefix: str, part: str, source: str, x: Input, scales: dict[str, float], residual: str, back: float
+        self, prefix: str, part: str, source: str, x: Input, scales: dict[str, float], residual: str, back: float, bits: int = 8
     ) -> tuple[str, float]:
         """A linear layer, its residual and its i-LayerNorm."""
         linear, total = f"{prefix}{part}linear", f"{part}sum"
@@ -168,10 +205,10 @@ class _Builder(Building):
             prefix + total,
             "residual_add",
             [linear, residual],
-            scale_in=made.output_scale,
+            scale_in=self.accumulators(made),
             scale_residual=back,
             scale_out=scales[total],
-            residual_bits=8,
+            residual_bits=bits,
             output_bits=22,
         )
         return self.normalised(prefix, part, f"{source}.LayerNorm", scales[total], 22, scales[f"{part}output"])
