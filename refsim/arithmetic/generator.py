@@ -6,9 +6,13 @@ Only the raw 64-bit words of NumPy's Philox are used, never a distribution, whos
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
+
+_THREAD = threading.local()
+_NONE = (0, 0, 0, 0)
 
 
 def raw_words(name: str, count: int) -> NDArray[np.uint64]:
@@ -25,27 +29,24 @@ def raw_words(name: str, count: int) -> NDArray[np.uint64]:
     -------
     numpy.ndarray of uint64, shape (count,)
     """
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
-    words: NDArray[np.uint64] = np.random.Philox(key=key).random_raw(count)
+    words: NDArray[np.uint64] = _begun(name).random_raw(count)
     return words
 
 
-_MULTIPLIERS, _WEYL, _WORD = (0xD2E7470EE14C6C93, 0xCA5A826395121157), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B), (1 << 64) - 1
-
-
 def raw_word(name: str) -> int:
-    """The first of `raw_words`, by the ten rounds of Philox 4x64 on Python ints: a single word so costs a fifth.
+    """The first of `raw_words`."""
+    return int(_begun(name).random_raw())
 
-    Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
-    """
-    digest = hashlib.sha256(name.encode()).digest()
-    k0, k1 = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")
-    a, b, c, d = 1, 0, 0, 0  # NumPy counts before it draws
-    for _ in range(10):
-        left, right = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-        a, b, c, d = (right >> 64) ^ b ^ k0, right & _WORD, (left >> 64) ^ d ^ k1, left & _WORD
-        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
-    return a
+
+def _begun(name: str) -> np.random.Philox:
+    """This thread's generator at the beginning of a stream: a new one would first ask the system for chance, which takes longer."""
+    if not hasattr(_THREAD, "philox"):
+        _THREAD.philox = np.random.Philox(key=0)
+    key = np.frombuffer(hashlib.sha256(name.encode()).digest(), "<u8", 2)
+    state = {"counter": _NONE, "key": key}
+    _THREAD.philox.state = {"bit_generator": "Philox", "state": state, "buffer": _NONE, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
+    philox: np.random.Philox = _THREAD.philox
+    return philox
 
 
 def raw_integers(name: str, count: int, lo: int, hi: int) -> NDArray[np.int64]:

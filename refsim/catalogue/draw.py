@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -239,6 +240,12 @@ def width_patterns(lo: int, hi: int) -> list[int]:
     return [v for size in sizes for v in (size, -size)] + [lo, lo + 1, hi - 1, hi, (lo + hi) // 2]
 
 
+@lru_cache(maxsize=64)
+def _patterns(lo: int, hi: int) -> tuple[int, ...]:
+    """Those of the patterns of a width that lie in its range, each once."""
+    return tuple(dict.fromkeys(v for v in width_patterns(lo, hi) if lo <= v <= hi))
+
+
 def within(values: Sequence[int], lo: int, hi: int) -> NDArray[np.int64]:
     """Those of `values` that lie in [lo, hi], each once, in order."""
     return np.array(list(dict.fromkeys(v for v in values if lo <= v <= hi)), dtype=np.int64)
@@ -264,7 +271,8 @@ def directed(plan: Plan, base: Sequence[int] = (), operand: Operand | None = Non
     operand = operand or d.operands[0]
     lo, hi = operand.range(plan)
     near = [v + step for v in (*base, *d.points(plan)) for step in (0, -1, 1)]
-    return within([*(s * v for v in near for s in (1, -1)), *width_patterns(lo, hi)], lo, hi)
+    chosen = (value for v in near for value in (v, -v) if lo <= value <= hi)
+    return np.array(list(dict.fromkeys((*chosen, *_patterns(lo, hi)))), dtype=np.int64)
 
 
 def lanes(plan: Plan, seed: str, count: int, base: Sequence[int] = (), operand: Operand | None = None) -> NDArray[np.int64]:
