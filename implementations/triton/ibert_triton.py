@@ -63,6 +63,23 @@ def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.con
 
 
 @triton.jit
+def polynomial_lanes(q, k, channels, KIND: tl.constexpr, PAPER: tl.constexpr):
+    """i-poly, i-erf or i-GELU, as KIND says. k points to q_b, `channels` further to q_c and, for i-GELU, as far again to q_1."""
+    q_b = tl.load(k)
+    if KIND == "poly":
+        y = (q + q_b) * (q + q_b) + tl.load(k + channels)
+    else:
+        t = tl.minimum(tl.where(q < 0, -q, q), -q_b) + q_b  # clipped where the parabola has its vertex
+        y = t * t + tl.load(k + channels)
+        y = tl.where(q == 0, 0, tl.where(q < 0, -y, y))
+        if not PAPER:
+            y = y >> 14  # after the sign: a floor
+        if KIND == "gelu":
+            y = q * (y + tl.load(k + 2 * channels))
+    return y
+
+
+@triton.jit
 def polynomial(
     q_ptr,
     k_ptr,
@@ -78,19 +95,8 @@ def polynomial(
 ):
     """i-poly, i-erf or i-GELU, as KIND says; FUSED requantises the result. Rows of k: q_b, q_c and, for i-GELU, q_1."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    k = k_ptr + i % channels
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    q_b = tl.load(k)
-    if KIND == "poly":
-        y = (q + q_b) * (q + q_b) + tl.load(k + channels)
-    else:
-        t = tl.minimum(tl.where(q < 0, -q, q), -q_b) + q_b  # clipped where the parabola has its vertex
-        y = t * t + tl.load(k + channels)
-        y = tl.where(q == 0, 0, tl.where(q < 0, -y, y))
-        if not PAPER:
-            y = y >> 14  # after the sign: a floor
-        if KIND == "gelu":
-            y = q * (y + tl.load(k + 2 * channels))
+    y = polynomial_lanes(q, k_ptr + i % channels, channels, KIND, PAPER)
     if FUSED:
         y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels)
     tl.store(out_ptr + i, y, mask=i < n)
@@ -121,18 +127,8 @@ def i_exp(q_ptr, k_ptr, out_ptr, n, PAPER: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def i_softmax(
-    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    """ROWS rows per program, each a block. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output."""
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    column = tl.arange(0, BLOCK)[None, :]
-    i = row * length + column
-    there = (row < rows) & (column < length)
-    kept = there
-    if MASKED:
-        kept = there & (tl.load(mask_ptr + i, mask=there, other=0) != 0)
-    q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
+def softmax_lanes(q, kept, k_ptr, PAPER: tl.constexpr):
+    """i-softmax of rows, over what is kept of each. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), output bits."""
     greatest = tl.max(tl.where(kept, q, -(2**40)), axis=1, keep_dims=True)  # below every operand
     d = tl.where(kept, greatest - q, 0)
     y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
@@ -147,6 +143,23 @@ def i_softmax(
         out = (e << bits) // total
     else:
         out = (e * ((tl.full(total.shape, 1, tl.int64) << 32) // total)) >> (32 - bits)
+    return out
+
+
+@triton.jit
+def i_softmax(
+    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """ROWS rows per program, each a block."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, BLOCK)[None, :]
+    i = row * length + column
+    there = (row < rows) & (column < length)
+    kept = there
+    if MASKED:
+        kept = there & (tl.load(mask_ptr + i, mask=there, other=0) != 0)
+    q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
+    out = softmax_lanes(q, kept, k_ptr, PAPER)
     tl.store(out_ptr + i, out, mask=there)
 
 
@@ -188,10 +201,13 @@ def i_sqrt(n_ptr, out_ptr, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def i_layernorm(
-    q_ptr, bias_ptr, rescale_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
-    PAPER: tl.constexpr, FUSED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    q_ptr, bias_ptr, rescale_ptr, wide_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
+    PAPER: tl.constexpr, FUSED: tl.constexpr, KEEP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits. FUSED: requantised."""
+    """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits.
+
+    FUSED: requantised; KEEP: what it was before is stored as well, at `wide_ptr`.
+    """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     i = row * length + column
@@ -214,6 +230,8 @@ def i_layernorm(
         u = (y * ((tl.full(sigma.shape, 1, tl.int64) << 31) // tl.maximum(sigma, 1))) >> 1
     u = tl.where(sigma > 0, u, 0)  # a row without spread keeps its bias alone
     u += tl.load(bias_ptr + column % channels)
+    if KEEP:
+        tl.store(wide_ptr + i, u, mask=there)
     if FUSED:
         u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels)
     tl.store(out_ptr + i, u, mask=there)
@@ -223,14 +241,13 @@ def i_layernorm(
 
 
 @triton.jit
-def product(
-    a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
-    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+def product_tile(
+    a_ptr, b_ptr, rows, inner, columns, stride_inner, stride_column,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """a @ b of a batch in int32 accumulators, by int8 dot products; FUSED requantises the result.
+    """This program's tile of a @ b of a batch, in int32 by int8 dot products: its rows, counted over the batch, its columns, the sums.
 
-    A program makes a tile of one product. All stand along one axis of the grid: NVIDIA allows the others 65535 programs.
+    And which of its lanes there are. All tiles stand along one axis of the grid: NVIDIA allows the others 65535 programs.
 
     b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain matrix. A WIDE operand has more than
     8 bits (i-softmax's 0 to 256): it enters as 128 * (x >> 7) + (x & 127), two int8 operands. The plan bounds every sum.
@@ -260,12 +277,96 @@ def product(
             middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle, out_dtype=tl.int32)
         if WIDE_A and WIDE_B:
             high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high, out_dtype=tl.int32)
-    total = low + (middle << 7) + (high << 14)
+    there = (row < rows) & (column < columns)
+    return batch * rows + row, column, there, low + (middle << 7) + (high << 14)
+
+
+@triton.jit
+def product(
+    a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """a @ b of a batch in int32 accumulators; FUSED requantises the result."""
+    row, column, there, total = product_tile(
+        a_ptr, b_ptr, rows, inner, columns, stride_inner, stride_column, WIDE_A, WIDE_B, BLOCK_M, BLOCK_N, BLOCK_K
+    )
     if BIASED:
         total += tl.load(bias_ptr + column, mask=column < columns, other=0)
     if FUSED:
         total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels)
-    tl.store(out_ptr + (batch * rows + row) * columns + column, total, mask=(row < rows) & (column < columns))
+    tl.store(out_ptr + row * columns + column, total, mask=there)
+
+
+@triton.jit
+def linear_then(
+    a_ptr, weight_ptr, bias_ptr, residual_ptr, k_ptr, rescale_ptr, sums_ptr, out_ptr,
+    rows, inner, columns, channels, rescale_channels,
+    THEN: tl.constexpr, PAPER: tl.constexpr, WIDE_A: tl.constexpr, BIASED: tl.constexpr, KEEP: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """A linear layer and what its accumulators go to, as THEN says: i-GELU, requantised, or the residual add. KEEP stores them as well.
+
+    k: the constants of i-GELU (`rescale` has those behind it) or of the residual add.
+    """
+    row, column, there, total = product_tile(a_ptr, weight_ptr, rows, inner, columns, 1, inner, WIDE_A, False, BLOCK_M, BLOCK_N, BLOCK_K)
+    if BIASED:
+        total += tl.load(bias_ptr + column, mask=column < columns, other=0)
+    i = row * columns + column
+    if KEEP:
+        tl.store(sums_ptr + i, total, mask=there)
+    z = total.to(tl.int64)
+    if THEN == "gelu":
+        y = polynomial_lanes(z, k_ptr + column % channels, channels, "gelu", PAPER)
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, column % rescale_channels)
+    else:
+        residual = tl.load(residual_ptr + i, mask=there, other=0).to(tl.int64)
+        y = residual_add_lanes(z, residual, k_ptr, channels, column % channels)
+    tl.store(out_ptr + i, y, mask=there)
+
+
+@triton.jit
+def attention(
+    q_ptr, key_ptr, v_ptr, mask_ptr, softmax_ptr, rescale_ptr, out_ptr,
+    heads, rows, keys,
+    q_batch, q_head, q_row, key_batch, key_head, key_row, v_batch, v_head, v_row, mask_batch, mask_row, out_batch, out_head, out_row,
+    rescale_channels,
+    SIZE: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr, PAPER: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Scores, i-softmax, contexts, requantised: a program makes BLOCK_M queries of one head, over all keys at once.
+
+    All is read by strides of the batch, of the head and of the row: heads may lie beside each other in a row. SIZE is that of a query and
+    of a key, WIDTH of a value. Probabilities have up to 14 bits and enter the int8 dot product as 128 * (p >> 7) + (p & 127).
+    """
+    blocks = (rows + BLOCK_M - 1) // BLOCK_M
+    which = tl.program_id(0) // blocks
+    batch = (which // heads).to(tl.int64)
+    head = (which % heads).to(tl.int64)
+    row = (tl.program_id(0) % blocks).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    depth = tl.arange(0, BLOCK_D)
+    column = tl.arange(0, BLOCK_N)[None, :]
+    key = tl.arange(0, BLOCK_L)
+    across = key[None, :]
+    q_at = q_ptr + batch * q_batch + head * q_head + row * q_row + depth[None, :]
+    q = tl.load(q_at, mask=(row < rows) & (depth[None, :] < SIZE), other=0)
+    key_at = key_ptr + batch * key_batch + head * key_head + across * key_row + depth[:, None]
+    k = tl.load(key_at, mask=(across < keys) & (depth[:, None] < SIZE), other=0)
+    scores = tl.dot(q, k, out_dtype=tl.int32)
+    there = (row < rows) & (across < keys)
+    kept = there
+    if MASKED:
+        kept = there & (tl.load(mask_ptr + batch * mask_batch + row * mask_row + across, mask=there, other=0) != 0)
+    p = softmax_lanes(scores.to(tl.int64), kept, softmax_ptr, PAPER)
+    down = key[:, None]
+    v_at = v_ptr + batch * v_batch + head * v_head + down * v_row + column
+    v = tl.load(v_at, mask=(down < keys) & (column < WIDTH), other=0)
+    low = tl.dot((p & 127).to(tl.int8), v, out_dtype=tl.int32)
+    high = tl.dot((p >> 7).to(tl.int8), v, out_dtype=tl.int32)
+    context = (low + (high << 7)).to(tl.int64)
+    y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels)
+    out_at = out_ptr + batch * out_batch + head * out_head + row * out_row + column
+    tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))
 
 
 @triton.jit
