@@ -27,8 +27,11 @@ ROW = {"ROWS": 1, "BLOCK": 4096}
 TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}
 TYPES = {
     **dict.fromkeys(("q_ptr", "residual_ptr", "ids_ptr", "word_ids_ptr", "type_ids_ptr", "position_ids_ptr"), "*i32"),
-    **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
+    **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "weight_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
+    **dict.fromkeys(("key_ptr", "v_ptr"), "*i8"),
+    **dict.fromkeys(("bias_ptr", "sums_ptr"), "*i32"),
 }
+BYTES, WIDE_BIAS = {"out_ptr": "*i8"}, {"bias_ptr": "*i64"}
 """Of the arguments; all other pointers are to int64, what is no pointer is an int32."""
 
 
@@ -44,10 +47,14 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
         made += [(f"i_{kind} {dialect}", "polynomial", _poly(kind, paper), {}) for kind in ("erf", "gelu")]
         made += [(f"i_exp {dialect}", "i_exp", {"PAPER": paper, **BLOCK}, {})]
         made += [(f"i_softmax {dialect}", "i_softmax", {"MASKED": True, "PAPER": paper, **ROW}, {})]
-        made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, **ROW}, {})]
+        made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, "KEEP": False, **ROW}, WIDE_BIAS)]
+        made += [(f"linear, i_gelu + requantize {dialect}", "linear_then", _then("gelu", paper), BYTES)]
+        made += [(f"attention {dialect}, {keys} keys", "attention", _heads(keys, paper), {**BYTES, "q_ptr": "*i8"}) for keys in (128, 512)]
     made += [("i_gelu + requantize", "polynomial", {**_poly("gelu", False), "FUSED": True}, {"out_ptr": "*i8"})]
-    made += [("i_layernorm + requantize", "i_layernorm", {"PAPER": False, "FUSED": True, **ROW}, {"out_ptr": "*i8"})]
-    narrow = {"bias_ptr": "*i32", "out_ptr": "*i32"}
+    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW}
+    made += [("i_layernorm + requantize", "i_layernorm", both, {**BYTES, **WIDE_BIAS, "wide_ptr": "*i32"})]
+    made += [("linear + residual_add", "linear_then", _then("residual", False), {"out_ptr": "*i32"})]
+    narrow = {"out_ptr": "*i32"}
     made += [("linear", "product", _wide(False, False, biased=True), narrow)]
     made += [("linear + requantize", "product", {**_wide(False, False, biased=True), "FUSED": True}, {**narrow, "out_ptr": "*i8"})]
     made += [
@@ -63,6 +70,15 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
 
 def _poly(kind: str, paper: bool) -> dict[str, Any]:
     return {"KIND": kind, "PAPER": paper, "FUSED": False, **BLOCK}
+
+
+def _then(what: str, paper: bool) -> dict[str, Any]:
+    return {"THEN": what, "PAPER": paper, "WIDE_A": False, "BIASED": True, "KEEP": True, **TILE}
+
+
+def _heads(keys: int, paper: bool) -> dict[str, Any]:
+    blocks = {"BLOCK_M": 16, "BLOCK_L": keys, "BLOCK_D": 64, "BLOCK_N": 64}
+    return {"SIZE": 64, "WIDTH": 64, "MASKED": True, "PAPER": paper, **blocks}
 
 
 def _wide(a: bool, b: bool, biased: bool = False) -> dict[str, Any]:

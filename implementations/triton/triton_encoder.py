@@ -166,9 +166,14 @@ def launch(kernel: Any, programs: int, outputs: Sequence[Tensor], *arguments: An
     """Run a kernel; `outputs` are those of the arguments that it writes."""
     if CHECKED:
         buffers = [a for a in arguments if isinstance(a, torch.Tensor)]
-        written = [any(a is x for x in outputs) for a in buffers]
-        triton_checked.launching([(a, a.numel() * a.element_size(), w) for a, w in zip(buffers, written, strict=True)])
+        triton_checked.launching([(a, extent(a), any(a is x for x in outputs)) for a in buffers])
     kernel[(programs,)](*arguments, **constexprs)
+
+
+def extent(x: Tensor) -> int:
+    """Bytes from a tensor's first element to behind its last."""
+    between: int = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    return (between + 1) * x.element_size()
 
 
 def empty(shape: Sequence[int], kind: Any) -> Tensor:
