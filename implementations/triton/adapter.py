@@ -9,11 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import triton_device
-from triton_device import CHECKED, DEVICE, bound, lanes, product_blocks, rows_together, torch, triton  # before the kernels
+from triton_device import (  # before the kernels
+    CHECKED,
+    DEVICE,
+    MOST_KEYS,
+    attention_blocks,
+    bound,
+    lanes,
+    product_blocks,
+    rows_together,
+    torch,
+    triton,
+)
 
 # isort: split
 import ibert_triton as kernels
+import triton_device  # noqa: F401  (so that what a launch is cut into can be changed)
 import triton_encoder as encoder  # noqa: F401  (the target `triton:encoder`)
 import triton_plans as plans
 
@@ -36,7 +47,7 @@ DOMAIN: dict[str, dict[str, Any]] = {
 }
 """All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
 
-The operands of a product are two digits of 8 bits, 15 bits in all: weights of more than 14 do not fit."""
+The operands of a product are two digits of 8 bits, each with a sign: up to 32639."""
 if DEVICE == "cpu":  # the interpreter takes milliseconds for each program
     for _op in (
         "linear",
@@ -295,6 +306,34 @@ def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: 
 
 
 def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
-    """Four kernels, one for each of its parts."""
-    weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
-    return requantize(matmul(weights, v, plan.context), plan.requantize)
+    """One kernel where a block holds all keys, four where it does not."""
+    (rows, size), (keys, width), shape = q.shape[-2:], v.shape[-2:], (*q.shape[:-1], v.shape[-1])
+    if keys > MOST_KEYS or q.size * v.size == 0:
+        weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
+        return requantize(matmul(weights, v, plan.context), plan.requantize)
+    heads = q.size // (rows * size)
+    kept = np.zeros(1) if mask is None else np.broadcast_to(mask, (*q.shape[:-1], keys))
+    constants, (factors, channels) = _tensor(plans.softmax(plan.softmax), np.int64), _rescale(plan.requantize)
+    strides = [s for length, part in ((rows, size), (keys, size), (keys, width)) for s in (length * part, 0, part)]
+    strides += [rows * keys, keys, rows * width, 0, width]
+    blocks = attention_blocks(rows, keys, size, width)
+    return _launch(
+        kernels.attention,
+        (heads * triton.cdiv(rows, blocks["BLOCK_M"]),),
+        shape,
+        np.int64,
+        *(_tensor(x, np.int8) for x in (q, k, v, kept)),
+        constants,
+        factors,
+        OUT,
+        1,
+        rows,
+        keys,
+        *strides,
+        channels,
+        SIZE=size,
+        WIDTH=width,
+        MASKED=mask is not None,
+        PAPER=plan.dialect == "paper",
+        **blocks,
+    )

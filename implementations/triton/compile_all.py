@@ -24,7 +24,8 @@ TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip
 BINARY = {"cuda": "cubin", "hip": "hsaco"}
 BLOCK = {"BLOCK": 1024}
 ROW = {"ROWS": 1, "BLOCK": 4096}
-TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}
+WARPS = {"num_warps": 8}
+TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, **WARPS}
 TYPES = {
     **dict.fromkeys(("q_ptr", "residual_ptr", "ids_ptr", "word_ids_ptr", "type_ids_ptr", "position_ids_ptr"), "*i32"),
     **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "weight_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
@@ -51,7 +52,7 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
         made += [(f"linear, i_gelu + requantize {dialect}", "linear_then", _then("gelu", paper), BYTES)]
         made += [(f"attention {dialect}, {keys} keys", "attention", _heads(keys, paper), {**BYTES, "q_ptr": "*i8"}) for keys in (128, 512)]
     made += [("i_gelu + requantize", "polynomial", {**_poly("gelu", False), "FUSED": True}, {"out_ptr": "*i8"})]
-    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW}
+    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW, **WARPS}
     made += [("i_layernorm + requantize", "i_layernorm", both, {**BYTES, **WIDE_BIAS, "wide_ptr": "*i32"})]
     made += [("linear + residual_add", "linear_then", _then("residual", False), {"out_ptr": "*i32"})]
     narrow = {"out_ptr": "*i32"}
@@ -77,7 +78,7 @@ def _then(what: str, paper: bool) -> dict[str, Any]:
 
 
 def _heads(keys: int, paper: bool) -> dict[str, Any]:
-    blocks = {"BLOCK_M": 16, "BLOCK_L": keys, "BLOCK_D": 64, "BLOCK_N": 64}
+    blocks = {"BLOCK_M": 16, "BLOCK_L": keys, "BLOCK_D": 64, "BLOCK_N": 64, **WARPS}
     return {"SIZE": 64, "WIDTH": 64, "MASKED": True, "PAPER": paper, **blocks}
 
 
@@ -90,11 +91,12 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
     import triton
     from triton.compiler import ASTSource
 
-    given = {**TYPES, **types}
+    given, options = {**TYPES, **types}, {name: x for name, x in constants.items() if name in WARPS}
+    constants = {name: x for name, x in constants.items() if name not in options}
     signature = {
         name: "constexpr" if name in constants else given.get(name, "*i64" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
     }
-    made = triton.compile(ASTSource(kernel, signature, constants), target=target)
+    made = triton.compile(ASTSource(kernel, signature, constants), target=target, options=options)
     code: bytes = made.asm[BINARY[target.backend]]
     return code
 

@@ -241,6 +241,14 @@ def i_layernorm(
 
 
 @triton.jit
+def digits(x):
+    """x as low + 256 * high, each a signed byte; -32768 <= x < 32640."""
+    x = x.to(tl.int32)
+    high = (x + 128) >> 8
+    return (x - (high << 8)).to(tl.int8), high.to(tl.int8)
+
+
+@triton.jit
 def product_tile(
     a_ptr, b_ptr, rows, inner, columns, stride_inner, stride_column,
     WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -250,7 +258,7 @@ def product_tile(
     And which of its lanes there are. All tiles stand along one axis of the grid: NVIDIA allows the others 65535 programs.
 
     b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain matrix. A WIDE operand has more than
-    8 bits (i-softmax's 0 to 256): it enters as 128 * (x >> 7) + (x & 127), two int8 operands. The plan bounds every sum.
+    8 signed bits (i-softmax's 0 to 4096): it enters as two digits of 8. The plan bounds every sum.
     """
     across = (columns + BLOCK_N - 1) // BLOCK_N
     tiles = (rows + BLOCK_M - 1) // BLOCK_M * across
@@ -268,17 +276,20 @@ def product_tile(
         k_b = start + tl.arange(0, BLOCK_K)[:, None].to(tl.int64)  # a large matrix has more than 2**31 elements
         a = tl.load(a_ptr + row * inner + k_a, mask=(row < rows) & (k_a < inner), other=0)
         b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
-        a_low = (a & 127).to(tl.int8) if WIDE_A else a
-        b_low = (b & 127).to(tl.int8) if WIDE_B else b
+        a_low, b_low = a, b
+        if WIDE_A:
+            a_low, a_high = digits(a)
+        if WIDE_B:
+            b_low, b_high = digits(b)
         low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)
         if WIDE_A:
-            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle, out_dtype=tl.int32)
+            middle = tl.dot(a_high, b_low, middle, out_dtype=tl.int32)
         if WIDE_B:
-            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle, out_dtype=tl.int32)
+            middle = tl.dot(a_low, b_high, middle, out_dtype=tl.int32)
         if WIDE_A and WIDE_B:
-            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high, out_dtype=tl.int32)
+            high = tl.dot(a_high, b_high, high, out_dtype=tl.int32)
     there = (row < rows) & (column < columns)
-    return batch * rows + row, column, there, low + (middle << 7) + (high << 14)
+    return batch * rows + row, column, there, low + (middle << 8) + (high << 16)
 
 
 @triton.jit
@@ -337,7 +348,7 @@ def attention(
     """Scores, i-softmax, contexts, requantised: a program makes BLOCK_M queries of one head, over all keys at once.
 
     All is read by strides of the batch, of the head and of the row: heads may lie beside each other in a row. SIZE is that of a query and
-    of a key, WIDTH of a value. Probabilities have up to 14 bits and enter the int8 dot product as 128 * (p >> 7) + (p & 127).
+    of a key, WIDTH of a value. Probabilities have up to 14 bits and enter the int8 dot product as two digits.
     """
     blocks = (rows + BLOCK_M - 1) // BLOCK_M
     which = tl.program_id(0) // blocks
@@ -361,9 +372,10 @@ def attention(
     down = key[:, None]
     v_at = v_ptr + batch * v_batch + head * v_head + down * v_row + column
     v = tl.load(v_at, mask=(down < keys) & (column < WIDTH), other=0)
-    low = tl.dot((p & 127).to(tl.int8), v, out_dtype=tl.int32)
-    high = tl.dot((p >> 7).to(tl.int8), v, out_dtype=tl.int32)
-    context = (low + (high << 7)).to(tl.int64)
+    p_low, p_high = digits(p)
+    low = tl.dot(p_low, v, out_dtype=tl.int32)
+    high = tl.dot(p_high, v, out_dtype=tl.int32)
+    context = (low + (high << 8)).to(tl.int64)
     y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels)
     out_at = out_ptr + batch * out_batch + head * out_head + row * out_row + column
     tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))

@@ -38,6 +38,12 @@ MOST_OF_PRODUCT = (256, 256, 1024) if DEVICE == "cpu" else (64, 64, 64)
 """Rows, columns and length of a block of a product."""
 LEAST_OF_PRODUCT = (16, 16, 32)
 """What a dot product of int8 takes."""
+QUERIES = 64 if DEVICE == "cpu" else 16
+"""Of a program of attention."""
+MOST_KEYS = 1024
+"""Of a block of attention, which has all there are."""
+WARPS = 8
+"""Of programs with large blocks: with 4, what they compute does not fit the registers of an H100."""
 
 
 def lanes(count: int) -> int:
@@ -52,10 +58,18 @@ def rows_together(rows: int, length: int) -> tuple[int, int]:
 
 
 def product_blocks(rows: int, inner: int, columns: int) -> dict[str, int]:
-    """Sizes of a product's blocks, as kernels name them."""
+    """How a product is cut, as its kernels are told."""
     cut = lanes if DEVICE == "cpu" else triton.next_power_of_2
     order = zip((rows, columns, inner), LEAST_OF_PRODUCT, MOST_OF_PRODUCT, strict=True)
-    return dict(zip(("BLOCK_M", "BLOCK_N", "BLOCK_K"), (min(max(cut(x), least), most) for x, least, most in order), strict=True))
+    sizes = (min(max(cut(x), least), most) for x, least, most in order)
+    return dict(zip(("BLOCK_M", "BLOCK_N", "BLOCK_K"), sizes, strict=True), num_warps=WARPS)
+
+
+def attention_blocks(rows: int, keys: int, size: int, width: int) -> dict[str, int]:
+    """How attention is cut: queries and all keys of a head, queries and keys of one size, values of one width."""
+    power, (fewest, narrowest, shortest) = triton.next_power_of_2, LEAST_OF_PRODUCT
+    blocks = {"BLOCK_M": min(max(power(rows), fewest), QUERIES), "BLOCK_L": max(power(keys), shortest)}
+    return {**blocks, "BLOCK_D": max(power(size), shortest), "BLOCK_N": max(power(width), narrowest), "num_warps": WARPS}
 
 
 def bound(count: int) -> Any:

@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from triton_device import CHECKED, DEVICE, LEAST_OF_PRODUCT, bound, lanes, product_blocks, rows_together, torch, triton  # before the kernels
+from triton_device import (  # before the kernels
+    CHECKED,
+    DEVICE,
+    MOST_KEYS,
+    WARPS,
+    attention_blocks,
+    bound,
+    lanes,
+    product_blocks,
+    rows_together,
+    torch,
+    triton,
+)
 
 # isort: split
 import ibert_triton as kernels
@@ -39,10 +51,6 @@ Launch = Callable[[Tensors], None]
 """Takes tensors of earlier launches and puts its own beside them."""
 LAUNCHES: dict[tuple[str, ...], Callable[..., Launch]] = {}
 """By the operations of the nodes that are launched as one: what makes the launch, from the encoder and those nodes."""
-MOST_KEYS = 1024
-"""Tokens that attention has in one block."""
-QUERIES = 64 if DEVICE == "cpu" else 16
-"""Of a program of attention."""
 TYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
@@ -195,9 +203,9 @@ def product(kernel: Any, batch: int, rows: int, inner: int, columns: int, output
 
 
 def two_digits(limits: tuple[int, int]) -> None:
-    """Whether an operand of a product fits two digits: seven bits of the lower, eight of the upper."""
-    if not -(1 << 14) <= limits[0] <= limits[1] < 1 << 14:
-        raise NotImplementedError(f"an operand of a product from {limits[0]} to {limits[1]}: these kernels take -16384 to 16383")
+    """Refuse an operand of a product that two signed bytes do not hold, see the kernels' `digits`."""
+    if not -(1 << 15) <= limits[0] <= limits[1] < (1 << 15) - 128:
+        raise NotImplementedError(f"an operand of a product from {limits[0]} to {limits[1]}: these kernels take -32768 to 32639")
 
 
 # ------------------------------------------------------------------------------------------------------------------- launches
@@ -277,7 +285,8 @@ def layernorm(encoder: Encoder, node: Node, behind: Node | None = None) -> Launc
         taken, block = rows_together(rows, length)
         integers = (rows, length, bias.shape[1], table.shape[1], plans.layernorm_shift(plan))
         arguments = (q, bias, table, wide, out, *integers)
-        launch(kernels.i_layernorm, triton.cdiv(rows, taken), (wide, out), *arguments, ROWS=taken, BLOCK=block, **chosen)
+        cut = {"ROWS": taken, "BLOCK": block, "num_warps": WARPS}
+        launch(kernels.i_layernorm, triton.cdiv(rows, taken), (wide, out), *arguments, **cut, **chosen)
         if behind is None or chosen["KEEP"]:
             tensors[node.name] = wide
         if behind is not None:
@@ -376,21 +385,13 @@ def attention(encoder: Encoder, node: Node) -> Launch:
         mask = tensors[node.inputs[3].tensor] if masked else out
         strides = [s for x, part in ((q, size), (k, size), (v, width)) for s in (x.stride(0), part, x.stride(1))]
         integers = (heads, tokens, tokens, *strides, tokens, 0, out.stride(0), out.stride(2), out.stride(1), table.shape[1])
-        attend(out, batch * heads, (tokens, tokens, size, width), q, k, v, mask, softmax, table, out, *integers, MASKED=masked, PAPER=paper)
+        blocks = attention_blocks(tokens, tokens, size, width)
+        programs = batch * heads * triton.cdiv(tokens, blocks["BLOCK_M"])
+        arguments = (q, k, v, mask, softmax, table, out, *integers)
+        launch(kernels.attention, programs, (out,), *arguments, SIZE=size, WIDTH=width, MASKED=masked, PAPER=paper, **blocks)
         tensors[node.name] = out.transpose(1, 2)
 
     return run
-
-
-def attend(out: Tensor, count: int, sizes: tuple[int, int, int, int], *arguments: Any, **constexprs: Any) -> None:
-    """Run the kernel of attention over so many heads, each of (queries, keys, size, width)."""
-    (rows, keys, size, width), (fewest, narrowest, shortest) = sizes, LEAST_OF_PRODUCT
-    power = triton.next_power_of_2
-    queries = min(max(power(rows), fewest), QUERIES)
-    blocks = {"BLOCK_M": queries, "BLOCK_L": max(power(keys), shortest), "BLOCK_D": max(power(size), shortest)}
-    blocks["BLOCK_N"] = max(power(width), narrowest)
-    programs = count * triton.cdiv(rows, queries)
-    launch(kernels.attention, programs, (out,), *arguments, SIZE=size, WIDTH=width, **constexprs, **blocks)
 
 
 @launches("matmul")
