@@ -67,6 +67,7 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"in_features": 130, "out_features": 67, "input_bits": 9}),
     ("matmul", {"length": 97, "input_range": (0, 256)}),
     ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
+    ("attention", {"scores_length": 5, "softmax_length": 1, "softmax_output_bits": 14, "scale_out": 1.0}),  # a key alone has all there is: 2**14
     ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3, 1.0), "output_bits": 32}),
     ("quantize", {"scale": 0.7}),
     ("dequantize", {"scale": (-0.3, 2.0**126, -(2.0**-126), 1 / 3, 2.0 - 2.0**-52), "input_bits": 53}),
@@ -366,8 +367,10 @@ BITS = [
      "gelu_requantize", "ibert"),
     ("triton", T, "u = requantize_lanes(u, rescale_ptr", "u = requantize_lanes(u - tl.load(bias_ptr + column % channels), rescale_ptr",
      "layernorm_requantize", "ibert"),
-    ("triton", T, "requantize_lanes(total.to(tl.int64)", "requantize_lanes(low.to(tl.int64)",
-     "linear_requantize", "ibert"),  # before the bias
+    ("triton", T, "requantize_lanes(total.to(tl.int64)",
+     "requantize_lanes((total - tl.load(bias_ptr + column, mask=column < columns, other=0)).to(tl.int64)", "linear_requantize", "ibert"),  # before the bias
+    ("triton", T, "high = (x + 128) >> 8", "high = (x >> 7) >> 1", "matmul", "ibert"),  # a byte that has no sign
+    ("triton", T, "low = tl.dot(p_low, v, out_dtype=tl.int32)", "low = tl.dot(p_high, v, out_dtype=tl.int32)", "attention", "paper"),
     ("opencl", K, "paper), k, channels, i % channels);\n    }", "paper), k, channels, 0);\n    }", "gelu_requantize", "ibert"),
     ("opencl", K, "rescale, rescale_channels, i % rescale_channels)", "rescale, rescale_channels, 0)", "layernorm_requantize", "ibert"),
     ("opencl", P, "if (fused) sum = (int)", "if (fused && !biased) sum = (int)", "linear_requantize", "ibert"),
@@ -421,11 +424,15 @@ def test_overrun_is_an_error(target: Any, tmp_path: Path) -> None:
         wrong.embedding(np.zeros(5, np.int8), np.ones((1, 3), np.int8), plan)
 
 
-def as_script(adapter: Path, *ops: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def as_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, which finds refsim where this one does."""
     paths = os.pathsep.join(filter(None, [str(Path(refsim.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
     environ = {**os.environ, "PYTHONPATH": paths, **environment}
-    command = [sys.executable, "-W", "error:::triton", __file__, str(adapter), *ops]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *words], env=environ, capture_output=True, text=True, check=False)
+
+
+def as_script(adapter: Path, *ops: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return as_process("-W", "error:::triton", __file__, str(adapter), *ops, **environment)
 
 
 def test_triton_does_nothing_undefined() -> None:
@@ -525,16 +532,16 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 every = module.cases()
 module.TARGETS = {name: module.TARGETS[name] for name in ("sm_90", "gfx942")}
-module.cases = lambda: [case for case in every if case[0] in ("i_sqrt", "matmul")]
+module.cases = lambda: [case for case in every if case[0] in sys.argv[3:]]
 sys.exit(module.main(Path(sys.argv[2])))
 """
 
 
-def compile_two(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The script of the shipped kernels on those of `folder`, for two kernels and two targets."""
+def compile_two(folder: Path, *kernels: str) -> subprocess.CompletedProcess[str]:
+    """The script of the shipped kernels on those of `folder`, for two kernels, or others, and two targets."""
     loaded(FOLDERS["triton"] / "adapter.py")
     script = str(FOLDERS["triton"] / "compile_all.py")
-    return subprocess.run([sys.executable, "-c", ONE, script, str(folder)], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", ONE, script, str(folder), *(kernels or ("i_sqrt", "matmul"))], capture_output=True, text=True, check=False)
 
 
 def test_triton_compiles() -> None:
@@ -542,6 +549,16 @@ def test_triton_compiles() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"i_sqrt +│ \d{4,} +│ \d{4,}", done.stdout)
     assert re.search(r"matmul +│ \d{4,} +│ \d{4,}", done.stdout)
+
+
+def test_floats_in_machine_code_are_reported(tmp_path: Path) -> None:
+    """Of a kernel of integers, in which there are none; 14 bits less of what has fewer than 53 are the same bits."""
+    folder = mutated("triton", tmp_path, T, "y = y >> 14", "y = tl.floor(y.to(tl.float64) * (2.0**-14)).to(tl.int64)").parent
+    done = compile_two(folder, "i_gelu ibert", "attention ibert, 128 keys")
+    assert done.returncode == 1
+    assert re.search(r"i_gelu ibert +│ fails +│ \d{4,}", done.stdout), done.stdout
+    assert re.search(r"attention ibert, 128 keys +│ \d{4,} +│ \d{4,}", done.stdout), done.stdout
+    assert "i_gelu ibert for sm_90: TypeError: a kernel of integers has the floating-point instruction cvt" in done.stdout
 
 
 def test_what_does_not_compile_is_reported(tmp_path: Path) -> None:

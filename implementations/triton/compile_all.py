@@ -3,14 +3,15 @@
     python implementations/triton/compile_all.py [--only TARGET ...]
 
 Needs the package triton alone; Triton 3.4, unlike 3.9, wants the linker of ROCm too for gfx942. Prints a table of the bytes of machine
-code; exit 1 if a kernel does not compile. Where triton is absent that is said and the exit is 0, or 1 with REFSIM_REQUIRE_ALL=1. A process
-of its own: a kernel is either interpreted or compiled.
+code; exit 1 if a kernel does not compile, or if one of integers has an instruction of floats in its PTX. Where triton is absent that is
+said and the exit is 0, or 1 with REFSIM_REQUIRE_ALL=1. A process of its own: a kernel is either interpreted or compiled.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,10 @@ TYPES = {
 }
 BYTES, WIDE_BIAS = {"out_ptr": "*i8"}, {"bias_ptr": "*i64"}
 """Of the arguments; all other pointers are to int64, what is no pointer is an int32."""
+
+
+FLOATING = re.compile(r"^.*\.b?f(?:16|32|64)\b.*$", re.MULTILINE)
+"""A line of PTX; for AMD the compiler divides integers by way of floats, exactly."""
 
 
 def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
@@ -97,6 +102,9 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
         name: "constexpr" if name in constants else given.get(name, "*i64" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
     }
     made = triton.compile(ASTSource(kernel, signature, constants), target=target, options=options)
+    found = None if any("fp" in kind for kind in signature.values()) else FLOATING.search(made.asm.get("ptx", ""))
+    if found:
+        raise TypeError(f"a kernel of integers has the floating-point instruction {found[0].strip()}")
     code: bytes = made.asm[BINARY[target.backend]]
     return code
 

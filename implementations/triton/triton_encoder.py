@@ -372,6 +372,9 @@ def attention(encoder: Encoder, node: Node) -> Launch:
     if [taken.form for taken in node.inputs] not in (["heads"] * 3, [*["heads"] * 3, "keys"]):
         raise NotImplementedError(f"attention of {node.inputs}: these kernels take heads, and a mask of keys")
     two_digits(plan.context.input_range)
+    for lo, hi in (plan.input_range, plan.scores.b_range, plan.context.b_range):
+        if not -128 <= lo <= hi <= 127:
+            raise NotImplementedError(f"attention of operands from {lo} to {hi}: these kernels take -128 to 127")
     softmax, table = put(plans.softmax(plan.softmax)), put(plans.rescaling(plan.requantize))
     masked, paper, size, heads = len(node.inputs) > 3, plan.dialect == "paper", plan.d, encoder.model.heads
 
