@@ -67,7 +67,7 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"in_features": 130, "out_features": 67, "input_bits": 9}),
     ("matmul", {"length": 97, "input_range": (0, 256)}),
     ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
-    ("attention", {"scores_length": 5, "softmax_length": 1, "softmax_output_bits": 14, "scale_out": 1.0}),  # a key alone has all there is: 2**14
+    ("attention", {"scores_length": 5, "softmax_length": 1, "softmax_output_bits": 14, "scale_out": 1.0}),  # of one key: 2**14
     ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3, 1.0), "output_bits": 32}),
     ("quantize", {"scale": 0.7}),
     ("dequantize", {"scale": (-0.3, 2.0**126, -(2.0**-126), 1 / 3, 2.0 - 2.0**-52), "input_bits": 53}),
@@ -368,7 +368,8 @@ BITS = [
     ("triton", T, "u = requantize_lanes(u, rescale_ptr", "u = requantize_lanes(u - tl.load(bias_ptr + column % channels), rescale_ptr",
      "layernorm_requantize", "ibert"),
     ("triton", T, "requantize_lanes(total.to(tl.int64)",
-     "requantize_lanes((total - tl.load(bias_ptr + column, mask=column < columns, other=0)).to(tl.int64)", "linear_requantize", "ibert"),  # before the bias
+     "requantize_lanes((total - tl.load(bias_ptr + column, mask=column < columns, other=0)).to(tl.int64)",  # before the bias
+     "linear_requantize", "ibert"),
     ("triton", T, "high = (x + 128) >> 8", "high = (x >> 7) >> 1", "matmul", "ibert"),  # a byte that has no sign
     ("triton", T, "low = tl.dot(p_low, v, out_dtype=tl.int32)", "low = tl.dot(p_high, v, out_dtype=tl.int32)", "attention", "paper"),
     ("opencl", K, "paper), k, channels, i % channels);\n    }", "paper), k, channels, 0);\n    }", "gelu_requantize", "ibert"),
@@ -541,7 +542,8 @@ def compile_two(folder: Path, *kernels: str) -> subprocess.CompletedProcess[str]
     """The script of the shipped kernels on those of `folder`, for two kernels, or others, and two targets."""
     loaded(FOLDERS["triton"] / "adapter.py")
     script = str(FOLDERS["triton"] / "compile_all.py")
-    return subprocess.run([sys.executable, "-c", ONE, script, str(folder), *(kernels or ("i_sqrt", "matmul"))], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", ONE, script, str(folder), *(kernels or ("i_sqrt", "matmul"))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_triton_compiles() -> None:

@@ -171,18 +171,17 @@ def test_no_float_is_dispatched(module: Any, name: str, integers_only: Any) -> N
 
 
 FLOATING = [
-    (E, "out = tensors[node.name] = empty(q.shape, kind)\n        elements(kernels.polynomial",
-     "out = tensors[node.name] = empty(q.shape, torch.float32).to(kind)\n        elements(kernels.polynomial", "paper", "torch: aten.empty"),
+    (E, "empty(q.shape, kind)\n        elements(kernels.polynomial",
+     "empty(q.shape, torch.float32).to(kind)\n        elements(kernels.polynomial", "paper", "torch: aten.empty"),
     (T, "y = y >> 14", "y = tl.floor(y * (2.0**-14)).to(tl.int64)", "ibert", "Triton: a value of float"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("file", "old", "new", "dialect", "words"), FLOATING)
-def test_a_float_is_noticed(module: Any, tmp_path: Path, integers_only: Any, file: str, old: str, new: str, dialect: str, words: str) -> None:
+def test_a_float_is_noticed(tmp_path: Path, integers_only: Any, file: str, old: str, new: str, dialect: str, words: str) -> None:
     """Though the bits are right."""
     wrong = loaded(mutated("triton", tmp_path, file, old, new).parent / E)
     model, batch = shipped(next(name for name in SHIPPED if dialect in name))
-    assert module.torch is wrong.torch
     with integers_only[0], pytest.raises(Exception, match=words):
         wrong.computed(wrong.Encoder(model), batch)
 
@@ -219,7 +218,7 @@ MISTAKES = [
     (T, "high = (x + 128) >> 8", "high = x >> 8", "layer.0.attention", "op", ""),
     (T, "tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))", "tl.store(out_at, y + 1, mask=(row < rows) & (column < WIDTH))",
      "layer.0.attention", "op", ""),
-    (T, "y = residual_add_lanes(z, residual, k_ptr, channels, column % channels)", "y = residual_add_lanes(z, residual, k_ptr, channels, 0)",
+    (T, "residual_add_lanes(z, residual, k_ptr, channels, column % channels)", "residual_add_lanes(z, residual, k_ptr, channels, 0)",
      "layer.0.attention_sum", "op", ""),
     (T, "tl.store(wide_ptr + i, u, mask=there)", "tl.store(wide_ptr + i, u - sigma, mask=there)", "embeddings.layernorm", "op", ""),
 ]  # fmt: skip
@@ -260,7 +259,7 @@ def test_the_command_tells_a_mistake(module: Any, tmp_path: Path, number: int, w
 def test_what_no_kernel_computes_is_said(module: Any) -> None:
     model, _ = shipped("two-layers-ibert")
     last = replace(model.nodes[-1], plan=refsim.plan("i_erf", scale=0.01))
-    with pytest.raises(module.LackingError, match=r"pooled: no kernel here computes i_erf; there are kernels for attention, embedding_sum, "):
+    with pytest.raises(module.LackingError, match="pooled: no kernel here computes i_erf; there are kernels for attention, embedding"):
         module.Encoder(replace(model, nodes=(*model.nodes[:-1], last)))
     at = next(i for i, node in enumerate(model.nodes) if node.name == "embeddings.output")
     other = refsim.plan("requantize", scale_in=0.1, scale_out=1.0, rule="dyadic_half_up")

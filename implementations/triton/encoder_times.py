@@ -3,10 +3,10 @@
     python implementations/triton/encoder_times.py [--batch 1 8 32 128] [--tokens 128] [--model FOLDER] [--json FILE]
     REFSIM_TRITON_DEVICE=cpu python implementations/triton/encoder_times.py --tiny
 
-First every named tensor of every batch is compared with the simulator's, and so is what the timed form gives. Then all encoders run in turn,
-each on token ids that lie on the GPU already. A time is the median between two events. An encoder counts with its launches in a CUDA
-graph and without; which of the two is shorter is what the ratios are of. Without a model's folder the encoder has the size of MiniLM-L6
-and random weights. With --tiny all of it runs in seconds on a CPU, in Triton's interpreter: these times say nothing.
+First every named tensor of a batch is compared with the simulator's, and so is what the timed form gives. Then all encoders run in turn,
+each on token ids that lie on the GPU already. A time is the median between two events. Launches are timed one by one and as a CUDA graph;
+the ratios are of the shorter time of each encoder. Without a model's folder the encoder has the size of MiniLM-L6 and random weights. With
+--tiny all of it runs in seconds on a CPU, in Triton's interpreter: these times say nothing.
 Exit 0; 1 if a tensor is wrong or an encoder does not run.
 """
 

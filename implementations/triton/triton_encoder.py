@@ -356,9 +356,7 @@ def linear_then(encoder: Encoder, node: Node, behind: Node) -> Launch:
         arguments = (x, matrix.weight, matrix.bias, residual, table, rescale, sums, out)
         integers = (rows, bound(matrix.inner), matrix.columns, table.shape[1], rescale.shape[1])
         wide = x.dtype != torch.int8
-        product(
-            kernels.linear_then, 1, rows, matrix.inner, matrix.columns, (sums, out), *arguments, *integers, WIDE_A=wide, **chosen
-        )
+        product(kernels.linear_then, 1, rows, matrix.inner, matrix.columns, (sums, out), *arguments, *integers, WIDE_A=wide, **chosen)
         if keep:
             tensors[node.name] = sums
 
