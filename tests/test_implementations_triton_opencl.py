@@ -230,6 +230,23 @@ def test_every_shift(target: Any) -> None:
     assert shifts >= set(range(-2, 131))
 
 
+def test_every_shift_in_a_word() -> None:
+    """The short form of Triton's rescaling at all exponents that have it, with the ends of its range and what lies on and beside ties."""
+    target = loaded(FOLDERS["triton"] / "adapter.py")
+    sizes = [0, 1, 3, 5, 123456789, *((1 << k) + d for k in range(1, 30) for d in (-1, 0, 1)), (1 << 30) - 1]
+    q = np.array([*sizes, *(-v for v in sizes), -(1 << 30)])
+    shifts = set()
+    for k in range(-32, 33):
+        for factor in (1.0, -1.5, 2.0 - 2.0**-40):
+            plan = refsim.plan("requantize", scale_in=factor * 2.0**k, scale_out=1.0, input_bits=31, output_bits=32)
+            if target.plans.narrow(plan):
+                shifts.add(plan.shift)
+                assert np.array_equal(target.requantize(q, plan), refsim.run(plan, q)), plan
+    assert shifts == set(range(1, 63))
+    wide = refsim.plan("requantize", scale_in=2.0 - 2.0**-40, scale_out=1.0, input_bits=32, output_bits=32)
+    assert not target.plans.narrow(wide)
+
+
 @both
 def test_shapes(target: Any) -> None:
     """Empty batches, scalars, any leading axes, strides."""
@@ -305,8 +322,8 @@ def mutated(name: str, folder: Path, file: str, old: str, new: str) -> Path:
 
 A, T, K, P = "adapter.py", "ibert_triton.py", "kernels.cl", "product.cl"
 BITS = [
-    ("triton", T, "residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)",
-     "residual_add_lanes(q, residual, k_ptr, channels, i % channels))", "residual_add", "ibert"),  # no tail mask
+    ("triton", T, "residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW), mask=i < n)",
+     "residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW))", "residual_add", "ibert"),  # no tail mask
     ("triton", T, "tl.where(kept, q, -(2**40))", "q", "i_softmax", "ibert"),
     ("triton", T, "there = (row < rows) & (column < columns)\n", "there = row < rows\n", "matmul", "ibert"),
     ("triton", T, "k_b * stride_inner + column * stride_column", "k_b * stride_column + column * stride_inner", "linear", "ibert"),
@@ -370,6 +387,8 @@ BITS = [
     ("triton", T, "requantize_lanes(total.to(tl.int64)",
      "requantize_lanes((total - tl.load(bias_ptr + column, mask=column < columns, other=0)).to(tl.int64)",  # before the bias
      "linear_requantize", "ibert"),
+    ("triton", T, "- 1 + (kept & 1))) >> e", ")) >> e", "requantize", "ibert"),  # half up, in a word
+    ("triton", T, "shift = tl.minimum(shift, 62)", "shift = tl.minimum(shift, 40)", "i_softmax", "ibert"),
     ("triton", T, "high = (x + 128) >> 8", "high = (x >> 7) >> 1", "matmul", "ibert"),  # a byte that has no sign
     ("triton", T, "low = tl.dot(p_low, v, out_dtype=tl.int32)", "low = tl.dot(p_high, v, out_dtype=tl.int32)", "attention", "paper"),
     ("opencl", K, "paper), k, channels, i % channels);\n    }", "paper), k, channels, 0);\n    }", "gelu_requantize", "ibert"),
@@ -387,7 +406,7 @@ BITS = [
     ("triton", T, "residual_add_lanes(both, position, add", "residual_add_lanes(position, both, add", "embedding_sum", "ibert"),
     ("triton", T, "v = (z >> t) * m + (part >> t)",
      "v = ((z >> t).to(tl.int32) * m.to(tl.int32)).to(tl.int64) + (part >> t)", "embedding_sum", "ibert"),  # int32 product
-    ("triton", T, "total += dyadic_half_even(residual,", "total = total.to(tl.int32) + dyadic_half_even(residual,",
+    ("triton", T, "total += rescaled(residual,", "total = total.to(tl.int32) + rescaled(residual,",
      "embedding_sum", "ibert"),
     ("opencl", K, "i < n * dim; i += get_global_size(0)) {\n        const long row = i / dim, c",  # no tail mask
      "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {\n        const long row = min(i / dim, n - 1), c", "embedding_sum", "ibert"),

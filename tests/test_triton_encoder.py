@@ -203,7 +203,7 @@ def test_tensors_stay_on_the_device(module: Any, monkeypatch: pytest.MonkeyPatch
 
 FIRST = 'next(n for n in encoder.model.nodes if n.plan.op == "residual_add")'
 MISTAKES = [
-    (E, "masked, paper, size, heads = len(node.inputs) > 3,", "masked, paper, size, heads = False,", "layer.0.attention", "input",
+    (E, "masked, size, heads = len(node.inputs) > 3,", "masked, size, heads = False,", "layer.0.attention", "input",
      "the mask is ignored"),
     (E, "put(adder(behind) if added", f"put(adder({FIRST}) if added", "layer.0.sum", "plan", "the plan of layer.0.attention_sum"),
     (E, "encoder.taken(tensors, behind.inputs[1])", 'encoder.taken(tensors, Input("embeddings.sum"))', "layer.0.attention_sum", "input",
@@ -218,7 +218,7 @@ MISTAKES = [
     (T, "high = (x + 128) >> 8", "high = x >> 8", "layer.0.attention", "op", ""),
     (T, "tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))", "tl.store(out_at, y + 1, mask=(row < rows) & (column < WIDTH))",
      "layer.0.attention", "op", ""),
-    (T, "residual_add_lanes(z, residual, k_ptr, channels, column % channels)", "residual_add_lanes(z, residual, k_ptr, channels, 0)",
+    (T, "residual_add_lanes(z, residual, k_ptr, channels, column % channels,", "residual_add_lanes(z, residual, k_ptr, channels, 0,",
      "layer.0.attention_sum", "op", ""),
     (T, "tl.store(wide_ptr + i, u, mask=there)", "tl.store(wide_ptr + i, u - sigma, mask=there)", "embeddings.layernorm", "op", ""),
 ]  # fmt: skip

@@ -130,7 +130,8 @@ def _rescale(plan: Any) -> tuple[Any, int]:
 
 def requantize(q: Any, plan: Any) -> Any:
     constants, channels = _rescale(plan)
-    return _elements(kernels.requantize, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, channels)
+    operands = (_tensor(q, q.dtype), constants, OUT, q.size, channels)
+    return _elements(kernels.requantize, q.shape, np.int64, *operands, NARROW=plans.narrow(plan))
 
 
 def _adder(plan: Any) -> tuple[Any, int]:
@@ -141,7 +142,8 @@ def _adder(plan: Any) -> tuple[Any, int]:
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
     constants, channels = _adder(plan)
     operands = (_tensor(q, q.dtype), _tensor(residual, residual.dtype))
-    return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels)
+    chosen = {"NARROW": plans.narrow_adder(plan)}
+    return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels, **chosen)
 
 
 def _polynomial(kind: str, q: Any, plan: Any, rescale: Any, *own: Any) -> Any:
@@ -160,6 +162,7 @@ def _polynomial(kind: str, q: Any, plan: Any, rescale: Any, *own: Any) -> Any:
         KIND=kind,
         PAPER=plan.dialect == "paper",
         FUSED=rescale is not None,
+        NARROW=plans.narrow(rescale),
     )
 
 
@@ -191,7 +194,8 @@ def i_softmax(q: Any, mask: Any, plan: Any) -> Any:
     constants = _tensor(plans.softmax(plan), np.int64)
     kept = _tensor(np.zeros(1) if mask is None else np.broadcast_to(mask, q.shape), np.int8)
     shape = (q.size // q.shape[-1], q.shape[-1])
-    return _rows(kernels.i_softmax, q, _tensor(q, q.dtype), kept, constants, OUT, *shape, MASKED=mask is not None, PAPER=paper)
+    chosen = {"MASKED": mask is not None, "PAPER": paper, "NARROW": plans.narrow_softmax(plan)}
+    return _rows(kernels.i_softmax, q, _tensor(q, q.dtype), kept, constants, OUT, *shape, **chosen)
 
 
 def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
@@ -200,7 +204,8 @@ def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
     (bias, channels), (factors, factor_channels) = _constants(plan.bias), _rescale(rescale)
     integers = (q.size // plan.length, plan.length, channels, factor_channels, plans.layernorm_shift(plan))
     operands = (_tensor(q, q.dtype), bias, factors, OUT, OUT)
-    return _rows(kernels.i_layernorm, q, *operands, *integers, PAPER=paper, FUSED=rescale is not None, KEEP=False)
+    chosen = {"FUSED": rescale is not None, "KEEP": False, "NARROW": plans.narrow(rescale)}
+    return _rows(kernels.i_layernorm, q, *operands, *integers, PAPER=paper, **chosen)
 
 
 def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int, ...], strides: tuple[int, int], rescale: Any) -> Any:
@@ -231,6 +236,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         WIDE_B=wide[1],
         BIASED=bias is not None,
         FUSED=rescale is not None,
+        NARROW=plans.narrow(rescale),
         **blocks,
     )
     return out.view(dtype)
@@ -270,7 +276,8 @@ def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
     operands = [_tensor(i, np.int32) for i in ids] + [_tensor(t, np.int8) for t in tables]
     (types, types_channels), (positions, positions_channels) = _adder(add_types), _adder(add_positions)
     integers = (int(np.prod(shape)), shape[-1], types_channels, positions_channels)
-    return _elements(kernels.embedding_sum, shape, np.int64, *operands, types, positions, OUT, *integers)
+    narrow = plans.narrow_adder(add_types) and plans.narrow_adder(add_positions)
+    return _elements(kernels.embedding_sum, shape, np.int64, *operands, types, positions, OUT, *integers, NARROW=narrow)
 
 
 def quantize(x: Any, plan: Any) -> Any:
@@ -335,5 +342,6 @@ def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
         WIDTH=width,
         MASKED=mask is not None,
         PAPER=plan.dialect == "paper",
+        NARROW=plans.narrow_softmax(plan.softmax) and plans.narrow(plan.requantize),
         **blocks,
     )

@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 BINARY = {"cuda": "cubin", "hip": "hsaco"}
 BLOCK = {"BLOCK": 1024}
+NARROW = {"NARROW": True}
 ROW = {"ROWS": 1, "BLOCK": 4096}
 WARPS = {"num_warps": 8}
 TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, **WARPS}
@@ -55,14 +56,18 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
         made += [(f"i_softmax {dialect}", "i_softmax", {"MASKED": True, "PAPER": paper, **ROW}, {})]
         made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, "KEEP": False, **ROW}, WIDE_BIAS)]
         made += [(f"linear, i_gelu + requantize {dialect}", "linear_then", _then("gelu", paper), BYTES)]
-        made += [(f"attention {dialect}, {keys} keys", "attention", _heads(keys, paper), {**BYTES, "q_ptr": "*i8"}) for keys in (128, 512)]
+        heads = {keys: {**_heads(keys, paper), **NARROW} for keys in (128, 512)}
+        made += [(f"attention {dialect}, {keys} keys", "attention", heads[keys], {**BYTES, "q_ptr": "*i8"}) for keys in heads]
+        made += [(f"attention {dialect}, not narrow", "attention", _heads(128, paper), {**BYTES, "q_ptr": "*i8"})]
     made += [("i_gelu + requantize", "polynomial", {**_poly("gelu", False), "FUSED": True}, {"out_ptr": "*i8"})]
-    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW, **WARPS}
+    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW, **WARPS, **NARROW}
     made += [("i_layernorm + requantize", "i_layernorm", both, {**BYTES, **WIDE_BIAS, "wide_ptr": "*i32"})]
-    made += [("linear + residual_add", "linear_then", _then("residual", False), {"out_ptr": "*i32"})]
+    made += [("linear + residual_add", "linear_then", {**_then("residual", False), **NARROW}, {"out_ptr": "*i32"})]
     narrow = {"out_ptr": "*i32"}
     made += [("linear", "product", _wide(False, False, biased=True), narrow)]
-    made += [("linear + requantize", "product", {**_wide(False, False, biased=True), "FUSED": True}, {**narrow, "out_ptr": "*i8"})]
+    fused = {**_wide(False, False, biased=True), "FUSED": True}
+    made += [("linear + requantize", "product", {**fused, **NARROW}, {**narrow, "out_ptr": "*i8"})]
+    made += [("linear + requantize, not narrow", "product", fused, {**narrow, "out_ptr": "*i8"})]
     made += [
         ("matmul", "product", _wide(False, False), narrow),
         ("matmul, wide a", "product", _wide(True, False), {**narrow, "a_ptr": "*i16"}),
@@ -96,6 +101,8 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
     import triton
     from triton.compiler import ASTSource
 
+    if "NARROW" in kernel.arg_names:
+        constants = {"NARROW": False, **constants}
     given, options = {**TYPES, **types}, {name: x for name, x in constants.items() if name in WARPS}
     constants = {name: x for name, x in constants.items() if name not in options}
     signature = {

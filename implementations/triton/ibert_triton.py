@@ -32,34 +32,46 @@ def dyadic_half_even(z, m, e):
 
 
 @triton.jit
-def requantize_lanes(z, k_ptr, channels, c):
+def rescaled(z, m, e, NARROW: tl.constexpr):
+    """The same. NARROW: in a word and a fifth of the instructions, where 1 <= e <= 62 and |z * m| < 2**62."""
+    if NARROW:
+        p = z * m
+        kept = p >> e
+        kept = (p + ((tl.full(kept.shape, 1, tl.int64) << (e - 1)) - 1 + (kept & 1))) >> e
+    else:
+        kept = dyadic_half_even(z, m, e)
+    return kept
+
+
+@triton.jit
+def requantize_lanes(z, k_ptr, channels, c, NARROW: tl.constexpr):
     """Rows of k: multiplier, shift, zero point, least and greatest output."""
-    y = dyadic_half_even(z, tl.load(k_ptr + c), tl.load(k_ptr + channels + c)) + tl.load(k_ptr + 2 * channels + c)
+    y = rescaled(z, tl.load(k_ptr + c), tl.load(k_ptr + channels + c), NARROW) + tl.load(k_ptr + 2 * channels + c)
     return tl.minimum(tl.maximum(y, tl.load(k_ptr + 3 * channels + c)), tl.load(k_ptr + 4 * channels + c))
 
 
 @triton.jit
-def requantize(q_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+def requantize(q_ptr, k_ptr, out_ptr, n, channels, NARROW: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     z = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    tl.store(out_ptr + i, requantize_lanes(z, k_ptr, channels, i % channels), mask=i < n)
+    tl.store(out_ptr + i, requantize_lanes(z, k_ptr, channels, i % channels, NARROW), mask=i < n)
 
 
 @triton.jit
-def residual_add_lanes(q, residual, k_ptr, channels, c):
+def residual_add_lanes(q, residual, k_ptr, channels, c, NARROW: tl.constexpr):
     """Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, those of the residual, least, greatest."""
     k = k_ptr + c
-    total = dyadic_half_even(q, tl.load(k), tl.load(k + channels))
-    total += dyadic_half_even(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels))
+    total = rescaled(q, tl.load(k), tl.load(k + channels), NARROW)
+    total += rescaled(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels), NARROW)
     return tl.minimum(tl.maximum(total, tl.load(k + 4 * channels)), tl.load(k + 5 * channels))
 
 
 @triton.jit
-def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, NARROW: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
     residual = tl.load(residual_ptr + i, mask=i < n, other=0).to(tl.int64)
-    tl.store(out_ptr + i, residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)
+    tl.store(out_ptr + i, residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW), mask=i < n)
 
 
 @triton.jit
@@ -91,6 +103,7 @@ def polynomial(
     KIND: tl.constexpr,
     PAPER: tl.constexpr,
     FUSED: tl.constexpr,
+    NARROW: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """i-poly, i-erf or i-GELU, as KIND says; FUSED requantises the result. Rows of k: q_b, q_c and, for i-GELU, q_1."""
@@ -98,7 +111,7 @@ def polynomial(
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
     y = polynomial_lanes(q, k_ptr + i % channels, channels, KIND, PAPER)
     if FUSED:
-        y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels)
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels, NARROW)
     tl.store(out_ptr + i, y, mask=i < n)
 
 
@@ -106,11 +119,14 @@ def polynomial(
 
 
 @triton.jit
-def exp_polynomial(d, ln2, q_b, q_c, PAPER: tl.constexpr):
-    """The polynomial of exp(-d), d >= 0, and how often it is to be halved."""
+def exp_polynomial(d, ln2, q_b, q_c, PAPER: tl.constexpr, NARROW: tl.constexpr):
+    """The polynomial of exp(-d), d >= 0, and how often it is to be halved. NARROW: d and ln 2 have 32 bits, which divides far sooner."""
     if not PAPER:
         d = tl.minimum(d, ln2 * SEGMENTS)
-    halvings = d // ln2
+    if NARROW:
+        halvings = (d.to(tl.int32) // ln2.to(tl.int32)).to(tl.int64)
+    else:
+        halvings = d // ln2
     p = halvings * ln2 - d  # in (-ln 2, 0]
     y = (p + q_b) * (p + q_b) + q_c if PAPER else p * (p + q_b) + q_c
     return y, halvings
@@ -121,21 +137,27 @@ def i_exp(q_ptr, k_ptr, out_ptr, n, PAPER: tl.constexpr, BLOCK: tl.constexpr):
     """Rows of k: ln 2 in units of the input, q_b, q_c."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    y, z = exp_polynomial(-q, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
+    y, z = exp_polynomial(-q, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER, False)
     y = y >> tl.minimum(z, 63) if PAPER else tl.maximum(y << (-z + SEGMENTS), 0)  # y is below 2**63: 63 halvings leave 0
     tl.store(out_ptr + i, y, mask=i < n)
 
 
 @triton.jit
-def softmax_lanes(q, kept, k_ptr, PAPER: tl.constexpr):
-    """i-softmax of rows, over what is kept of each. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), output bits."""
+def softmax_lanes(q, kept, k_ptr, PAPER: tl.constexpr, NARROW: tl.constexpr):
+    """i-softmax of rows, over what is kept of each. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), output bits.
+
+    NARROW: differences and ln 2 have 32 bits, and what is rescaled to 16 bits is below 2**61 before it is shifted by at least 1.
+    """
     greatest = tl.max(tl.where(kept, q, -(2**40)), axis=1, keep_dims=True)  # below every operand
     d = tl.where(kept, greatest - q, 0)
-    y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
+    y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER, NARROW)
     if PAPER:
         e = y >> tl.minimum(z, 63)
     else:  # the exponential's shift and the one to 16 bits are one rounding, not two
-        e = tl.minimum(dyadic_half_even(y, tl.load(k_ptr + 3), tl.load(k_ptr + 4) - SEGMENTS + z), 32767)
+        shift = tl.load(k_ptr + 4) - SEGMENTS + z
+        if NARROW:
+            shift = tl.minimum(shift, 62)  # which leaves nothing
+        e = tl.minimum(rescaled(y, tl.load(k_ptr + 3), shift, NARROW), 32767)
     e = tl.where(kept, e, 0)
     total = tl.maximum(tl.sum(e, axis=1, keep_dims=True), 1)  # of the paper's exponentials, a few hundred leave 32 bits
     bits = tl.load(k_ptr + 5)
@@ -148,8 +170,9 @@ def softmax_lanes(q, kept, k_ptr, PAPER: tl.constexpr):
 
 @triton.jit
 def i_softmax(
-    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
+    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, NARROW: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """ROWS rows per program, each a block."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
@@ -159,7 +182,7 @@ def i_softmax(
     if MASKED:
         kept = there & (tl.load(mask_ptr + i, mask=there, other=0) != 0)
     q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
-    out = softmax_lanes(q, kept, k_ptr, PAPER)
+    out = softmax_lanes(q, kept, k_ptr, PAPER, NARROW)
     tl.store(out_ptr + i, out, mask=there)
 
 
@@ -202,7 +225,7 @@ def i_sqrt(n_ptr, out_ptr, count, BLOCK: tl.constexpr):
 @triton.jit
 def i_layernorm(
     q_ptr, bias_ptr, rescale_ptr, wide_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
-    PAPER: tl.constexpr, FUSED: tl.constexpr, KEEP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    PAPER: tl.constexpr, FUSED: tl.constexpr, KEEP: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits.
 
@@ -233,7 +256,7 @@ def i_layernorm(
     if KEEP:
         tl.store(wide_ptr + i, u, mask=there)
     if FUSED:
-        u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels)
+        u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     tl.store(out_ptr + i, u, mask=there)
 
 
@@ -295,7 +318,7 @@ def product_tile(
 @triton.jit
 def product(
     a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
-    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr, NARROW: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """a @ b of a batch in int32 accumulators; FUSED requantises the result."""
@@ -305,7 +328,7 @@ def product(
     if BIASED:
         total += tl.load(bias_ptr + column, mask=column < columns, other=0)
     if FUSED:
-        total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels)
+        total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     tl.store(out_ptr + row * columns + column, total, mask=there)
 
 
@@ -313,7 +336,7 @@ def product(
 def linear_then(
     a_ptr, weight_ptr, bias_ptr, residual_ptr, k_ptr, rescale_ptr, sums_ptr, out_ptr,
     rows, inner, columns, channels, rescale_channels,
-    THEN: tl.constexpr, PAPER: tl.constexpr, WIDE_A: tl.constexpr, BIASED: tl.constexpr, KEEP: tl.constexpr,
+    THEN: tl.constexpr, PAPER: tl.constexpr, WIDE_A: tl.constexpr, BIASED: tl.constexpr, KEEP: tl.constexpr, NARROW: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A linear layer and what its accumulators go to, as THEN says: i-GELU, requantised, or the residual add. KEEP stores them as well.
@@ -329,10 +352,10 @@ def linear_then(
     z = total.to(tl.int64)
     if THEN == "gelu":
         y = polynomial_lanes(z, k_ptr + column % channels, channels, "gelu", PAPER)
-        y = requantize_lanes(y, rescale_ptr, rescale_channels, column % rescale_channels)
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     else:
         residual = tl.load(residual_ptr + i, mask=there, other=0).to(tl.int64)
-        y = residual_add_lanes(z, residual, k_ptr, channels, column % channels)
+        y = residual_add_lanes(z, residual, k_ptr, channels, column % channels, NARROW)
     tl.store(out_ptr + i, y, mask=there)
 
 
@@ -342,7 +365,7 @@ def attention(
     heads, rows, keys,
     q_batch, q_head, q_row, key_batch, key_head, key_row, v_batch, v_head, v_row, mask_batch, mask_row, out_batch, out_head, out_row,
     rescale_channels,
-    SIZE: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr, PAPER: tl.constexpr,
+    SIZE: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr, PAPER: tl.constexpr, NARROW: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Scores, i-softmax, contexts, requantised: a program makes BLOCK_M queries of one head, over all keys at once.
@@ -368,7 +391,7 @@ def attention(
     kept = there
     if MASKED:
         kept = there & (tl.load(mask_ptr + batch * mask_batch + row * mask_row + across, mask=there, other=0) != 0)
-    p = softmax_lanes(scores.to(tl.int64), kept, softmax_ptr, PAPER)
+    p = softmax_lanes(scores.to(tl.int64), kept, softmax_ptr, PAPER, NARROW)
     down = key[:, None]
     v_at = v_ptr + batch * v_batch + head * v_head + down * v_row + column
     v = tl.load(v_at, mask=(down < keys) & (column < WIDTH), other=0)
@@ -376,7 +399,7 @@ def attention(
     low = tl.dot(p_low, v, out_dtype=tl.int32)
     high = tl.dot(p_high, v, out_dtype=tl.int32)
     context = (low + (high << 8)).to(tl.int64)
-    y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels)
+    y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     out_at = out_ptr + batch * out_batch + head * out_head + row * out_row + column
     tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))
 
@@ -399,15 +422,15 @@ def look_up(ids_ptr, table_ptr, i, n, dim):
 def embedding_sum(
     word_ids_ptr, type_ids_ptr, position_ids_ptr, words_ptr, types_ptr, positions_ptr, add_types_ptr, add_positions_ptr, out_ptr,
     n, dim, types_channels, positions_channels,
-    BLOCK: tl.constexpr,
+    NARROW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The encoder's input: a row of each table, the types added to the words and the positions to both, rounded as two residual adds."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     word = look_up(word_ids_ptr, words_ptr, i, n, dim)
     kind = look_up(type_ids_ptr, types_ptr, i, n, dim)
     position = look_up(position_ids_ptr, positions_ptr, i, n, dim)
-    both = residual_add_lanes(word, kind, add_types_ptr, types_channels, i % types_channels)
-    total = residual_add_lanes(both, position, add_positions_ptr, positions_channels, i % positions_channels)
+    both = residual_add_lanes(word, kind, add_types_ptr, types_channels, i % types_channels, NARROW)
+    total = residual_add_lanes(both, position, add_positions_ptr, positions_channels, i % positions_channels, NARROW)
     tl.store(out_ptr + i, total, mask=i < n)
 
 

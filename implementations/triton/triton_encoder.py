@@ -215,12 +215,13 @@ def two_digits(limits: tuple[int, int]) -> None:
 def embedding_sum(encoder: Encoder, node: Node) -> Launch:
     tables = [put(plans.adder(plan)) for plan in (node.plan.add_token_type, node.plan.add_position)]
     kind, width = given_type(node), node.plan.embedding_dim
+    narrow = plans.narrow_adder(node.plan.add_token_type) and plans.narrow_adder(node.plan.add_position)
 
     def run(tensors: Tensors) -> None:
         operands = [encoder.taken(tensors, taken) for taken in node.inputs]
         out = tensors[node.name] = empty((*operands[0].shape, width), kind)
         integers = (out.numel(), width, *(table.shape[1] for table in tables))
-        elements(kernels.embedding_sum, out, *operands, *tables, out, *integers)
+        elements(kernels.embedding_sum, out, *operands, *tables, out, *integers, NARROW=narrow)
 
     return run
 
@@ -232,7 +233,7 @@ def requantize(encoder: Encoder, node: Node) -> Launch:
     def run(tensors: Tensors) -> None:
         q = encoder.taken(tensors, node.inputs[0]).contiguous()
         out = tensors[node.name] = empty(q.shape, kind)
-        elements(kernels.requantize, out, q, table, out, q.numel(), table.shape[1])
+        elements(kernels.requantize, out, q, table, out, q.numel(), table.shape[1], NARROW=plans.narrow(node.plan))
 
     return run
 
@@ -244,7 +245,8 @@ def residual_add(encoder: Encoder, node: Node) -> Launch:
     def run(tensors: Tensors) -> None:
         q, residual = (encoder.taken(tensors, taken).contiguous() for taken in node.inputs)
         out = tensors[node.name] = empty(q.shape, kind)
-        elements(kernels.residual_add, out, q, residual, table, out, q.numel(), table.shape[1])
+        narrow = plans.narrow_adder(node.plan)
+        elements(kernels.residual_add, out, q, residual, table, out, q.numel(), table.shape[1], NARROW=narrow)
 
     return run
 
@@ -259,7 +261,7 @@ def adder(node: Node) -> Any:
 @launches("gelu_requantize")
 def gelu_requantize(encoder: Encoder, node: Node) -> Launch:
     curve, table, kind = put(plans.gelu(node.plan.gelu)), put(plans.rescaling(node.plan.requantize)), given_type(node)
-    chosen = {"KIND": "gelu", "PAPER": node.plan.dialect == "paper", "FUSED": True}
+    chosen = {"KIND": "gelu", "PAPER": node.plan.dialect == "paper", "FUSED": True, "NARROW": plans.narrow(node.plan.requantize)}
 
     def run(tensors: Tensors) -> None:
         q = encoder.taken(tensors, node.inputs[0]).contiguous()
@@ -276,6 +278,7 @@ def layernorm(encoder: Encoder, node: Node, behind: Node | None = None) -> Launc
     plan, kind = node.plan, given_type(node)
     bias, table = put(plans.constants(plan.bias)), put(plans.rescaling(None if behind is None else behind.plan))
     chosen = {"PAPER": plan.dialect == "paper", "FUSED": behind is not None, "KEEP": behind is not None and encoder.wanted(node)}
+    chosen["NARROW"] = behind is not None and plans.narrow(behind.plan)
 
     def run(tensors: Tensors) -> None:
         q = encoder.taken(tensors, node.inputs[0]).contiguous()
@@ -324,12 +327,13 @@ def linear(encoder: Encoder, *nodes: Node) -> Launch:
     tables = [plans.rescaling(node.plan.requantize if fused else None) for node in nodes]
     table = put(np.concatenate([np.broadcast_to(t, (len(t), w)) for t, w in zip(tables, widths, strict=True)], axis=1))
     kind = given_type(nodes[0])
+    narrow = fused and all(plans.narrow(node.plan.requantize) for node in nodes)
 
     def run(tensors: Tensors) -> None:
         x, rows = matrix.rows(encoder.taken(tensors, nodes[0].inputs[0]))
         out = empty((*x.shape[:-1], matrix.columns), kind)
         arguments = (x, matrix.weight, matrix.bias, table, out, rows, bound(matrix.inner), matrix.columns, 1, matrix.inner, table.shape[1])
-        chosen = {"WIDE_A": x.dtype != torch.int8, "WIDE_B": False, "BIASED": matrix.biased, "FUSED": fused}
+        chosen = {"WIDE_A": x.dtype != torch.int8, "WIDE_B": False, "BIASED": matrix.biased, "FUSED": fused, "NARROW": narrow}
         product(kernels.product, 1, rows, matrix.inner, matrix.columns, (out,), *arguments, **chosen)
         for node, part in zip(nodes, out.split(widths, dim=-1), strict=True):
             tensors[node.name] = part
@@ -346,6 +350,7 @@ def linear_then(encoder: Encoder, node: Node, behind: Node) -> Launch:
     table = put(adder(behind) if added else plans.gelu(behind.plan.gelu))
     rescale = put(plans.rescaling(None if added else behind.plan.requantize))
     chosen = {"THEN": "residual" if added else "gelu", "PAPER": node.plan.dialect == "paper", "BIASED": matrix.biased, "KEEP": keep}
+    chosen["NARROW"] = plans.narrow_adder(behind.plan) if added else plans.narrow(behind.plan.requantize)
 
     def run(tensors: Tensors) -> None:
         x, rows = matrix.rows(encoder.taken(tensors, node.inputs[0]))
@@ -374,7 +379,9 @@ def attention(encoder: Encoder, node: Node) -> Launch:
         if not -128 <= lo <= hi <= 127:
             raise NotImplementedError(f"attention of operands from {lo} to {hi}: these kernels take -128 to 127")
     softmax, table = put(plans.softmax(plan.softmax)), put(plans.rescaling(plan.requantize))
-    masked, paper, size, heads = len(node.inputs) > 3, plan.dialect == "paper", plan.d, encoder.model.heads
+    masked, size, heads = len(node.inputs) > 3, plan.d, encoder.model.heads
+    narrow = plans.narrow_softmax(plan.softmax) and plans.narrow(plan.requantize)
+    chosen = {"SIZE": size, "MASKED": masked, "PAPER": plan.dialect == "paper", "NARROW": narrow}
 
     def run(tensors: Tensors) -> None:
         q, k, v = (tensors[taken.tensor] for taken in node.inputs[:3])
@@ -389,7 +396,7 @@ def attention(encoder: Encoder, node: Node) -> Launch:
         blocks = attention_blocks(tokens, tokens, size, width)
         programs = batch * heads * triton.cdiv(tokens, blocks["BLOCK_M"])
         arguments = (q, k, v, mask, softmax, table, out, *integers)
-        launch(kernels.attention, programs, (out,), *arguments, SIZE=size, WIDTH=width, MASKED=masked, PAPER=paper, **blocks)
+        launch(kernels.attention, programs, (out,), *arguments, WIDTH=width, **chosen, **blocks)
         tensors[node.name] = out.transpose(1, 2)
 
     return run
@@ -407,7 +414,7 @@ def matmul(encoder: Encoder, node: Node) -> Launch:
         out = tensors[node.name] = empty((batch, rows, columns), kind)
         arguments = (a, b, unused, unused, out, rows, bound(inner), columns, columns, 1, 1)
         wide = {"WIDE_A": a.dtype != torch.int8, "WIDE_B": b.dtype != torch.int8}
-        product(kernels.product, batch, rows, inner, columns, (out,), *arguments, **wide, BIASED=False, FUSED=False)
+        product(kernels.product, batch, rows, inner, columns, (out,), *arguments, **wide, BIASED=False, FUSED=False, NARROW=False)
 
     return run
 

@@ -51,6 +51,36 @@ def softmax(plan: Any) -> Any:
     return constants(*exponential(plan), *to_16_bits, plan.output_bits)
 
 
+def fits_a_word(*rescalings: tuple[Any, Any, tuple[int, int]]) -> bool:
+    """Whether multipliers, shifts and the range that they rescale are such that the kernels may round in one word: NARROW."""
+    for multiplier, shift, limits in rescalings:
+        most = max(map(abs, limits))
+        m, e = np.atleast_1d(multiplier), np.atleast_1d(shift)
+        if most * int(max(map(abs, m.tolist()))) >= 1 << 62 or e.min() < 1 or e.max() > 62:
+            return False
+    return True
+
+
+def narrow(plan: Any) -> bool:
+    """Of requantize; False where there is none."""
+    return plan is not None and fits_a_word((plan.multiplier, plan.shift, plan.input_range))
+
+
+def narrow_adder(plan: Any) -> bool:
+    """Of residual_add."""
+    both = ((plan.multiplier, plan.shift, plan.input_range), (plan.multiplier_residual, plan.shift_residual, plan.residual_range))
+    return fits_a_word(*both)
+
+
+def narrow_softmax(plan: Any) -> bool:
+    """Whether its differences and ln 2 have 32 bits, and its rescaling to 16 bits rounds in one word whatever it is shifted by."""
+    ln2, q_b, q_c = exponential(plan)
+    if plan.input_range[1] - plan.input_range[0] >= 1 << 31 or ln2 >= 1 << 26:  # the released code's 30 segments, too
+        return False
+    greatest = q_c + ln2 * (ln2 + abs(q_b))
+    return plan.dialect == "paper" or (greatest * plan.M < 1 << 61 and plan.E > 30)
+
+
 def layernorm_shift(plan: Any) -> int:
     """The shift of the released code, or the paper's fraction bits."""
     shift: int = plan.fraction_bits if plan.dialect == "paper" else plan.shift
