@@ -53,7 +53,9 @@ ROUNDS = 3
 pytestmark = pytest.mark.heavy
 
 # Beyond the spaces that plans are drawn from: two-word products, negative scales, long and uniform rows, operands of more than 8 bits.
+HEAD = {"scale": 0.05, "scores_scale_b": 0.05, "context_scale_b": 0.05}  # as in an encoder
 DIRECTED: list[tuple[str, dict[str, Any]]] = [
+    ("requantize", {"scale_in": 2.0**-7, "scale_out": 1.0, "input_bits": 20}),
     ("requantize", {"scale_in": -1.7e-14, "scale_out": 0.0123, "input_bits": 64}),
     ("requantize", {"scale_in": (2.0**-66, -(2.0**-95), 2.0**-31), "scale_out": 1.0, "input_bits": 64, "output_bits": 32}),
     ("requantize", {"scale_in": (-12.0, 3.7, 2.0**30), "scale_out": 1.0, "output_signed": False, "zero_point": 200}),
@@ -68,6 +70,7 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("matmul", {"length": 97, "input_range": (0, 256)}),
     ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
     ("attention", {"scores_length": 5, "softmax_length": 1, "softmax_output_bits": 14, "scale_out": 1.0}),  # of one key: 2**14
+    ("attention", {"scores_length": 33, "softmax_length": 40, "softmax_output_bits": 12, "scale_out": 0.03, **HEAD}),
     ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3, 1.0), "output_bits": 32}),
     ("quantize", {"scale": 0.7}),
     ("dequantize", {"scale": (-0.3, 2.0**126, -(2.0**-126), 1 / 3, 2.0 - 2.0**-52), "input_bits": 53}),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +199,48 @@ def test_tensors_stay_on_the_device(module: Any, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(module.torch.Tensor, name, lambda *_, **__: pytest.fail("something is fetched"))
     monkeypatch.setattr(module, "launch", lambda *_, **__: None)  # the interpreter fetches for itself
     assert set(made(there)) == {node.name for node in model.nodes}
+
+
+COMPILE = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+os.environ["TRITON_DEFAULT_FP_FUSION"] = "0"
+import compile_all, ibert_triton
+from triton.backends.compiler import GPUTarget
+for line in sys.stdin:
+    name, constants, types = json.loads(line)
+    print(name, len(compile_all.compiled(getattr(ibert_triton, name), constants, types, GPUTarget("cuda", 90, 32))))
+"""
+
+
+def test_every_launch_compiles(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is launched on a GPU: types of tensors, blocks, and what Triton makes constant because it is 1. Without floats."""
+    for name, value in {"DEVICE": "cuda", "MOST_LANES": 1024, "MOST_OF_PRODUCT": (64, 64, 64), "QUERIES": 16}.items():
+        monkeypatch.setitem(module.product_blocks.__globals__, name, value)
+    kinds = {"int8": "*i8", "uint8": "*u8", "int16": "*i16", "int32": "*i32", "int64": "*i64"}
+    asked: set[str] = set()
+
+    def launch(kernel: Any, programs: int, outputs: Any, *arguments: Any, **constexprs: Any) -> None:
+        given = dict(zip(kernel.arg_names, arguments, strict=False))
+        types = {name: kinds[str(x.dtype).removeprefix("torch.")] for name, x in given.items() if isinstance(x, module.torch.Tensor)}
+        ones = {name: 1 for name, x in given.items() if name not in types and x == 1}
+        assert all(type(x) is int and abs(x) < 1 << 31 for name, x in given.items() if name not in types)
+        asked.add(json.dumps([kernel.fn.__name__, {**constexprs, **ones}, types]))
+
+    monkeypatch.setattr(module, "launch", launch)
+    for name in SHIPPED:
+        model, batch = shipped(name)
+        for keep in (True, False):
+            for rows in (slice(None), slice(1)):
+                made = module.Encoder(model, keep)
+                made({name: x[rows] for name, x in made.put(batch).items()})
+    command = [sys.executable, "-c", COMPILE, str(FOLDER)]
+    environ = {**os.environ, "TRITON_INTERPRET": "0"}
+    done = subprocess.run(command, input="\n".join(sorted(asked)), env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split("\n")[:-1]
+    assert len(lines) == len(asked) > 15
+    assert {line.split()[0] for line in lines} == {"attention", "embedding_sum", "i_layernorm", "linear_then", "polynomial", "product"}
 
 
 # ------------------------------------------------------------------------------------------------------------ mistakes are told

@@ -315,7 +315,7 @@ def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: 
 def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
     """One kernel for operands of 8 bits where a block holds all keys, else four."""
     (rows, size), (keys, width), shape = q.shape[-2:], v.shape[-2:], (*q.shape[:-1], v.shape[-1])
-    if keys > MOST_KEYS or q.size * v.size == 0 or any(x.dtype != np.int8 for x in (q, k, v)):
+    if keys > MOST_KEYS or q.size * v.size == 0 or not plans.of_bytes(plan):
         weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
         return requantize(matmul(weights, v, plan.context), plan.requantize)
     heads = q.size // (rows * size)

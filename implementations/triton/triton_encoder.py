@@ -228,24 +228,23 @@ def embedding_sum(encoder: Encoder, node: Node) -> Launch:
 
 @launches("requantize")
 def requantize(encoder: Encoder, node: Node) -> Launch:
-    table, kind = put(plans.rescaling(node.plan)), given_type(node)
+    table, kind, narrow = put(plans.rescaling(node.plan)), given_type(node), plans.narrow(node.plan)
 
     def run(tensors: Tensors) -> None:
         q = encoder.taken(tensors, node.inputs[0]).contiguous()
         out = tensors[node.name] = empty(q.shape, kind)
-        elements(kernels.requantize, out, q, table, out, q.numel(), table.shape[1], NARROW=plans.narrow(node.plan))
+        elements(kernels.requantize, out, q, table, out, q.numel(), table.shape[1], NARROW=narrow)
 
     return run
 
 
 @launches("residual_add")
 def residual_add(encoder: Encoder, node: Node) -> Launch:
-    table, kind = put(adder(node)), given_type(node)
+    table, kind, narrow = put(adder(node)), given_type(node), plans.narrow_adder(node.plan)
 
     def run(tensors: Tensors) -> None:
         q, residual = (encoder.taken(tensors, taken).contiguous() for taken in node.inputs)
         out = tensors[node.name] = empty(q.shape, kind)
-        narrow = plans.narrow_adder(node.plan)
         elements(kernels.residual_add, out, q, residual, table, out, q.numel(), table.shape[1], NARROW=narrow)
 
     return run
@@ -279,10 +278,11 @@ def layernorm(encoder: Encoder, node: Node, behind: Node | None = None) -> Launc
     bias, table = put(plans.constants(plan.bias)), put(plans.rescaling(None if behind is None else behind.plan))
     chosen = {"PAPER": plan.dialect == "paper", "FUSED": behind is not None, "KEEP": behind is not None and encoder.wanted(node)}
     chosen["NARROW"] = behind is not None and plans.narrow(behind.plan)
+    last = kind if behind is None else given_type(behind)
 
     def run(tensors: Tensors) -> None:
         q = encoder.taken(tensors, node.inputs[0]).contiguous()
-        out = empty(q.shape, kind if behind is None else given_type(behind))
+        out = empty(q.shape, last)
         wide = empty(q.shape, kind) if chosen["KEEP"] else out
         rows, length = q.numel() // plan.length, plan.length
         taken, block = rows_together(rows, length)
@@ -351,12 +351,13 @@ def linear_then(encoder: Encoder, node: Node, behind: Node) -> Launch:
     rescale = put(plans.rescaling(None if added else behind.plan.requantize))
     chosen = {"THEN": "residual" if added else "gelu", "PAPER": node.plan.dialect == "paper", "BIASED": matrix.biased, "KEEP": keep}
     chosen["NARROW"] = plans.narrow_adder(behind.plan) if added else plans.narrow(behind.plan.requantize)
+    kind, last = given_type(node), given_type(behind)
 
     def run(tensors: Tensors) -> None:
         x, rows = matrix.rows(encoder.taken(tensors, node.inputs[0]))
         shape = (*x.shape[:-1], matrix.columns)
-        out = tensors[behind.name] = empty(shape, given_type(behind))
-        sums = empty(shape, given_type(node)) if keep else out
+        out = tensors[behind.name] = empty(shape, last)
+        sums = empty(shape, kind) if keep else out
         residual = encoder.taken(tensors, behind.inputs[1]).contiguous() if added else out
         arguments = (x, matrix.weight, matrix.bias, residual, table, rescale, sums, out)
         integers = (rows, bound(matrix.inner), matrix.columns, table.shape[1], rescale.shape[1])
@@ -375,9 +376,8 @@ def attention(encoder: Encoder, node: Node) -> Launch:
     if [taken.form for taken in node.inputs] not in (["heads"] * 3, [*["heads"] * 3, "keys"]):
         raise NotImplementedError(f"attention of {node.inputs}: these kernels take heads, and a mask of keys")
     two_digits(plan.context.input_range)
-    for lo, hi in (plan.input_range, plan.scores.b_range, plan.context.b_range):
-        if not -128 <= lo <= hi <= 127:
-            raise NotImplementedError(f"attention of operands from {lo} to {hi}: these kernels take -128 to 127")
+    if not plans.of_bytes(plan):
+        raise NotImplementedError("attention of more than 8 bits")
     softmax, table = put(plans.softmax(plan.softmax)), put(plans.rescaling(plan.requantize))
     masked, size, heads = len(node.inputs) > 3, plan.d, encoder.model.heads
     narrow = plans.narrow_softmax(plan.softmax) and plans.narrow(plan.requantize)

@@ -81,6 +81,11 @@ def narrow_softmax(plan: Any) -> bool:
     return plan.dialect == "paper" or (greatest * plan.M < 1 << 61 and plan.E > 30)
 
 
+def of_bytes(plan: Any) -> bool:
+    """Whether queries, keys and values of attention are signed bytes."""
+    return all(-128 <= lo <= hi <= 127 for lo, hi in (plan.input_range, plan.scores.b_range, plan.context.b_range))
+
+
 def layernorm_shift(plan: Any) -> int:
     """The shift of the released code, or the paper's fraction bits."""
     shift: int = plan.fraction_bits if plan.dialect == "paper" else plan.shift
