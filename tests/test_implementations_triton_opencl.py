@@ -239,7 +239,7 @@ def test_every_shift_in_a_word() -> None:
     sizes = [0, 1, 3, 5, 123456789, *((1 << k) + d for k in range(1, 30) for d in (-1, 0, 1)), (1 << 30) - 1]
     q = np.array([*sizes, *(-v for v in sizes), -(1 << 30)])
     shifts = set()
-    for k in range(-36, 36):
+    for k in range(-36, 32):
         for factor in (1.0, -1.5, 2.0 - 2.0**-40):
             plan = refsim.plan("requantize", scale_in=factor * 2.0**k, scale_out=1.0, input_bits=31, output_bits=32)
             if target.plans.narrow(plan):
