@@ -63,4 +63,7 @@ def _check_values(plan: Plan, operand: Operand, x: Any, looked_at: bool) -> Any:
         least, greatest = int(array.min()), int(array.max())
         if least < lo or greatest > hi:
             raise DomainError(name, least if least < lo else greatest, f"integers from {lo} to {hi} (the plan's range)")
+    if operand.some and array.ndim and array.size and (rows := operand.lacking(array)).any():
+        where = tuple(map(int, np.argwhere(rows)[0][:-1]))
+        raise DomainError(name, 0, "an element that is not 0 in every row", f"all of row {where}" if where else "all of the row")
     return array

@@ -62,6 +62,20 @@ def checkpoint(folder: Path, changes: dict[str, Any] | None = None, **config: An
     return folder
 
 
+def head(path: Path, classes: int = 3, hidden: int = CONFIG["hidden_size"], seed: int = 8, **changes: Any) -> Path:
+    """Write a classifier of random weights; `changes` are tensors put in the place of others, None to leave one out.
+
+    With the seeds that are used, `texts` are given every class.
+    """
+    from safetensors.numpy import save
+
+    random = np.random.default_rng(seed)
+    made = {"weight": random.normal(0, 1, (classes, hidden)), "bias": random.normal(0, 0.2, classes)}
+    made = {name: x.astype(np.float32) for name, x in made.items()} | changes
+    path.write_bytes(save({name: x for name, x in made.items() if x is not None}))
+    return path
+
+
 def texts(count: int = 24) -> list[str]:
     random = np.random.default_rng(1)
     return [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(count)]

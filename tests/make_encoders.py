@@ -14,23 +14,25 @@ from pathlib import Path
 
 import encoder
 
-from refsim.model import checkpoint, quantize, storage, traces
+from refsim.model import checkpoint, head, quantize, storage, traces
 from refsim.model.text import Reader
 
 SIZES = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128, "max_position_embeddings": 16}
-MADE = {"one-layer-paper": ("paper", 1), "two-layers-ibert": ("ibert", 2)}
-"""By name, dialect and number of layers."""
+MADE = {"one-layer-paper": ("paper", 1, 0), "two-layers-ibert": ("ibert", 2, 3)}
+"""By name, dialect, number of layers, and classes that it tells apart."""
 
 
 def main() -> None:
-    for name, (dialect, layers) in MADE.items():
+    for name, (dialect, layers, classes) in MADE.items():
         place = Path(sys.argv[1]) / name
         place.mkdir(parents=True)
         with tempfile.TemporaryDirectory() as folder:
             source = checkpoint.load(encoder.checkpoint(Path(folder) / "float", **SIZES, num_hidden_layers=layers))
+            hidden = source.config.hidden_size
+            own = head.load(encoder.head(Path(folder) / "head", classes, hidden, seed=50), hidden) if classes else None
         reader = Reader(source.tokenizer, source.config.vocab_size, source.config.longest, source.config.pad_token_id)
         batches = [(ids, kept) for _, ids, kept in reader.batches(encoder.texts(), 8)]
-        model = quantize.quantize(source, quantize.watch(source, batches), quantize.Settings(), dialect)
+        model = quantize.quantize(source, quantize.watch(source, batches), quantize.Settings(), dialect, own)
         storage.save(model, place / "model")
         traces.write(model, batches[:1], place / "trace")
 

@@ -173,6 +173,14 @@ MEANINGS: list[tuple[str, dict[str, object], tuple[object, ...], object, float]]
         1e-6,
     ),
     ("matmul", {"length": 3, "scale": 0.1, "scale_b": 0.2}, ([Q], [[1], [2], [3]]), [[(3 - 10 + 21) * 0.02]], 1e-6),
+    (
+        "mean_pool",
+        {"length": 3, "scale": 0.1},
+        ([[3, -5], [7, 100], [-2, 1]], [[1, 0, 1], [1, 1, 1]]),
+        [[0.05, -0.2], [0.8 / 3, 9.6 / 3]],
+        0.5,
+    ),
+    ("argmax", {"length": 4}, ([[-3, 5, 2, 5]],), [[1]], 0),
     ("embedding", {"num_embeddings": 2, "embedding_dim": 2, "scale": 0.5}, ([1, 0], [[1, 2], [3, 4]]), [[1.5, 2], [0.5, 1]], 0),
     (
         "embedding_sum",

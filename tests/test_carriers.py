@@ -139,11 +139,16 @@ def draw_operands(plan: Any, name: str, count: int = 60) -> list[Any]:
         if plan.op == "linear":
             weight = ints(d.operands[1], (plan.out_features, k))
             return [ints(d.operands[0], (2, m, k)), weight, ints(d.operands[2], (plan.out_features,)) if draw(0, 2) else None]
+        if plan.op == "mean_pool":
+            tokens = draw(1, k)
+            mask = ints(d.operands[1], (3, m, tokens))
+            mask[..., draw(0, tokens - 1)] = 1
+            return [ints(d.operands[0], (3, tokens, n)), mask]
         return [ints(d.operands[0], (3, m, k)), ints(d.operands[1], (3, k, n))]
     if d.layout == "gather":
         return [ints(d.operands[0], (3, 4)), ints(d.operands[1], (plan.num_embeddings, plan.embedding_dim))]
     if d.layout == "row":
-        length = plan.length if plan.op == "i_layernorm" else draw(1, plan.length)
+        length = plan.length if plan.op in ("i_layernorm", "argmax") else draw(1, plan.length)
         rows = legal_rows(plan, ints(d.operands[0], (max(1, count // length), length)))
         mask = raw_integers(f"{name} mask", rows.size, 0, 1).reshape(rows.shape) > 0 if plan.op == "i_softmax" and draw(0, 1) else None
         return [rows, mask] if plan.op == "i_softmax" else [rows]
@@ -400,6 +405,15 @@ def test_products_sums_and_tables_against_their_formulas(dialect: str) -> None:
             for m, n in zip(a.tolist(), b.tolist(), strict=True)
         ]
         assert refsim.run(plan, a, b).tolist() == due
+        plan = draw_plan(of("mean_pool", dialect), f"formula {i}")
+        q, mask = draw_operands(plan, f"formula {i}")
+        for tokens, masks, got in zip(q.tolist(), mask.tolist(), refsim.run(plan, q, mask).tolist(), strict=True):
+            for kept, means in zip(masks, got, strict=True):
+                columns = zip(*(token for token, keep in zip(tokens, kept, strict=True) if keep), strict=True)
+                assert means == [round(Fraction(sum(column) << plan.fraction_bits, sum(kept))) for column in columns]
+        plan = draw_plan(of("argmax", dialect), f"formula {i}")
+        (q,) = draw_operands(plan, f"formula {i}")
+        assert refsim.run(plan, q).tolist() == [[row.index(max(row))] for row in q.tolist()]
         plan = draw_plan(of("embedding", dialect), f"formula {i}")
         ids, table = draw_operands(plan, f"formula {i}")
         assert refsim.run(plan, ids, table).tolist() == [[table.tolist()[k] for k in row] for row in ids.tolist()]
@@ -430,6 +444,8 @@ PLANS: dict[tuple[str, str], dict[str, Any]] = {
     **{(op, k): {"scale": 0.004, "input_bits": 8} for op in ("i_poly", "i_erf", "i_gelu", "i_exp") for k in ("ibert", "paper")},
     **{("i_softmax", k): {"scale": 0.01, "length": 4, "input_bits": 8} for k in ("ibert", "paper")},
     **{("i_sqrt", k): {"input_bits": 7} for k in ("ibert", "paper")},
+    **{("mean_pool", k): {"length": 4} for k in ("ibert", "paper")},
+    **{("argmax", k): {"length": 4, "input_bits": 8} for k in ("ibert", "paper")},
     **{("i_layernorm", k): {"length": 4, "input_bits": 8, "gamma": 0.5, "beta": 0.25} for k in ("ibert", "paper")},
 }
 
@@ -450,6 +466,8 @@ def small(d: Any, lead: tuple[int, ...] = (5,)) -> tuple[Any, list[Any]]:
         return plan, [ints("q", *lead, 4), ints("weight", 3, 4), ints("bias", 3)]
     if d.name == "matmul":
         return plan, [ints("a", *lead, 2, 4), ints("b", *lead, 4, 3)]
+    if d.name == "mean_pool":
+        return plan, [ints("q", *lead, 4, 3), np.maximum(ints("mask", *lead, 2, 4) % 2, np.arange(4) == 0)]
     if d.name == "embedding":
         return plan, [ints("ids", *lead), ints("table", 100, 3)]
     if d.layout == "row":
@@ -600,7 +618,7 @@ def test_rows_about_as_long_as_a_tile_of_the_size_in_use(length: int) -> None:
 def test_tiles_of_rows_meet_without_a_seam(d: Any, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows longer than a tile (here of 64 elements), too: a tile is never less than a row."""
     monkeypatch.setattr(tiles, "TILE", 64)
-    short = {"length": length, **({"input_bits": 4} if d.name == "i_layernorm" else {"scale": 0.4})}
+    short = {"length": length, **({"scale": 0.4} if d.name == "i_softmax" else {"input_bits": 4})}
     plan = refsim.plan(d.name, dialect=d.dialect, **{**parameters_of(d), **short})
     per_tile = max(1, 64 // length)
     for count in {1, per_tile, per_tile + 1, 2 * per_tile + 1, max(1, per_tile - 1)}:

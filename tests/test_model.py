@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from refsim.model import (
     difference,
     floating,
     graph,
+    head,
     quantize,
     ranges,
     storage,
@@ -100,8 +102,8 @@ def test_the_float_encoder_is_the_one_of_a_formula_written_otherwise(source: che
             contexts = []
             for query in q:
                 heads = []
-                for head in range(config.num_attention_heads):
-                    part = slice(head * config.head_size, (head + 1) * config.head_size)
+                for number_of_head in range(config.num_attention_heads):
+                    part = slice(number_of_head * config.head_size, (number_of_head + 1) * config.head_size)
                     e = [math.exp(query[part] @ key[part] / math.sqrt(config.head_size)) for key in k]
                     heads.append(sum(a * value[part] for a, value in zip(e, v, strict=True)) / sum(e))
                 contexts.append(np.concatenate(heads))
@@ -137,10 +139,96 @@ def test_padding_changes_nothing(model: Model, source: checkpoint.Checkpoint) ->
         assert (alone[0] == together[row]).all()
 
 
-def test_the_pooled_tensor_is_the_sum_over_the_tokens(model: Model, source: checkpoint.Checkpoint) -> None:
+def test_the_pooled_tensor_is_the_mean_over_the_tokens(model: Model, source: checkpoint.Checkpoint) -> None:
+    """In fractions, rounded by Python: half to even."""
     ids, kept = batches(source, encoder.texts())[2]
     every = traced(model, ids, kept)
-    assert (every["pooled"][:, 0] == (every["layer.1.output"] * kept[..., None]).sum(axis=1)).all()
+    assert not kept.all() and every["pooled"].shape == (8, 1, 16)
+    for row in range(len(ids)):
+        tokens = every["layer.1.output"][row][kept[row]].astype(object)
+        due = [round(Fraction(int(total) << 6, len(tokens))) for total in tokens.sum(axis=0)]
+        assert every["pooled"][row, 0].tolist() == due
+    last, pooled = (model.meanings[name].scale for name in ("layer.1.output", "pooled"))
+    assert {scale / 64 for scale in last} == {pooled}
+
+
+def test_no_kept_token_is_an_error(model: Model) -> None:
+    kept = np.ones((2, 5), bool)
+    kept[1] = False
+    with pytest.raises(DomainError, match=re.escape("mask = 0 at all of row (1, 0) is not legal")):
+        graph.forward(model, np.full((2, 5), 4), kept)
+
+
+# ---------------------------------------------------------------------------------------------------------------- a classifier
+
+
+@pytest.fixture(scope="module")
+def float_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder.head(tmp_path_factory.mktemp("head") / "head.safetensors")
+
+
+@pytest.fixture(scope="module")
+def told_apart(source: checkpoint.Checkpoint, float_head: Path) -> Model:
+    own = head.load(float_head, source.config.hidden_size)
+    return quantize.quantize(source, quantize.watch(source, batches(source, encoder.texts())), quantize.Settings(), "ibert", own)
+
+
+def test_a_classifier_is_a_linear_layer_at_one_scale_and_an_argmax(
+    told_apart: Model, model: Model, source: checkpoint.Checkpoint, float_head: Path
+) -> None:
+    own = head.load(float_head, 16)
+    assert [(n.name, n.plan.op) for n in told_apart.nodes[-3:]] == [("pooled", "mean_pool"), ("logits", "linear"), ("label", "argmax")]
+    assert (told_apart.classes, model.classes) == (3, 0) and "label" not in told_apart.meanings
+    scale = told_apart.meanings["logits"].scale
+    assert isinstance(scale, float)
+    said = set()
+    for ids, kept in batches(source, encoder.texts(60)):
+        every = traced(told_apart, ids, kept)
+        assert (every["pooled"] == traced(model, ids, kept)["pooled"]).all()
+        mean = told_apart.meanings["pooled"].real(every["pooled"][:, 0])
+        logits = every["logits"][:, 0] * scale
+        weight = own.weight.astype(float)
+        step = np.abs(weight).max() / 127  # each weight is off by half a step at most, the bias by half of one of the sum
+        assert (np.abs(logits - (mean @ weight.T + own.bias)) <= step / 2 * np.abs(mean).sum(axis=1)[:, None] + scale).all()
+        assert every["label"].shape == (len(ids), 1, 1)
+        for row, label in zip(every["logits"][:, 0].tolist(), every["label"][:, 0, 0].tolist(), strict=True):
+            assert label == row.index(max(row))
+        said |= {*every["label"].ravel().tolist()}
+    assert said == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"bias": None}, "lacks bias; a classifier has weight (classes, 16) and bias (classes)"),
+        ({"weight": np.ones((3, 15), np.float32)}, "weight has the shape (3, 15), not (classes, 16)"),
+        ({"weight": np.ones(16, np.float32)}, "weight has the shape (16,), not (classes, 16)"),
+        (
+            {"weight": np.ones((1, 16), np.float32), "bias": np.ones(1, np.float32)},
+            "weight has the shape (1, 16), not (classes, 16) with 2",
+        ),
+        ({"bias": np.ones(2, np.float32)}, "bias has the shape (2,), not (3,)"),
+        ({"weight": np.full((3, 16), np.nan, np.float32)}, "weight holds nan"),
+        ({"bias": np.array([0, np.inf, 0], np.float32)}, "bias holds inf"),
+        ({"bias": np.zeros(3, np.int32)}, "bias holds int32, not floats"),
+    ],
+)
+def test_a_damaged_classifier_is_refused(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match=re.escape(told)):
+        head.load(encoder.head(tmp_path / "head.safetensors", **changes), 16)
+
+
+def test_a_classifier_that_is_no_file_of_tensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tensors")
+    for name in ("text", "absent"):
+        with pytest.raises(ContentError, match=name):
+            head.load(tmp_path / name, 16)
+
+
+def test_a_bias_beyond_the_accumulators_is_refused(source: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    own = head.load(encoder.head(tmp_path / "head", bias=np.array([0, 1e9, 0], np.float32)), 16)
+    with pytest.raises(PlanError, match="bias of the classifier"):
+        quantize.quantize(source, quantize.watch(source, batches(source, encoder.texts())), quantize.Settings(), "ibert", own)
 
 
 def test_weights_cannot_be_changed_behind_what_was_made_of_them(model: Model) -> None:
@@ -595,9 +683,10 @@ def test_labels_and_likeness_are_measured_on_what_they_are_of() -> None:
     random = np.random.default_rng(0)
     real = random.normal(0, 1, (400, 8))
     names = ["yes" if x[0] + x[1] > 0 else "no" for x in real]
-    same = tasks.labels(real, real, names, 200)
-    assert same.real == same.whole > 0.95 and (same.lost, same.won, same.p, same.low, same.high) == (0, 0, 1.0, 0.0, 0.0)
-    worse = tasks.labels(real, real + random.normal(0, 2, real.shape), names, 200)
+    same = tasks.labels(tasks.Vectors(real, real, None), names, 200)
+    assert same.real == same.whole > 0.95 and (same.lost, same.won, same.p, same.low, same.high, same.same) == (0, 0, 1.0, 0.0, 0.0, 1.0)
+    worse = tasks.labels(tasks.Vectors(real, real + random.normal(0, 2, real.shape), None), names, 200)
+    assert worse.same == 1 - (worse.lost + worse.won) / 200  # of two labels: where they differ, one is right
     assert worse.whole < worse.real - 0.1 and worse.high < 0 and worse.p < 1e-3
     assert worse.lost - worse.won == round(200 * (worse.real - worse.whole))
     a, b = random.normal(0, 1, (2, 300, 8))
@@ -607,7 +696,22 @@ def test_labels_and_likeness_are_measured_on_what_they_are_of() -> None:
     with pytest.raises(ContentError, match=r"all 300 judgements are 0\.5"):
         tasks.alike((a, b), (a, b), [0.5] * 300)
     with pytest.raises(ContentError, match="1 labels"):
-        tasks.labels(real, real, ["yes"] * 400, 200)
+        tasks.labels(tasks.Vectors(real, real, None), ["yes"] * 400, 200)
+
+
+def test_a_classifier_of_the_model_is_asked_beside_the_float_one() -> None:
+    """Vectors along the axes, so that the float one says the axis. It errs on the last but one, the integer one on the last."""
+    own = head.Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    real = np.eye(3)[[0, 1, 2, 2, 1, 0, 0, 1]]
+    names = ["0", "1", "2", "2", "1", "0", "1", "1"]
+    found = tasks.by_head(tasks.Vectors(real, -real, np.array([0, 1, 2, 2, 1, 0, 1, 0])), own, names)
+    assert (found.train, found.test, found.real, found.whole) == (0, 8, 7 / 8, 7 / 8)
+    assert (found.lost, found.won, found.p, found.same) == (1, 1, 1.0, 6 / 8)
+    assert ("same label", "75.00%") in list(tasks.rows(found))
+    shifted = head.Head(own.weight, np.array([0, 0, 9], np.float32))
+    assert tasks.by_head(tasks.Vectors(real, real, np.zeros(8, int)), shifted, ["2"] * 8).real == 1
+    with pytest.raises(ContentError, match="text 2 has the label '3': of this classifier it is a number from 0 to 2"):
+        tasks.by_head(tasks.Vectors(real, real, np.zeros(8, int)), own, ["0", "3"])
 
 
 def test_files_of_labels_and_judgements(tmp_path: Path) -> None:
@@ -707,19 +811,70 @@ def files(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     return place
 
 
-def test_run_writes_sums_and_counts(files: Path, tmp_path: Path) -> None:
+def test_run_writes_means(files: Path, tmp_path: Path) -> None:
     out = called("model", "run", str(files / "m"), "--text", str(files / "texts"), "--out", str(tmp_path / "o"))
     assert out.returncode == 0, out.stderr
     from safetensors.numpy import load_file
 
     made = load_file(tmp_path / "o")
     model = storage.load(files / "m")
-    assert made["pooled"].shape == (24, 16)
+    assert made.keys() == {"pooled"} and made["pooled"].shape == (24, 16)
     reader = Reader(model.tokenizer, 20, model.longest, 0)
     for number, text in list(enumerate(encoder.texts()))[::7]:
-        ids = np.array([reader.ids(text)])
-        assert made["tokens"][number] == ids.shape[1]
-        assert (made["pooled"][number] == graph.forward(model, ids)[0, 0]).all()
+        assert (made["pooled"][number] == graph.forward(model, np.array([reader.ids(text)]))[0, 0]).all()
+    assert out.stdout.rstrip().endswith(f"pooled (24, 16); a vector is pooled * {model.meanings['pooled'].scale!r}")
+
+
+def test_a_model_with_a_classifier_by_commands(files: Path, folder: Path, float_head: Path, tmp_path: Path) -> None:
+    """Made, run and reported: labels are those of every launch, and the figures those of labels counted here."""
+    from safetensors.numpy import load_file
+
+    texts, place = str(files / "texts"), str(tmp_path / "m")
+    out = called("model", "quantize", str(folder), "--text", texts, "--head", str(float_head), "--out", place)
+    assert out.returncode == 0 and "34 launches" in out.stdout, out.stderr
+    out = called("model", "run", place, "--text", texts, "--out", str(tmp_path / "o"))
+    assert out.returncode == 0, out.stderr
+    made, model = load_file(tmp_path / "o"), storage.load(tmp_path / "m")
+    assert made.keys() == {"pooled", "label"} and made["label"].shape == (24,)
+    reader = Reader(model.tokenizer, 20, model.longest, 0)
+    every = [graph.results(model, np.array([reader.ids(text)])) for text in encoder.texts()]
+    assert made["label"].tolist() == [int(x["label"][0, 0, 0]) for x in every] and {*made["label"].tolist()} == {0, 1, 2}
+    own, source = head.load(float_head, 16), checkpoint.load(folder)
+    ids = [np.array([reader.ids(text)]) for text in encoder.texts()]
+    means = np.array([floating.forward(source, x, np.ones(x.shape, bool))[0].mean(axis=0) for x in ids])
+    real = np.argmax(means @ own.weight.T + own.bias, axis=1)
+    due = [(number * 5 % 7) % 3 for number in range(24)]
+    (tmp_path / "l").write_text("".join(f"{label}\t{text}\n" for label, text in zip(due, encoder.texts(), strict=True)))
+    words = ["--labelled", str(tmp_path / "l"), "--head", str(float_head), "--json", str(tmp_path / "r.json")]
+    out = called("model", "report", place, str(folder), "--text", texts, *words)
+    assert out.returncode == 0 and "24 asked about, by the model's own classifier" in out.stdout, out.stderr
+    found = json.loads((tmp_path / "r.json").read_text())["labels"]
+    whole = made["label"]
+    assert (found["real"], found["whole"], found["same"]) == ((real == due).mean(), (whole == due).mean(), (real == whole).mean())
+    assert found["same"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "code"),
+    [
+        (["--head", "HEAD"], "--head has 3 classes, and the model no classifier", 2),
+        (["--head", "OTHER", "--labelled", "LABELS"], "lacks weight", 1),
+    ],
+)
+def test_a_classifier_that_is_not_the_model_s_is_refused(
+    words: list[str], told: str, code: int, files: Path, folder: Path, float_head: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels").write_text("0\ta film\n1\tno film\n")
+    places = {"HEAD": float_head, "OTHER": encoder.head(tmp_path / "other", weight=None), "LABELS": tmp_path / "labels"}
+    given = [str(places.get(word, word)) for word in words]
+    out = called("model", "report", str(files / "m"), str(folder), "--text", str(files / "texts"), *given)
+    assert out.returncode == code and told in out.stderr
+
+
+def test_nothing_is_left_where_a_classifier_is_misshapen(files: Path, folder: Path, tmp_path: Path) -> None:
+    wrong = encoder.head(tmp_path / "head", hidden=15)
+    out = called("model", "quantize", str(folder), "--text", str(files / "texts"), "--head", str(wrong), "--out", str(tmp_path / "m"))
+    assert out.returncode != 0 and "weight has the shape (3, 15), not (classes, 16)" in out.stderr and not (tmp_path / "m").exists()
 
 
 def test_a_trace_is_read_back_and_compared(files: Path, tmp_path: Path) -> None:
@@ -759,7 +914,7 @@ def test_the_shipped_encoders_are_what_the_definitions_give() -> None:
     assert out.returncode == 0, out.stderr
     assert [line.rpartition("/")[2] for line in out.stdout.splitlines()] == [
         "one-layer-paper: 18 tensors, 49,152 integers, all right",
-        "two-layers-ibert: 32 tensors, 90,112 integers, all right",
+        "two-layers-ibert: 34 tensors, 90,144 integers, all right",
     ]
 
 
@@ -801,7 +956,7 @@ def test_launches_are_rendered_for_other_toolchains(shipped: Path, tmp_path: Pat
         assert out.returncode == 0, out.stderr
         assert called(*words).returncode == 2, "it is there already"
         assert called(*words, "--force").returncode == 0
-        assert len([p for p in (tmp_path / format).iterdir() if p.name != "about.json"]) == 32
+        assert len([p for p in (tmp_path / format).iterdir() if p.name != "about.json"]) == 34
     with np.load(tmp_path / "npz" / "layer.1.gelu.npz", allow_pickle=False) as archive:
         (out_name,) = [name for name in archive.files if name.endswith("/out") or name == "out"]
         assert (archive[out_name] == trace["layer.1.gelu"]).all()

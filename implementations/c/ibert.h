@@ -57,6 +57,9 @@ int residual_add(int64_t rows, int64_t channels, const int64_t *value_q, const i
 void linear(int64_t rows, int64_t in_features, int64_t out_features, const int16_t *value_q, const int8_t *weight, const int32_t *bias,
             int32_t *out);
 void matmul(int64_t batch, int64_t rows, int64_t inner, int64_t columns, const int16_t *value_a, const int16_t *value_b, int32_t *out);
+void mean_pool(int64_t batch, int64_t masks, int64_t tokens, int64_t columns, const int16_t *value_q, const int8_t *mask,
+               int64_t fraction_bits, int32_t *out);
+void argmax(int64_t rows, int64_t length, const int32_t *value_q, int32_t *out);
 void embedding(int64_t count, int64_t dim, const int64_t *ids, const int8_t *table, int8_t *out);
 
 /* gelu.c */

@@ -7,14 +7,10 @@ void i_sqrt(int64_t count, const int64_t *n, int64_t *out) {
     for (int64_t i = 0; i < count; i++) out[i] = (int64_t)integer_sqrt((uint64_t)n[i]);
 }
 
-/* sum(q) / length to the nearest integer, ties to even: the same for both signs. */
 static int64_t mean(const int64_t *q, int64_t length) {
     int64_t sum = 0;
     for (int64_t i = 0; i < length; i++) sum += q[i];
-    const uint64_t n = (uint64_t)length, size = magnitude(sum), rest = size % n;
-    uint64_t nearest = size / n;
-    nearest += 2 * rest > n || (2 * rest == n && (nearest & 1));
-    return with_sign(nearest, sum < 0);
+    return nearest_quotient(sum, length);
 }
 
 void i_layernorm_paper(int64_t rows, int64_t length, const int64_t *q, const int64_t *bias, int64_t bias_length,

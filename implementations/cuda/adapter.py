@@ -59,9 +59,10 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "i_sqrt",
         "embedding",
         "embedding_sum",
+        "mean_pool",
     ),
     "product": ("product_i8_i8", "product_u8_i8", "product_i16_i16"),
-    "rows": ("i_softmax", "i_layernorm"),
+    "rows": ("i_softmax", "i_layernorm", "argmax"),
 }
 """What this file calls, by source; nothing else can be. Every source has `ORDER_ENTRY` besides."""
 ORDER_ENTRY = "set_reversed"
@@ -82,7 +83,7 @@ def _choice(variable: str, choices: tuple[str, ...]) -> str:
 
 DEVICE = _choice("REFSIM_CUDA_DEVICE", ("cpu", "threads", "gpu"))
 if DEVICE == "cpu":  # a block of threads costs much here
-    for _op in ("linear", "matmul", "linear_requantize", "i_softmax", "i_layernorm", "layernorm_requantize", "attention"):
+    for _op in ("linear", "matmul", "linear_requantize", "i_softmax", "i_layernorm", "layernorm_requantize", "attention", "argmax"):
         DOMAIN[_op] = {**DOMAIN.get(_op, {}), "largest": 100_000}
 ORDER = ORDERS[_choice("REFSIM_CUDA_ORDER", tuple(ORDERS)) if DEVICE == "cpu" else "forward"]
 
@@ -322,7 +323,19 @@ def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
     return _launch("embedding_sum", shape, np.int32, *ids, ids[0].size, *rows, dim, *adders)
 
 
+def mean_pool(q: Any, mask: Any, plan: Any) -> Any:
+    q, mask = _array(q, np.int16), _array(mask, np.int8)
+    (tokens, columns), masks = q.shape[-2:], mask.shape[-2]
+    sizes = (int(np.prod(q.shape[:-2])), masks, tokens, columns)
+    return _launch("mean_pool", (*q.shape[:-2], masks, columns), np.int32, q, mask, *sizes, plan.fraction_bits)
+
+
 # ------------------------------------------------------------------------------------------------------------------------ rows
+
+
+def argmax(q: Any, plan: Any) -> Any:
+    q = _array(q, np.int32)
+    return _launch("argmax", (*q.shape[:-1], 1), np.int32, q, q.size // plan.length, plan.length)
 
 
 def i_softmax(q: Any, mask: Any, plan: Any) -> Any:

@@ -112,6 +112,18 @@ const char *embedding_sum(const int32_t *words, const int32_t *types, const int3
     return finish();
 }
 
+const char *mean_pool(const int16_t *q, const int8_t *mask, int64_t batch, int64_t masks, int64_t tokens, int64_t columns, int64_t bits,
+                      int32_t *out) {
+    const int64_t rows = batch * masks;
+    Device<const int16_t> in(q, batch * tokens * columns);
+    Device<const int8_t> keep(mask, rows * tokens);
+    Device<int32_t> result(out, rows * columns);
+    launch_independent(mean_pool_kernel, blocks_of(rows * columns), THREADS, in.data(), keep.data(), rows, masks, tokens, columns, bits,
+                       result.data());
+    result.fetch();
+    return finish();
+}
+
 const char *quantize_ibert(const float *x, int64_t n, int64_t channels, const float *reciprocal, int64_t count, int64_t lo, int64_t hi,
                            int64_t *out) {
     HostConstant<float> r(reciprocal, count);

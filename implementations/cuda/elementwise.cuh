@@ -49,6 +49,22 @@ __global__ void embedding_sum_kernel(Lookup word, Lookup type, Lookup position, 
     }
 }
 
+// The mean of the tokens that a mask keeps: a thread for each mask and column, so that neighbours read neighbours.
+__global__ void mean_pool_kernel(const int16_t *__restrict__ q, const int8_t *__restrict__ mask, int64_t rows, int64_t masks,
+                                        int64_t tokens, int64_t columns, int64_t bits, int32_t *__restrict__ out) {
+    for (Elements e(rows * columns, columns); e.more(); e.next()) {
+        const int64_t row = e.i / columns;
+        const int8_t *kept = mask + row * tokens;
+        const int16_t *x = q + row / masks * tokens * columns + e.channel;
+        int64_t total = 0, count = 0;
+        for (int64_t token = 0; token < tokens; ++token) {
+            total += kept[token] ? x[token * columns] : 0;
+            count += kept[token];
+        }
+        out[e.i] = static_cast<int32_t>(divide_half_even(total * (int64_t{1} << bits), count));
+    }
+}
+
 // Half-even of the binary32 product by the reciprocal scale. Bounded before the conversion: any plan's limits lie within 2**40.
 __global__ void quantize_ibert_kernel(const float *__restrict__ x, int64_t n, int64_t channels, Constant<float> reciprocal, int64_t lo,
                                              int64_t hi, int64_t *__restrict__ out) {

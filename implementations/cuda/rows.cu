@@ -1,4 +1,4 @@
-// Entry points of i-softmax and i-LayerNorm.
+// Entry points of i-softmax, i-LayerNorm and argmax.
 #include "host.h"
 
 #include "rows.cuh"
@@ -59,6 +59,16 @@ const char *i_softmax(int64_t dialect, const int32_t *q, const uint8_t *mask, in
     }
     const SoftmaxConstants<Dialect::paper> k{{ln2, q_b, q_c}, multiplier, shift, bits};
     return softmax(q, mask, rows, length, k, static_cast<int32_t *>(out));
+}
+
+const char *argmax(const int32_t *q, int64_t rows, int64_t length, int32_t *out) {
+    Device<const int32_t> in(q, rows * length);
+    Device<int32_t> result(out, rows);
+    with_team(rows, length, [&](auto team, unsigned blocks, unsigned threads) {
+        launch(argmax_kernel<decltype(team)>, blocks, threads, in.data(), rows, static_cast<int>(length), result.data());
+    });
+    result.fetch();
+    return finish();
 }
 
 const char *i_layernorm(int64_t dialect, const int32_t *q, int64_t rows, int64_t length, const int64_t *bias, int64_t count, int64_t bits,

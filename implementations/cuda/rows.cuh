@@ -1,4 +1,4 @@
-// i-softmax and i-LayerNorm: a row by a few lanes, by a warp, or by a block, as it is long.
+// i-softmax, i-LayerNorm and argmax: a row by a few lanes, by a warp, or by a block, as it is long.
 #pragma once
 
 #include <type_traits>
@@ -107,6 +107,19 @@ __global__ void i_softmax_kernel(const int32_t *__restrict__ q, const uint8_t *_
             out[start + i] = static_cast<Out>(total > 0 ? (value << k.bits) / total : 0);
         }
     }
+}
+
+// The place of the greatest element, the first of equal ones: the greatest of pairs of an element and how far its place is from the end.
+template <class Team>
+__global__ void argmax_kernel(const int32_t *__restrict__ q, int64_t rows, int length, int32_t *__restrict__ out) {
+    const int64_t start = Team::row() * length;
+    const int own = Team::row() < rows ? length : 0;  // every lane of a warp must reach its shuffles
+    int64_t best = INT64_MIN;
+    for (int i = Team::first(); i < own; i += Team::step()) {
+        best = Greatest()(best, q[start + i] * (int64_t{1} << 32) + (INT32_MAX - i));
+    }
+    best = Team::all(best, Greatest());
+    if (own > 0 && Team::first() == 0) out[Team::row()] = INT32_MAX - static_cast<int32_t>(best & 0xFFFFFFFF);
 }
 
 struct LayerNormConstants {

@@ -71,6 +71,7 @@ def launches() -> Iterator[Launch]:
         for dialect, scale in (("ibert", 2.0**-6), ("paper", 2.0**-16)):  # paper: one exponential fills more than 32 bits
             yield plain(refsim.plan("i_softmax", dialect=dialect, scale=scale, length=length, input_bits=8), q, q % 7 > 0)
             yield plain(refsim.plan("i_layernorm", dialect=dialect, length=length, input_bits=8), q)
+        yield plain(refsim.plan("argmax", length=length, input_bits=8), q // 16)
     linear = refsim.plan("linear", in_features=40, out_features=33)
     yield plain(linear, wide[:120].reshape(3, 40), narrow[:1320].reshape(33, 40), narrow[:33])
     matmul = refsim.plan("matmul", length=40)
@@ -90,6 +91,8 @@ def launches() -> Iterator[Launch]:
     yield plain(refsim.plan("requantize", scale_in=0.1, scale_out=0.7), q)
     yield plain(refsim.plan("requantize", scale_in=-1.7e-14, scale_out=0.0123, input_bits=64), q << 50)  # a product of two words
     yield plain(refsim.plan("residual_add", scale_in=0.1, scale_residual=0.3, scale_out=0.7), q, other)
+    masks = np.arange(2 * 3 * 20).reshape(2, 3, 20) % 3 // 2
+    yield plain(refsim.plan("mean_pool", length=20, fraction_bits=2), q[:600].reshape(2, 20, 15), masks)
     yield plain(refsim.plan("embedding", num_embeddings=10, embedding_dim=30), q[:10] % 10, other[:300].reshape(10, 30))
 
 

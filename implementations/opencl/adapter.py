@@ -248,6 +248,18 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
     return _product(a, b, None, (*a.shape[:-1], columns), (batch, rows, inner, columns), (columns, 1), None)
 
 
+def mean_pool(q: Any, mask: Any, plan: Any) -> Any:
+    (tokens, columns), masks = q.shape[-2:], mask.shape[-2]
+    shape = (*q.shape[:-2], masks, columns)
+    sizes = (int(np.prod(shape)), masks, tokens, columns, plan.fraction_bits)
+    return _elements("mean_pool", shape, np.int32, _array(q, np.int16), _array(mask, np.int8), *map(np.int64, sizes))
+
+
+def argmax(q: Any, plan: Any) -> Any:
+    shape = (*q.shape[:-1], 1)
+    return _launch("argmax", (int(np.prod(shape)),), (GROUP,), shape, np.int32, _array(q, np.int32), np.int64(plan.length))
+
+
 def embedding(ids: Any, table: Any, plan: Any) -> Any:
     shape, dim = (*ids.shape, plan.embedding_dim), np.int64(plan.embedding_dim)
     return _elements("embedding", shape, np.int8, _array(ids, np.int32), np.int64(ids.size), dim, _array(table, np.int8))

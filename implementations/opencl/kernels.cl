@@ -13,6 +13,14 @@ static inline ulong magnitude(long x) { return x < 0 ? 0 - (ulong)x : (ulong)x; 
 
 static inline long with_sign(ulong size, int negative) { return (long)(negative ? 0 - size : size); }
 
+// n / d to the nearest, ties to even; d > 0.
+static inline long nearest_quotient(long n, long d) {
+    const ulong size = magnitude(n), by = (ulong)d, rest = size % by;
+    ulong nearest = size / by;
+    nearest += 2 * rest > by || (2 * rest == by && (nearest & 1));
+    return with_sign(nearest, n < 0);
+}
+
 // z * m / 2**e to the nearest, ties to even: on sign and magnitude, where half-even is symmetric. The product takes up to 97 bits.
 static inline long dyadic_half_even(long z, long m, long e) {
     const ulong a = magnitude(z), b = magnitude(m), low = a * b, high = mul_hi(a, b);
@@ -203,17 +211,14 @@ void i_layernorm(global const int *q, long length, global const long *k, long ch
     long sum = 0;
     for (long i = get_local_id(0); i < length; i += GROUP) sum += q[start + i];
     sum = group_sum(sum, partial);
-    const ulong size = magnitude(sum), n = (ulong)length, rest = size % n;
-    ulong nearest = size / n;
-    nearest += 2 * rest > n || (2 * rest == n && (nearest & 1));
-    const long mean = with_sign(nearest, sum < 0);
+    const long mean = nearest_quotient(sum, length);
     long squares = 0;
     for (long i = get_local_id(0); i < length; i += GROUP) {
         const long y = paper ? q[start + i] - mean : (q[start + i] - mean) >> shift;
         squares += y * y;
     }
     squares = group_sum(squares, partial);
-    const long sigma = paper ? (long)integer_sqrt((ulong)squares / n) : (long)integer_sqrt((ulong)squares) << shift;
+    const long sigma = paper ? (long)integer_sqrt((ulong)squares / (ulong)length) : (long)integer_sqrt((ulong)squares) << shift;
     const long factor = (1L << 31) / max(sigma, 1L);
     for (long i = get_local_id(0); i < length; i += GROUP) {
         const long y = q[start + i] - mean;
@@ -226,6 +231,31 @@ void i_layernorm(global const int *q, long length, global const long *k, long ch
         }
         u += k[i % channels];
         out[start + i] = fused ? requantize_one(u, rescale, rescale_channels, i % rescale_channels) : u;
+    }
+}
+
+// The place of the greatest element, the first of equal ones: the greatest of pairs of an element and how far its place is from the end.
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void argmax(global const int *q, long length, global int *out) {
+    local long partial[GROUP];
+    const long start = (long)get_group_id(0) * length;
+    long best = LONG_MIN;
+    for (long i = get_local_id(0); i < length; i += GROUP) best = max(best, q[start + i] * (1L << 32) + (INT_MAX - i));
+    best = group_max(best, partial);
+    if (get_local_id(0) == 0) out[get_group_id(0)] = INT_MAX - (int)(best & 0xFFFFFFFFL);
+}
+
+// The mean of the tokens that a mask keeps, an item for each mask and column.
+kernel void mean_pool(global const short *q, global const char *mask, long n, long masks, long tokens, long columns, long bits,
+                      global int *out) {
+    for (long i = get_global_id(0); i < n; i += get_global_size(0)) {
+        const long row = i / columns, first = row / masks * tokens * columns + i % columns;
+        long total = 0, count = 0;
+        for (long token = 0; token < tokens; ++token) {
+            total += mask[row * tokens + token] ? q[first + token * columns] : 0;
+            count += mask[row * tokens + token];
+        }
+        out[i] = (int)nearest_quotient(total * (1L << bits), count);
     }
 }
 

@@ -57,6 +57,8 @@ def launches() -> Iterator[tuple[Any, list[Any]]]:
         for kept in (None, mask):
             yield made("i_softmax", scale=0.01, length=LENGTH), [rows, kept]
         yield made("i_layernorm", length=LENGTH, beta=0.5, **({"shift": 2} if dialect == "ibert" else {})), [rows]
+        yield made("argmax", length=LENGTH), [rows // 16]
+        yield made("mean_pool", length=17), [np.swapaxes(b, 1, 2)[:, :17].copy(), np.ones((len(b), 2, 17), np.int8)]
         for bias in (None, np.arange(18, dtype=np.int32)):
             yield made("linear", in_features=19, out_features=18), [a[0], np.ascontiguousarray(b[0].T), bias]
         yield made("matmul", length=19), [a, b]

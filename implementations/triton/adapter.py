@@ -16,6 +16,7 @@ from triton_device import (  # before the kernels
     attention_blocks,
     bound,
     lanes,
+    pool_blocks,
     product_blocks,
     rows_together,
     torch,
@@ -44,6 +45,7 @@ DOMAIN: dict[str, dict[str, Any]] = {
     "attention": {**DYADIC, "softmax_length": (1, 4096), "softmax_output_bits": (1, 14)},
     "i_softmax": {"length": (1, 4096)},
     "i_layernorm": {"length": (1, 4096)},
+    "argmax": {"length": (1, 4096)},
 }
 """All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
 
@@ -59,6 +61,8 @@ if DEVICE == "cpu":  # the interpreter takes milliseconds for each program
         "i_layernorm",
         "layernorm_requantize",
         "attention",
+        "mean_pool",
+        "argmax",
     ):
         DOMAIN[_op] = {**DOMAIN.get(_op, {}), "largest": 100_000}
 
@@ -108,13 +112,14 @@ def _elements(kernel: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any, 
     return _launch(kernel, (triton.cdiv(count, block),), shape, dtype, *arguments, BLOCK=block, **constexprs)
 
 
-def _rows(kernel: Any, q: Any, *arguments: Any, **constexprs: Any) -> Any:
+def _rows(kernel: Any, q: Any, *arguments: Any, shape: tuple[int, ...] = (), **constexprs: Any) -> Any:
+    shape = shape or q.shape
     if q.size == 0:
-        return np.empty(q.shape, np.int64)
+        return np.empty(shape, np.int64)
     length = q.shape[-1]
     rows = q.size // length
     together, block = rows_together(rows, length)
-    return _launch(kernel, (triton.cdiv(rows, together),), q.shape, np.int64, *arguments, ROWS=together, BLOCK=block, **constexprs)
+    return _launch(kernel, (triton.cdiv(rows, together),), shape, np.int64, *arguments, ROWS=together, BLOCK=block, **constexprs)
 
 
 def _constants(*values: Any) -> tuple[Any, int]:
@@ -253,6 +258,22 @@ def matmul(a: Any, b: Any, plan: Any) -> Any:
     (rows, inner), columns = a.shape[-2:], b.shape[-1]
     batch = int(np.prod(a.shape[:-2]))
     return _product(a, b, None, (*a.shape[:-1], columns), (batch, rows, inner, columns), (columns, 1), None)
+
+
+def mean_pool(q: Any, mask: Any, plan: Any) -> Any:
+    (tokens, columns), masks = q.shape[-2:], mask.shape[-2]
+    shape = (*q.shape[:-2], masks, columns)
+    count = int(np.prod(shape))
+    if count == 0:
+        return np.empty(shape, np.int32)
+    blocks = pool_blocks(count, tokens)
+    integers = (count // columns, masks, bound(tokens), columns, plan.fraction_bits)
+    operands = _tensor(q, q.dtype), _tensor(mask, np.int8)
+    return _launch(kernels.mean_pool, (triton.cdiv(count, blocks["LANES"]),), shape, np.int32, *operands, OUT, *integers, **blocks)
+
+
+def argmax(q: Any, plan: Any) -> Any:
+    return _rows(kernels.argmax, q, _tensor(q, q.dtype), OUT, q.size // plan.length, plan.length, shape=(*q.shape[:-1], 1))
 
 
 def embedding(ids: Any, table: Any, plan: Any) -> Any:

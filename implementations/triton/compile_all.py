@@ -74,6 +74,8 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
     ]
     made += [("matmul, both wide", "product", _wide(True, True), {**narrow, "a_ptr": "*i16", "b_ptr": "*i16"})]
     made += [("embedding", "embedding", BLOCK, {"out_ptr": "*i8"}), ("embedding sum", "embedding_sum", BLOCK, {"out_ptr": "*i16"})]
+    made += [("mean_pool", "mean_pool", {"LANES": 64, "BLOCK": 16}, {"q_ptr": "*i8", "out_ptr": "*i32"})]
+    made += [("argmax", "argmax", ROW, {"out_ptr": "*i32"})]
     for dialect, paper, operand in (("ibert", False, "*fp32"), ("paper", True, "*fp64")):
         made += [(f"quantize {dialect}", "quantize", {"PAPER": paper, **BLOCK}, {"x_ptr": operand, "out_ptr": "*i8"})]
     return [*made, ("dequantize", "dequantize", BLOCK, {"scale_ptr": "*fp64", "out_ptr": "*fp64"})]

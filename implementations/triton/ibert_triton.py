@@ -223,6 +223,16 @@ def i_sqrt(n_ptr, out_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def nearest_quotient(n, d):
+    """n / d to the nearest, ties to even; d > 0."""
+    size = tl.where(n < 0, -n, n)
+    nearest = size // d
+    rest = 2 * (size - nearest * d)
+    nearest += ((rest > d) | ((rest == d) & ((nearest & 1) != 0))).to(tl.int64)
+    return tl.where(n < 0, -nearest, nearest)
+
+
+@triton.jit
 def i_layernorm(
     q_ptr, bias_ptr, rescale_ptr, wide_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
     PAPER: tl.constexpr, FUSED: tl.constexpr, KEEP: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
@@ -236,12 +246,7 @@ def i_layernorm(
     i = row * length + column
     there = (row < rows) & (column < length)
     q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
-    total = tl.sum(q, axis=1, keep_dims=True)
-    size = tl.where(total < 0, -total, total)
-    nearest = size // length
-    rest = 2 * (size - nearest * length)
-    nearest += ((rest > length) | ((rest == length) & ((nearest & 1) != 0))).to(tl.int64)
-    y = tl.where(there, q - tl.where(total < 0, -nearest, nearest), 0)
+    y = tl.where(there, q - nearest_quotient(tl.sum(q, axis=1, keep_dims=True), length), 0)
     if PAPER:
         sigma = integer_sqrt(tl.sum(y * y, axis=1) // length)[:, None]
         scaled = y << shift
@@ -402,6 +407,35 @@ def attention(
     y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     out_at = out_ptr + batch * out_batch + head * out_head + row * out_row + column
     tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))
+
+
+@triton.jit
+def mean_pool(q_ptr, mask_ptr, out_ptr, rows, masks, tokens, columns, fraction_bits, LANES: tl.constexpr, BLOCK: tl.constexpr):
+    """The mean of the tokens that a mask keeps, half to even: a lane for each mask and column, BLOCK tokens at a time."""
+    i = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)[:, None]
+    row = i // columns
+    q_ptr += row // masks * tokens * columns + i % columns
+    total = tl.full((LANES, 1), 0, tl.int64)
+    count = tl.full((LANES, 1), 0, tl.int64)
+    for start in range(0, tokens, BLOCK):
+        token = start + tl.arange(0, BLOCK)[None, :].to(tl.int64)
+        there = (i < rows * columns) & (token < tokens)
+        kept = tl.load(mask_ptr + row * tokens + token, mask=there, other=0).to(tl.int64)
+        total += tl.sum(kept * tl.load(q_ptr + token * columns, mask=there, other=0).to(tl.int64), axis=1, keep_dims=True)
+        count += tl.sum(kept, axis=1, keep_dims=True)
+    out = nearest_quotient(total << fraction_bits, tl.maximum(count, 1))  # lanes beyond the end have no token
+    tl.store(out_ptr + i, out, mask=i < rows * columns)
+
+
+@triton.jit
+def argmax(q_ptr, out_ptr, rows, length, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The first of the greatest elements: the greatest of pairs of an element and how far its place is from the end."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, BLOCK)[None, :]
+    there = (row < rows) & (column < length)
+    q = tl.load(q_ptr + row * length + column, mask=there, other=0).to(tl.int64)
+    best = tl.max(tl.where(there, (q << 32) + (2147483647 - column), -(2**63)), axis=1, keep_dims=True)
+    tl.store(out_ptr + row, 2147483647 - (best & 0x7FFFFFFF), mask=row < rows)
 
 
 @triton.jit

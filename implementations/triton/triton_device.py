@@ -72,6 +72,12 @@ def attention_blocks(rows: int, keys: int, size: int, width: int) -> dict[str, i
     return {**blocks, "BLOCK_D": max(power(size), shortest), "BLOCK_N": max(power(width), narrowest), "num_warps": WARPS}
 
 
+def pool_blocks(count: int, tokens: int) -> dict[str, int]:
+    """How mean pooling is cut: so many means, each over so many tokens at a time."""
+    block = min(triton.next_power_of_2(tokens), MOST_LANES // 64)
+    return {"LANES": min(lanes(count), MOST_LANES // block), "BLOCK": block}
+
+
 def bound(count: int) -> Any:
     """What a kernel's loop runs to. Before 3.7 the interpreter reads it from an array of one element, which NumPy 2.4 refuses."""
     return triton.language.constexpr(count) if DEVICE == "cpu" else count

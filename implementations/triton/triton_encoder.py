@@ -26,6 +26,7 @@ from triton_device import (  # before the kernels
     attention_blocks,
     bound,
     lanes,
+    pool_blocks,
     product_blocks,
     rows_together,
     torch,
@@ -123,13 +124,13 @@ class Encoder:
         return {name: put(np.asarray(given[name]).astype(np.int8 if name == "mask" else np.int32)) for name in HANDED_IN}
 
     def taken(self, tensors: Tensors, taken: Input) -> Tensor:
-        """A tensor in the form that a launch takes it. Those that the graph fills up with zeros, which add nothing, stay as they are."""
+        """A tensor in the form that a launch takes it."""
         x = self.weights[taken.tensor] if taken.tensor in self.weights else tensors[taken.tensor]
         if taken.form == "joined":
             return x.transpose(1, 2).flatten(2)
         if taken.form == "ones":
             return x[:, None]
-        if taken.form not in ("", "padded"):
+        if taken.form:
             raise LackingError(f"{taken.tensor}: no kernel here takes it in the form {taken.form}")
         return x
 
@@ -402,19 +403,31 @@ def attention(encoder: Encoder, node: Node) -> Launch:
     return run
 
 
-@launches("matmul")
-def matmul(encoder: Encoder, node: Node) -> Launch:
-    two_digits(node.plan.input_range)
-    two_digits(node.plan.b_range)
-    unused, kind = put(plans.rescaling(None)), given_type(node)
+@launches("mean_pool")
+def mean_pool(encoder: Encoder, node: Node) -> Launch:
+    kind, bits = given_type(node), node.plan.fraction_bits
 
     def run(tensors: Tensors) -> None:
-        a, b = (encoder.taken(tensors, taken).contiguous() for taken in node.inputs)
-        (batch, rows, inner), columns = a.shape, b.shape[-1]
-        out = tensors[node.name] = empty((batch, rows, columns), kind)
-        arguments = (a, b, unused, unused, out, rows, bound(inner), columns, columns, 1, 1)
-        wide = {"WIDE_A": a.dtype != torch.int8, "WIDE_B": b.dtype != torch.int8}
-        product(kernels.product, batch, rows, inner, columns, (out,), *arguments, **wide, BIASED=False, FUSED=False, NARROW=False)
+        q, mask = (encoder.taken(tensors, taken).contiguous() for taken in node.inputs)
+        (batch, tokens, columns), masks = q.shape, mask.shape[1]
+        out = tensors[node.name] = empty((batch, masks, columns), kind)
+        blocks = pool_blocks(out.numel(), tokens)
+        integers = (batch * masks, masks, bound(tokens), columns, bits)
+        launch(kernels.mean_pool, triton.cdiv(out.numel(), blocks["LANES"]), (out,), q, mask, out, *integers, **blocks)
+
+    return run
+
+
+@launches("argmax")
+def argmax(encoder: Encoder, node: Node) -> Launch:
+    kind, length = given_type(node), node.plan.length
+
+    def run(tensors: Tensors) -> None:
+        q = encoder.taken(tensors, node.inputs[0]).contiguous()
+        out = tensors[node.name] = empty((*q.shape[:-1], 1), kind)
+        taken, block = rows_together(q.numel() // length, length)
+        integers = (q.numel() // length, length)
+        launch(kernels.argmax, triton.cdiv(integers[0], taken), (out,), q, out, *integers, ROWS=taken, BLOCK=block)
 
     return run
 

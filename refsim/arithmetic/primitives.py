@@ -183,6 +183,20 @@ def row_max(x: Ints) -> Ints:
     return np.max(x, axis=-1, keepdims=True) if carrier is None else carrier.__refsim_call__(row_max, (x,), ())
 
 
+def row_argmax(x: Ints, most: int) -> Ints:
+    """The index of the greatest element of each row (last axis), of equal ones the first; of length 1 in its place.
+
+    Parameters
+    ----------
+    most : int
+        The most elements that a row may have, for the carriers that have no shape.
+    """
+    carrier = carrier_of((x,))
+    if carrier is not None:
+        return carrier.__refsim_call__(row_argmax, (x,), (most,))
+    return np.argmax(x, axis=-1, keepdims=True).astype(object if x.dtype == object else np.int64)
+
+
 def row_sum(x: Ints, least: int, most: int) -> Ints:
     """The sum of each row (last axis), of length 1 in its place.
 

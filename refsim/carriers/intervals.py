@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from ..arithmetic import known, matmul, row_max, row_sum
+from ..arithmetic import known, matmul, row_argmax, row_max, row_sum
 
 Ends: TypeAlias = tuple[int, ...]
 """One end of an interval: a single one, or one per channel."""
@@ -213,6 +213,7 @@ def _known(x: Interval, lo: Any, hi: Any, lemma: Any) -> Interval:
 _RULES: dict[Any, Callable[..., Interval]] = {
     row_sum: _sum,
     row_max: lambda x: x._like(min(x.lo), max(x.hi)),
+    row_argmax: lambda x, most: x._like(0, most - 1),
     matmul: _product,
     known: _known,
 }

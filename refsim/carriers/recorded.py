@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from ..arithmetic import PRIMITIVES, known, matmul, row_max, row_sum
+from ..arithmetic import PRIMITIVES, known, matmul, row_argmax, row_max, row_sum
 from ..arithmetic.widths import Width
 from ..ops.base import Definition, Plan, arrays, intermediate
 
@@ -37,8 +37,10 @@ SYMBOLS = {
 _UNARY = ("negative", "absolute", "square", "sign")
 _UFUNCS = (*SYMBOLS, *_UNARY, "minimum", "maximum")
 _FUNCTIONS = ("where", "clip", "take", "transpose", "swapaxes")
-_STRUCTURED: dict[str, Callable[..., Any]] = {f.__name__: f for f in (row_max, row_sum, matmul, known)}
-REDUCTIONS = ("row_max", "row_sum", "matmul")
+_STRUCTURED: dict[str, Callable[..., Any]] = {f.__name__: f for f in (row_max, row_argmax, row_sum, matmul, known)}
+OF_ROWS = ("row_max", "row_argmax", "row_sum")
+"""Operations that leave one value of a row."""
+REDUCTIONS = (*OF_ROWS, "matmul")
 """Operations that combine the elements of a row, or of the inner axis of a product."""
 OPERATIONS = ("input", *_UFUNCS, *_FUNCTIONS, *_STRUCTURED, *PRIMITIVES)
 """Every operation that a node may have."""
@@ -134,11 +136,11 @@ class Graph:
 
     @property
     def of_rows(self) -> frozenset[str]:
-        """The named intermediates that have one value for each row: what comes of `row_max` and `row_sum` alone."""
+        """The named intermediates that have one value for each row: what comes of `OF_ROWS` alone."""
         rows: set[int] = set()
         for node in self.nodes:
             used = [o for o in node.operands if isinstance(o, int)]
-            if node.operation in ("row_max", "row_sum") or (used and all(o in rows for o in used)):
+            if node.operation in OF_ROWS or (used and all(o in rows for o in used)):
                 rows.add(node.index)
         return frozenset(name for name, index in self.outputs if index in rows)
 

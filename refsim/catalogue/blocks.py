@@ -36,7 +36,6 @@ def operands_of(plan: Any, name: str, columns: int) -> tuple[dict[str, Rows], di
     first, *others = d.operands
     if d.layout == "element":
         return {o.name: _elements(plan, f"{name}/{o.name}", o, index) for index, o in enumerate(d.operands)}, {}
-    lo, hi = first.range(plan)
     if d.layout == "row":
         masks = {o.name: _masks(f"{name}/{o.name}", plan.length) for o in others}
         return {first.name: _rows(plan, name), **masks}, {}
@@ -44,11 +43,15 @@ def operands_of(plan: Any, name: str, columns: int) -> tuple[dict[str, Rows], di
         selecting = [axes.parse(o.shape).batched for o in d.operands]
         ids = {o.name: _ids(plan, f"{name}/{o.name}", o) for o, has in zip(d.operands, selecting, strict=True) if has}
         return ids, {o.name: _table(plan, f"{name}/{o.name}", o) for o, has in zip(d.operands, selecting, strict=True) if not has}
-    inner = axes.parse(first.shape).names[-1]  # the axis that is summed over
-    keys = min(columns, d.rows(plan)[1])  # of an op that has rows within
-    masks = {o.name: _masks(f"{name}/{o.name}", keys) for o in others if o.kind == "bool"}
-    matrices = {o.name: _factor(plan, f"{name}/{o.name}", o, inner, {"L": keys, "": columns}) for o in others if o.kind != "bool"}
-    return {first.name: _vectors(f"{name}/{first.name}", getattr(plan, inner), lo, hi), **masks}, matrices
+    row = axes.parse(d.out).names[-2:-1]  # the operand that has the rows of the result; the first, where it has none
+    left = next((o for o in d.operands if o.kind != "bool" and {*row} & {*axes.parse(o.shape).names}), first)
+    inner = axes.parse(left.shape).names[-1]  # the axis that is summed over
+    opened = {"L": min(columns, d.rows(plan)[1]), "": columns}  # L: of an op that has rows within
+    size = axes.length(d, plan, inner) or opened["L"]
+    masks = {o.name: _masks(f"{name}/{o.name}", opened["L"]) for o in others if o.kind == "bool"}
+    matrices = {o.name: _factor(plan, f"{name}/{o.name}", o, (inner, size), opened) for o in d.operands if o != left and o.kind != "bool"}
+    vectors = _vectors(f"{name}/{left.name}", size, *left.range(plan))
+    return {left.name: lambda start, stop: left.mended(vectors(start, stop)), **masks}, matrices
 
 
 def _ids(plan: Any, name: str, operand: Operand) -> Rows:
@@ -61,12 +64,12 @@ def _table(plan: Any, name: str, operand: Operand) -> NDArray[np.int64]:
     return _uniform(name, rows * width, *operand.range(plan)).reshape(rows, width)
 
 
-def _factor(plan: Any, name: str, operand: Operand, inner: str, opened: Mapping[str, int]) -> NDArray[np.int64]:
+def _factor(plan: Any, name: str, operand: Operand, summed: tuple[str, int], opened: Mapping[str, int]) -> NDArray[np.int64]:
     """Another operand of a product: its vectors along the inner axis, or what is added, an element a column.
 
-    `opened` has the lengths of axes that no plan says, "" for any other.
+    `summed` is the inner axis and its length; `opened` has the lengths of axes that no plan says, "" for any other.
     """
-    lo, hi = operand.range(plan)
+    (lo, hi), (inner, length) = operand.range(plan), summed
     names = axes.parse(operand.shape).names
     sizes = [axes.length(of(plan), plan, axis) or opened.get(axis, opened[""]) for axis in names]
     if inner not in names and len(names) > 1:
@@ -76,7 +79,7 @@ def _factor(plan: Any, name: str, operand: Operand, inner: str, opened: Mapping[
         ends = within([0, 1, -1, hi, lo], lo, hi)
         return np.concatenate([ends, magnitudes(name, count, lo, hi)])[:count]
     count = next(size for axis, size in zip(names, sizes, strict=True) if axis != inner)
-    matrix = _vectors(name, getattr(plan, inner), lo, hi)(0, count)
+    matrix = _vectors(name, length, lo, hi)(0, count)
     return matrix if names[-1] == inner else np.ascontiguousarray(matrix.T)
 
 

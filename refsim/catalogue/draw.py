@@ -445,7 +445,7 @@ def _product(source: Source, plan: Any, seed: str) -> list[Any]:
     d, rows = of(plan), source.integer(1, 33)
     lead = ([(rows,), (2, rows), ()] if shares_matrix(d) else [(), (2,), (2, 3)])[source.integer(0, 2)]
     most = {"L": d.rows(plan)[1]}
-    lengths = [min(source.integer(1, 17), most.get(axis, 17)) if i else rows for i, axis in enumerate(open_axes(plan))]
+    lengths = [min(source.integer(1, 17) if i else rows, most.get(axis, rows + 17)) for i, axis in enumerate(open_axes(plan))]
     launch = sizes(plan, lead, lengths)
     operands: list[Any] = []
     for operand in d.operands:
@@ -455,7 +455,7 @@ def _product(source: Source, plan: Any, seed: str) -> list[Any]:
             ones = (1,) * (len(axes.inner(plan, operand.shape)) - 1)  # a mask for all rows has one
             operands.append(mask if mask is None else mask.reshape((*ones, -1) if mask.ndim == 1 else shape))
         elif not operand.optional:
-            operands.append(_matrix(source, name, shape, *operand.range(plan)))
+            operands.append(operand.mended(_matrix(source, name, shape, *operand.range(plan))))
         elif source.integer(0, 3):
             count = math.prod(shape)
             operands.append(lanes(plan, name, count, (), operand)[-count:].reshape(shape))

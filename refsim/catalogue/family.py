@@ -132,6 +132,7 @@ TAGS = {
     "constants": "plan constants made in another precision than asked: binary32 where exact is due, or a division instead of a reciprocal",
     "constant-row": "division by a standard deviation of 0; uniform softmax rows of 256 and more elements, which give 0",
     "domain8": "anything that an 8-bit input can show: the whole domain, at many scales",
+    "equal": "of equal elements another than the first; a search that starts at 0, or a comparison that wraps",
     "extreme": "overflow of an intermediate at the ends of the input range",
     "fully-masked": "a division by an empty sum, or the maximum of no element",
     "gather": "a row index that is narrowed to 8 or 16 bits, or off by one at the end of the table",

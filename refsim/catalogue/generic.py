@@ -361,7 +361,7 @@ def defaults(key: Key) -> Draft:
         elif operand.kind == "bool":
             operands.append(None)
         else:
-            operands.append(magnitudes(name, count, *operand.range(plan)).reshape(shape))
+            operands.append(operand.mended(magnitudes(name, count, *operand.range(plan)).reshape(shape)))
     return plan, operands, ()
 
 

@@ -155,11 +155,16 @@ def _odd_row(run: Run, plan: Plan, *operands: Any) -> Steps:
     return {**steps, "out": out}
 
 
+def odd_row(book: Book) -> None:
+    """Two rows a block."""
+    book.kernel("odd-row", "does not write the last of an odd number of rows (two rows a block)", _odd_row)
+
+
 def rows(book: Book, plan_matters: bool = True) -> None:
     """The mistakes of a kernel with a block or a warp per row, apart from its reductions."""
     book.kernel("row-tail", "does not write what is left of a row behind its last whole vector of 4", _rows_tail)
     book.kernel("long-rows", f"does not write what lies beyond element {BLOCK} of a row", _rows_block)
-    book.kernel("odd-row", "does not write the last of an odd number of rows (two rows a block)", _odd_row)
+    odd_row(book)
     book.kernel("first-lane", "writes the first element only", _first)
     accumulates(book)
     if plan_matters:

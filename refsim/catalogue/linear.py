@@ -224,6 +224,11 @@ def of_any_product(book: Book) -> None:
     book.wrong(
         step, "symmetric-right", "gives -127 for -128 in the second operand", with_operands(right=lambda x: np.where(x == -128, -127, x))
     )
+    unwritten(book)
+
+
+def unwritten(book: Book) -> None:
+    """The mistakes of the launch of any product."""
     book.kernel("columns-tail", "does not write the columns behind the last whole vector of 4", _columns)
     book.kernel("rows-tail", "does not write the rows behind the last whole tile of 8", _rows)
     book.kernel("one-tile", "writes the first 8 columns only", _tile)

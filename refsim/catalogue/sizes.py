@@ -228,7 +228,7 @@ def operands(plan: Plan, name: str, lead: tuple[int, ...], opened: Mapping[str, 
         elif d.layout == "element" or operand.optional:
             made.append(magnitudes(seed, math.prod(shape), *operand.range(plan)).reshape(shape))
         else:
-            made.append(raw_integers(seed, math.prod(shape), *operand.range(plan)).reshape(shape))
+            made.append(operand.mended(raw_integers(seed, math.prod(shape), *operand.range(plan)).reshape(shape)))
     return made
 
 
@@ -278,7 +278,8 @@ def _named(d: Definition, wanted: Wanted) -> Iterator[tuple[str, dict[str, int |
     batched = {axis for o in d.operands if axes.parse(o.shape).batched for axis in axes.parse(o.shape).names}
     summed = [axis for axis in _axes(d) if axis in batched and axis not in kept]
     lengths: dict[str, int | None] = {axis: wanted.sums if axis in summed else wanted.tables for axis in _axes(d) if axis not in kept}
-    lengths |= dict.fromkeys(kept, wanted.rows) | dict.fromkeys(kept[-1:], wanted.columns)
+    last = axes.parse(d.operands[0].shape).names[-1:] if d.layout == "row" else kept[-1:]  # of a row one element may be left
+    lengths |= dict.fromkeys(kept, wanted.rows) | dict.fromkeys(last, wanted.columns)
     if wanted.name == "sums":
         for axis in summed:
             yield f"sums-{axis}", lengths | {other: 9 for other in summed if other != axis}

@@ -181,7 +181,7 @@ def _near(operand: Operand, plan: Plan, x: Any, name: str, one_of: int) -> Any:
         return x
     which = raw_integers(f"{name}/which", x.size, 0, one_of - 1).reshape(x.shape) == 0
     if operand.kind == "int":
-        return np.where(which, raw_integers(name, x.size, *operand.range(plan)).reshape(x.shape), x)
+        return operand.mended(np.where(which, raw_integers(name, x.size, *operand.range(plan)).reshape(x.shape), x))
     return np.where(which, x.reshape(-1)[raw_integers(name, x.size, 0, x.size - 1)].reshape(x.shape), x)
 
 

@@ -57,11 +57,10 @@ class _Format:
         named = dict.fromkeys(name for o in self.operands for name in axes.inner(plan, o.shape))
         open_ = [name for name in named if axes.length(self.definition, plan, name) is None]
         self.open = "L" if "L" in open_ else next((name for name in reversed(out) if name in open_), "")
-        rows = axes.inner(plan, self.definition.operands[0].shape)
-        self.rows = tuple(name for name in open_ if name != self.open and name in rows)
-        """Axes of the first operand that have one element in a line, such as the rows of a matrix product."""
-        self.lone = tuple(name for name in open_ if name not in (self.open, *rows))
-        """Axes of the others that do: such as the elements of attention's values."""
+        self.rows = tuple(name for name in open_ if name != self.open and name in out[:-1])
+        """Axes of the result that have one element in a line, such as the rows of a matrix product."""
+        self.lone = tuple(name for name in open_ if name not in (self.open, *self.rows))
+        """Axes of operands that do: such as the elements of attention's values."""
         self.batchless = any(not axes.parse(o.shape).batched for o in self.operands)
         """Whether an operand, such as a weight, is the same for a whole batch."""
 

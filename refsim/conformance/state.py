@@ -371,7 +371,8 @@ class _Made:
             operands = self._launch("", plan, lead, f"b{attempt}").operands
             for i, which in along.items():
                 for axis in which:
-                    operands[i] = np.broadcast_to(operands[i].take([0], axis), operands[i].shape)
+                    first = self.d.operands[i].mended(operands[i].take([0], axis))
+                    operands[i] = np.broadcast_to(first, operands[i].shape)
             launch = self.launch("strides of 0", plan, operands, layout)
             showing = sum(self._shows(launch, i) for i in along)
             if showing > most:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..carriers.recorded import Constant, Graph, Node
+from ..carriers.recorded import OF_ROWS, Constant, Graph, Node
 from ..certificates import graph as recorded
 from ..certificates import widths
 from ..errors import UsageError
@@ -38,7 +38,7 @@ _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "greater_equal": ">=", "
 _HELPERS = {"remainder": "remainder_of"}
 """Helpers that are not called as their operation: C has a function of that name."""
 _MOVED = ("transpose", "swapaxes")
-_REDUCING = ("row_max", "row_sum")
+_REDUCING = OF_ROWS
 _INDEX = "j"
 _RESERVED = frozenset(
     {
@@ -261,12 +261,13 @@ class _Writer:
         self.ready: set[int] = set()
         self.loops = self._loops()
         self.stored = self._stored()
-        independent = self.language == "cuda" and self.loops == [self.last] and not self.stored and not self.inside
+        plain = self.loops == [self.last] and self.graph.nodes[self.last].operation not in _REDUCING and not self.stored
+        independent = self.language == "cuda" and plain and not self.inside
         elements = all(parse(o.shape).batched and not inner(self.plan, o.shape) for o in self.operands.values())
         self.single = independent and elements and self.axis[self.last] is None  # from an element of each operand one of the result
         self.flat = independent and self.axis[self.last] is not None  # no loop waits for another: a thread takes an element
         along = all(parse(o.shape).batched and len(inner(self.plan, o.shape)) == 1 for o in self.operands.values())
-        alone = bool(self.inside) and self.loops == [self.last] and not self.stored and not self.limits
+        alone = bool(self.inside) and plain and not self.limits
         self.together = alone and along  # rows that share the constants of their channels
         body = "\n".join(self._element_body() if self.single or self.together else self._body())
         counts = dict.fromkeys(["batches" if self.rows else "rows", *map(self._size, self._axes())])
@@ -354,7 +355,8 @@ class _Writer:
         nodes = self.graph.nodes
         left = {next(o for o in n.operands if isinstance(o, int)) for n in nodes if n.operation == "matmul"}
         self.read = {index for index in left if nodes[index].operation != "input"}
-        return [*(n.index for n in nodes if n.operation in _REDUCING or n.index in self.read), self.last]
+        found = [n.index for n in nodes if n.operation in _REDUCING or n.index in self.read]
+        return [*found, *([] if self.last in found else [self.last])]
 
     def _needed(self, end: int, there: set[int]) -> list[int]:
         """The nodes along the elements that a loop computes for `end`, in order; not those that are there."""
@@ -501,7 +503,8 @@ class _Writer:
 
     def _scalars(self, needed: Sequence[int], end: int, done: set[int], pad: str) -> Iterator[str]:
         """The nodes with one value a row for which a loop waits."""
-        waiting, found = [*needed, end], {end} if self.axis[end] is None and end == self.last else set()
+        alone = self.axis[end] is None and end == self.last and self.graph.nodes[end].operation not in _REDUCING
+        waiting, found = [*needed, end], {end} if alone else set()
         while waiting:
             for used in self.uses[waiting.pop()] - found - done - self.matrix:
                 if self.axis[used] is None:
@@ -522,6 +525,9 @@ class _Writer:
         if reduces:
             least = along.interval[0] if node.operation == "row_max" and along.interval is not None else 0
             yield f"{pad}{self._type(node)} {name} = {_literal(least)};"
+            greatest = fresh(f"{name}_of", self.taken) if node.operation == "row_argmax" else ""
+            if greatest:
+                yield f"{pad}{self._type(along)} {greatest} = {_literal(self._reach(along.index)[0])};"
         if self.flat:
             pad = pad.removesuffix("    ")
         else:
@@ -535,10 +541,14 @@ class _Writer:
             yield f"{pad}    if ({taken} > {name}) {name} = {taken};"
         elif node.operation == "row_sum":
             yield f"{pad}    {name} += {taken};"
+        elif node.operation == "row_argmax":
+            yield f"{pad}    if ({taken} > {greatest}) {greatest} = {taken}, {name} = ({self._type(node)}){_INDEX};"
         elif node.index == self.last:
             yield f"{pad}    out[{'element' if self.flat else f'row * {size} + {_INDEX}'}] = {self._cast(node)};"
         if not self.flat:
             yield f"{pad}}}"
+        if reduces and node.index == self.last:
+            yield f"{pad}out[row] = {self._cast(node)};"
 
     def _cast(self, node: Node) -> str:
         return f"({TYPES[self.out]})({self.variable[node.index]})"

@@ -204,8 +204,8 @@ def raised(rule: str, q: Tensor, inexact: Tensor, beyond: Tensor, tie: Tensor) -
     return q + up.integer
 
 
-def rounded_quotient(n: Tensor, d: int, rule: str) -> Tensor:
-    """n / d for a constant d > 0."""
+def rounded_quotient(n: Tensor, d: int | Tensor, rule: str) -> Tensor:
+    """n / d for d > 0."""
     r = n % d
     rest = d - r  # compared instead of the doubled remainder
     return raised(rule, (n - r) / d, r > 0, r > rest, r.equals(rest))

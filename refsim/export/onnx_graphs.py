@@ -17,6 +17,7 @@ from onnx import helper
 from .. import __version__
 from ..certificates import certificate
 from ..certificates import graph as recorded
+from ..ops import argmax as argmax_op
 from ..ops import dequantize as dequantize_op
 from ..ops import embedding as embedding_op
 from ..ops import erf as erf_op
@@ -25,6 +26,7 @@ from ..ops import gelu as gelu_op
 from ..ops import layernorm as layernorm_op
 from ..ops import linear as linear_op
 from ..ops import matmul as matmul_op
+from ..ops import mean_pool as mean_pool_op
 from ..ops import poly as poly_op
 from ..ops import quantize as quantize_op
 from ..ops import requantize as requantize_op
@@ -222,6 +224,17 @@ def matmul(p: Any, a: Tensor, b: Tensor) -> Steps:
     return {"out": a.graph.node("MatMul", a.cast("int32"), b.cast("int32"))}
 
 
+def mean_pool(p: Any, q: Tensor, mask: Tensor) -> Steps:
+    total = q.graph.node("MatMul", mask.cast("int32"), q.cast("int32")).integer
+    count = q.graph.row_sum(mask.integer, None)
+    shifted = total * (1 << p.fraction_bits)
+    return {"total": total, "count": count, "shifted": shifted, "out": rounded_quotient(shifted, count, "half_even")}
+
+
+def argmax(p: Any, q: Tensor) -> Steps:
+    return {"out": q.graph.node("ArgMax", q.cast("int32"), axis=-1, keepdims=1, select_last_index=0)}
+
+
 def embedding(p: Any, ids: Tensor, table: Tensor) -> Steps:
     return {"out": ids.graph.node("Gather", table, ids.cast("int64"), axis=0)}
 
@@ -376,6 +389,8 @@ BUILDERS: dict[Any, Callable[..., Steps]] = {
     sqrt_op.run: i_sqrt,
     linear_op.linear: linear,
     matmul_op.matmul: matmul,
+    mean_pool_op.mean_pool: mean_pool,
+    argmax_op.argmax: argmax,
     embedding_op.embedding: embedding,
     dequantize_op.dequantize: dequantize,
     requantize_op.requantize: requantize,

@@ -91,8 +91,8 @@ def budget(model: Model, checkpoint: Checkpoint, batches: Iterable[tuple[Any, An
     for ids, kept in batches:
         due = (forward(checkpoint, ids, kept) * kept[..., None]).sum(axis=1)
         for name, how in ways.items():
-            *_, (node, x) = steps(model, handed_in(model, ids, kept), how)
-            found.setdefault(name, []).append(_cosines(model.meanings[node.name].real(x[:, 0]), due))
+            x = next(x for node, x in steps(model, handed_in(model, ids, kept), how) if node.name == POOLED)
+            found.setdefault(name, []).append(_cosines(model.meanings[POOLED].real(x[:, 0]), due))
     return {name: _summary(np.concatenate(parts)) for name, parts in found.items()}
 
 

@@ -9,10 +9,15 @@ import numpy as np
 
 from ..errors import PlanError
 from ..ops.base import Plan
-from ..plans import plan
+from ..plans import plan, reach
 from ..registry import definition, parameters
 from .checkpoint import Config
-from .graph import POOLED, Input, Meaning, Model, Node
+from .graph import LABEL, LOGITS, POOLED, Input, Meaning, Model, Node
+from .head import Head
+
+MEAN_BITS = 6
+"""Fractional bits of a text's mean: with fewer it loses more than a cosine's fourth digit, and with these a classifier of up to 2048
+hidden units fits 32 bits."""
 
 
 class Building:
@@ -46,8 +51,9 @@ class Building:
         except PlanError as error:
             raise PlanError(name, error.value, f"{op}: {error}") from error
         self.nodes.append(Node(name, made, tuple(i if isinstance(i, Input) else Input(i) for i in inputs)))
-        scale = made.output_scale
-        self.meanings[name] = Meaning(scale if isinstance(scale, tuple) else float(scale))
+        scale = getattr(made, "output_scale", None)  # a label has none
+        if scale is not None:
+            self.meanings[name] = Meaning(scale if isinstance(scale, tuple) else float(scale))
         return made
 
     def embeddings(self, config: Config, scales: Mapping[str, float], both: float, total: float) -> Plan:
@@ -78,11 +84,35 @@ class Building:
             **given,
         )
 
-    def model(self, config: Config, last: str, scale: float, about: Mapping[str, Any], tokenizer: bytes | None) -> Model:
-        """The whole, which ends with the sum over the tokens of `last`, 8 bits at `scale`."""
-        self.node(
-            POOLED, "matmul", [Input("mask", "ones"), Input(last, "padded")], length=config.longest, input_range=(0, 1), scale_b=scale
+    def classifier(self, head: Head, pooled: Plan) -> None:
+        """Logits of the means, all at one scale so that they can be compared, and the class that has the greatest."""
+        classes, hidden = head.weight.shape
+        scale = float(np.abs(head.weight).max()) / 127 or 1.0
+        made: Any = self.node(
+            LOGITS,
+            "linear",
+            taken(POOLED, LOGITS),
+            in_features=hidden,
+            out_features=classes,
+            scale=pooled.output_scale,
+            weight_scale=scale,
+            input_range=reach(pooled),
         )
+        limit, most = made.bias_limit * made.output_scale, float(np.abs(head.bias).max())
+        if most > limit:
+            raise PlanError("bias of the classifier", most, f"at most {limit:.4g} in magnitude, beside weights of up to {127 * scale:.4g}")
+        self.weights[f"{LOGITS}.weight"] = rounded(head.weight, scale, 8)
+        self.weights[f"{LOGITS}.bias"] = rounded(head.bias, made.output_scale, 32)
+        self.node(LABEL, "argmax", [LOGITS], length=classes)
+
+    def model(
+        self, config: Config, last: str, scale: float, about: Mapping[str, Any], tokenizer: bytes | None, head: Head | None = None
+    ) -> Model:
+        """The whole, which ends with the mean over the tokens of `last`, 8 bits at `scale`, or with a classifier of it."""
+        inputs: list[str | Input] = [last, Input("mask", "ones")]
+        pooled = self.node(POOLED, "mean_pool", inputs, length=config.longest, fraction_bits=MEAN_BITS, scale=scale)
+        if head is not None:
+            self.classifier(head, pooled)
         return Model(
             tuple(self.nodes),
             self.weights,
@@ -99,6 +129,12 @@ class Building:
 def taken(x: str | Input, name: str) -> list[str | Input]:
     """What a linear layer takes: its input, its weights and its bias."""
     return [x, f"{name}.weight", f"{name}.bias"]
+
+
+def rounded(x: Any, scale: Any, bits: int) -> Any:
+    """Half to even, saturated to a symmetric range."""
+    most = (1 << (bits - 1)) - 1
+    return np.clip(np.rint(np.asarray(x, np.float64) / scale), -most, most).astype(f"int{bits}")
 
 
 def accumulated(weight: Any, bias: Any) -> int:

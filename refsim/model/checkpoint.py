@@ -122,14 +122,15 @@ def load(folder: Path, further: Callable[[Config], Mapping[str, tuple[int, ...]]
                 found = tuple(file.get_slice(names[name]).get_shape())
                 if found != shape:  # before so many are read
                     raise ContentError(f"{path}: {name} has the shape {found}, not {shape} as config.json says")
-                weights[name] = _weight(file.get_tensor(names[name]), name, path)
+                weights[name] = weight(file.get_tensor(names[name]), name, path)
     except (SafetensorError, OSError, TypeError) as error:
         raise ContentError(f"{path}: {error}") from None
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(config, weights, files.read(tokenizer, MOST_TOKENIZER) if tokenizer.is_file() else None, kind)
 
 
-def _weight(array: Any, name: str, path: Path) -> Reals:
+def weight(array: Any, name: str, path: Path) -> Reals:
+    """A tensor as binary32; a ContentError where it holds no floats, or one that is not finite."""
     if array.dtype.kind != "f":
         raise ContentError(f"{path}: {name} holds {array.dtype}, not floats")
     if not np.isfinite(array).all():

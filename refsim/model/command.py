@@ -29,6 +29,10 @@ Batch = Annotated[int, typer.Option(metavar="N", min=1, max=4096, help="Texts at
 Tokens = Annotated[
     int, typer.Option(metavar="N", min=0, max=1 << 20, help="Cut texts to so many tokens; 0: to as many as the model has positions.")
 ]
+Headed = Annotated[
+    Path | None,
+    typer.Option("--head", metavar="FILE", help="Classifier of a text's mean vector: weight and bias, safetensors.", show_default=False),
+]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write what was found to this file.", show_default=False)]
 
 
@@ -63,6 +67,7 @@ def quantize(
     ],
     text: Texts,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.", show_default=False)],
+    head: Headed = None,
     dialect: Annotated[str, typer.Option(metavar="DIALECT", help="ibert or paper.")] = "ibert",
     paper: Annotated[bool, typer.Option("--paper", help="The paper's own configuration: moving averages, 8-bit residuals.")] = False,
     ranges: Annotated[
@@ -80,6 +85,7 @@ def quantize(
     """
     from ..registry import dialects
     from . import checkpoint as checkpoints
+    from . import head as heads
     from . import quantize as engine
     from .storage import MARKER, save
     from .text import Reader, lines
@@ -90,11 +96,12 @@ def quantize(
         if dialect not in dialects():
             raise UsageError(f"--dialect {dialect!r:.40} is not one of {', '.join(dialects())}")
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
+        classifier = None if head is None else heads.load(head, source.config.hidden_size)
         longest = min(tokens or source.config.longest, source.config.longest)
         reader = Reader(source.tokenizer, source.config.vocab_size, longest, source.config.pad_token_id)
         with progress("ranges") as told:
             seen = engine.watch(source, _told(reader, texts, batch, told))
-        model = engine.quantize(source, seen, settings, dialect)
+        model = engine.quantize(source, seen, settings, dialect, classifier)
         save(model, out, force)
         _say(f"{out / MARKER}: {len(model.nodes)} launches, every plan proven; ranges from {len(texts):,} texts")
 
@@ -167,11 +174,11 @@ def run(
 ) -> None:
     """Compute a vector for each text, in integers.
 
-    It is the sum of the hidden states of the text's tokens; their number is written too.
+    It is the mean of the hidden states of the text's tokens. A model with a classifier gives a label too.
     """
     import numpy as np
 
-    from .graph import forward
+    from .graph import LABEL, POOLED, results
     from .storage import serialized
     from .text import lines
 
@@ -181,17 +188,17 @@ def run(
     with _ends(f"{out} is as it was", out):
         made, reader = _opened(model, tokens)
         texts = lines(text)
-        pooled, counts = np.zeros((len(texts), 0), np.int64), np.zeros(len(texts), np.int64)
+        found: dict[str, Any] = {}
         with progress("texts") as told:
             for done, (numbers, ids, kept) in enumerate(reader.batches(texts, batch)):
-                x = forward(made, ids, kept)[:, 0]
-                if not pooled.size:
-                    pooled = np.zeros((len(texts), x.shape[-1]), np.int64)
-                pooled[numbers], counts[numbers] = x, kept.sum(axis=1)
+                x = results(made, ids, kept)
+                rows = {POOLED: x[POOLED][:, 0]} | ({LABEL: x[LABEL][:, 0, 0]} if made.classes else {})
+                for name, part in rows.items():
+                    found.setdefault(name, np.zeros((len(texts), *part.shape[1:]), part.dtype))[numbers] = part
                 told(min((done + 1) * batch, len(texts)), len(texts), "texts")
-        outputs.write("--out", out, lambda: serialized({"pooled": pooled, "tokens": counts}))
-        scale = made.out.plan.output_scale
-        _say(f"{out}: pooled ({len(texts):,}, {pooled.shape[1]}), tokens; a mean is pooled / tokens * {scale!r}")
+        outputs.write("--out", out, lambda: serialized(found))
+        shapes = ", ".join(f"{name} {x.shape}" for name, x in found.items())
+        _say(f"{out}: {shapes}; a vector is pooled * {made.meanings[POOLED].scale!r}")
     raise typer.Exit(outputs.code())
 
 
@@ -286,6 +293,17 @@ def diff(
     _tell(found)
     outputs.write("--json", json_file, lambda: json.dumps(asdict(found), indent=1) + "\n")
     raise typer.Exit(worst([outputs.code(), _verdict(found)]))
+
+
+def _own(head: Any, model: Any, labelled: Path | None, train: int) -> Any:
+    """The float classifier of a model's own, to be asked beside it."""
+    if len(head.weight) != model.classes:
+        raise UsageError(
+            f"--head has {len(head.weight)} classes, and the model {model.classes or 'no classifier'}: name the one it was made with"
+        )
+    if labelled is None or train:
+        raise UsageError("--head is asked about the texts of --labelled, all of them: give that, and no --train")
+    return head
 
 
 def _verdict(found: Any) -> Exit:
@@ -430,6 +448,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Lines of a label, a tab and a text: how many are told apart.", show_default=False)
     ] = None,
     train: Annotated[int, typer.Option(metavar="N", min=0, help="Texts of --labelled to fit a classifier to; 0: half.")] = 0,
+    head: Headed = None,
     judged: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Lines of a number and two texts, tabs between: are they alike?", show_default=False),
@@ -448,6 +467,7 @@ def report(
 
     from . import accuracy, tasks
     from . import checkpoint as checkpoints
+    from . import head as heads
     from .text import lines
 
     outputs = Outputs()
@@ -455,6 +475,7 @@ def report(
     with _ends("nothing was written"):
         made, reader = _opened(model, tokens)
         source, texts = checkpoints.load(_folder(checkpoint)), lines(text)
+        own = None if head is None else _own(heads.load(head, source.config.hidden_size), made, labelled, train)
         done: list[tuple[str, tasks.Labels | tasks.Alike]] = []
         asked = tasks.labelled(labelled) if labelled else []
         pairs = tasks.judged(judged) if judged else []
@@ -466,22 +487,24 @@ def report(
                 errors = accuracy.budget(made, source, _told(reader, texts, batch, told))
         if asked:
             with progress("labelled texts") as told:
-                both = tasks.vectors(made, source, reader, [text for _, text in asked], batch, told)
-            done.append(("labels", tasks.labels(*both, [label for label, _ in asked], train or len(asked) // 2)))
+                vectors = tasks.vectors(made, source, reader, [text for _, text in asked], batch, told)
+            names = [label for label, _ in asked]
+            half = train or len(asked) // 2
+            done.append(("labels", tasks.labels(vectors, names, half) if own is None else tasks.by_head(vectors, own, names)))
         if pairs:
-            own = list(dict.fromkeys(text for _, a, b in pairs for text in (a, b)))
+            every = list(dict.fromkeys(text for _, a, b in pairs for text in (a, b)))
             with progress("judged texts") as told:
-                both = tasks.vectors(made, source, reader, own, batch, told)
-            places = [[own.index(a) for _, a, _ in pairs], [own.index(b) for *_, b in pairs]]
-            first, second = ((x[places[0]], x[places[1]]) for x in both)
+                vectors = tasks.vectors(made, source, reader, every, batch, told)
+            places = [[every.index(a) for _, a, _ in pairs], [every.index(b) for *_, b in pairs]]
+            first, second = ((x[places[0]], x[places[1]]) for x in (vectors.real, vectors.whole))
             done.append(("likeness", tasks.alike(first, second, [score for score, *_ in pairs])))
     tables = [(f"Cosine between integer and float tensors, {len(texts):,} texts", "tensor", found)]
     if budget:
         tables.append(("Cosine of a text's vector to the float one, where this computes its real function", "exchanged", errors))
-    for title, head, cosines in tables:
+    for title, rows, cosines in tables:
         table = Table(header_style="bold", title=title)
-        for name in (head, "mean", "95 % interval of the mean", "least"):
-            table.add_column(name, justify="left" if name == head else "right")
+        for name in (rows, "mean", "95 % interval of the mean", "least"):
+            table.add_column(name, justify="left" if name == rows else "right")
         for name, c in cosines.items():
             table.add_row(name, f"{c.mean:.4f}", f"{c.low:.4f} to {c.high:.4f}", f"{c.least:.4f}")
         Console(highlight=False, width=width()).print(table)

@@ -7,7 +7,6 @@ tensor in another form, such as one matrix a head, the input says so; no value c
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,9 @@ from ..products import Bound
 LAYER = "layer.{}."
 """What the names of a layer's tensors begin with."""
 POOLED = "pooled"
-"""The sum of the hidden states of the tokens that are kept: their mean is that over their number, which a cosine does not see."""
+"""The mean of the hidden states of the tokens that are kept: (batch, 1, hidden_size)."""
+LOGITS, LABEL = "logits", "label"
+"""Of a model with a classifier: what it gives each class, (batch, 1, classes), and which gets most, (batch, 1, 1)."""
 HANDED_IN = ("word_ids", "token_type_ids", "position_ids", "mask")
 """What a forward is given: ids of (batch, tokens), and which tokens are kept."""
 
@@ -126,8 +127,9 @@ class Model:
         return self._bound[node.name](*operands)
 
     @property
-    def out(self) -> Node:
-        return self.nodes[-1]
+    def classes(self) -> int:
+        """Classes that it tells apart; 0 for a model without a classifier."""
+        return next((node.plan.length for node in self.nodes if node.name == LABEL), 0)
 
 
 def layer_of(name: str) -> int | None:
@@ -153,13 +155,8 @@ def keys(model: Model, x: Any) -> Any:
 
 
 def ones(model: Model, x: Any) -> Any:
-    """(batch, tokens) of bool as (batch, 1, `longest`) of 1 and 0: a product with it is a sum over the tokens that are kept."""
-    return padded(model, x.astype(np.int8)[..., None])[:, None, :, 0]
-
-
-def padded(model: Model, x: Any) -> Any:
-    """(batch, tokens, size) as (batch, `longest`, size), with zeros behind."""
-    return np.pad(x, ((0, 0), (0, model.longest - x.shape[1]), (0, 0)))
+    """(batch, tokens) of bool as (batch, 1, tokens) of 1 and 0: one mean for each text."""
+    return x.astype(np.int8)[:, None]
 
 
 FORMS: dict[str, Callable[[Model, Any], Any]] = {
@@ -168,7 +165,6 @@ FORMS: dict[str, Callable[[Model, Any], Any]] = {
     "joined": joined,
     "keys": keys,
     "ones": ones,
-    "padded": padded,
 }
 """Other forms of the same values."""
 
@@ -232,6 +228,11 @@ def steps(model: Model, given: Mapping[str, Any], how: Callable[..., Any] | None
                 tensors.pop(name, None)
 
 
+def results(model: Model, ids: Any, kept: Any = None) -> dict[str, Any]:
+    """By name what stands behind the layers: `POOLED`, and `LOGITS` and `LABEL` where there is a classifier."""
+    return {node.name: x for node, x in steps(model, handed_in(model, ids, kept)) if node.name in (POOLED, LOGITS, LABEL)}
+
+
 def forward(model: Model, ids: Any, kept: Any = None) -> Any:
-    """The last tensor, `POOLED`: (batch, 1, hidden_size)."""
-    return deque(steps(model, handed_in(model, ids, kept)), maxlen=1)[0][1]
+    """The vector of each text, `POOLED`: (batch, 1, hidden_size)."""
+    return results(model, ids, kept)[POOLED]

@@ -16,10 +16,11 @@ from ..certificates import certificate
 from ..errors import PlanError
 from ..ops.base import Plan
 from ..registry import definition, parameters
-from .building import Building, accumulated, taken
+from .building import Building, accumulated, rounded, taken
 from .checkpoint import Checkpoint, Reals
 from .floating import forward
 from .graph import LAYER, Input, Meaning, Model
+from .head import Head
 from .ranges import METHODS, PERCENTILE, Method, Watched, bounds
 
 RESIDUAL_BITS, EMBEDDING_BITS = 22, 16
@@ -84,15 +85,17 @@ def watch(checkpoint: Checkpoint, batches: Iterable[tuple[Any, Any]]) -> dict[st
     return seen
 
 
-def quantize(checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings, dialect: str = "ibert") -> Model:
-    """The integer encoder, in a dialect.
+def quantize(
+    checkpoint: Checkpoint, seen: Mapping[str, Watched], settings: Settings, dialect: str = "ibert", head: Head | None = None
+) -> Model:
+    """The integer encoder, in a dialect, with a classifier behind it where one is given.
 
     Raises
     ------
     PlanError
         A plan that cannot be made or proven; it names the tensor.
     """
-    return _Builder(checkpoint, seen, settings, dialect).whole()
+    return _Builder(checkpoint, seen, settings, dialect).whole(head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +126,12 @@ class _Builder(Building):
         self.checkpoint, self.seen, self.settings = checkpoint, seen, settings
         self.config = checkpoint.config
 
-    def whole(self) -> Model:
+    def whole(self, head: Head | None) -> Model:
         x, residual = self.first()
         for number in range(self.config.num_hidden_layers):
             x, residual = self.layer(number, x, residual)
         about = {"settings": {**asdict(self.settings), "dialect": self.dialect}, "config": asdict(self.config)}
-        return self.model(self.config, x.name, x.scale, about, self.checkpoint.tokenizer)
+        return self.model(self.config, x.name, x.scale, about, self.checkpoint.tokenizer, head)
 
     # ------------------------------------------------------------------------------------------------------------ tensors
 
@@ -151,7 +154,7 @@ class _Builder(Building):
         """Note an embedding's table as 8-bit integers; its scale."""
         table = self.checkpoint.weights[f"embeddings.{name}.weight"]
         scale = float(np.abs(table).max()) / 127 or 1.0
-        self.weights[f"embeddings.{name}"] = _rounded(table, scale, 8)
+        self.weights[f"embeddings.{name}"] = rounded(table, scale, 8)
         return scale
 
     def matrix(self, name: str, source: str, scale: float, before: Any = 1.0, behind: Any = 1.0, zero: int = 0) -> dict[str, Any]:
@@ -172,10 +175,10 @@ class _Builder(Building):
         bias = self.checkpoint.weights[f"{source}.bias"].astype(np.float64) / behind
         scales = np.abs(weight).max(axis=1) / 127
         scales = np.where(scales > 0, scales, 1.0)
-        whole = _rounded(weight, scales[:, None], 8)
+        whole = rounded(weight, scales[:, None], 8)
         offset = zero * whole.astype(np.int64).sum(axis=1)
         self.weights[f"{name}.weight"] = whole
-        self.weights[f"{name}.bias"] = (_rounded(bias, scale * scales, 32).astype(np.int64) - offset).astype(np.int32)
+        self.weights[f"{name}.bias"] = (rounded(bias, scale * scales, 32).astype(np.int64) - offset).astype(np.int32)
         return {"in_features": weight.shape[1], "out_features": weight.shape[0], "scale": scale, "weight_scale": tuple(scales.tolist())}
 
     def smoothing(self, name: str, *sources: str) -> Any:
@@ -277,12 +280,6 @@ class _Builder(Building):
             output_bits=RESIDUAL_BITS,
         )
         return self.normalised(prefix, part, f"{source}.LayerNorm", scale, RESIDUAL_BITS, after)
-
-
-def _rounded(x: Any, scale: Any, bits: int) -> Any:
-    """Half to even, saturated to a symmetric range."""
-    most = (1 << (bits - 1)) - 1
-    return np.clip(np.rint(np.asarray(x, np.float64) / scale), -most, most).astype(f"int{bits}")
 
 
 def _bits(made: Plan) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import ContentError
 from .checkpoint import Checkpoint
 from .floating import forward as floating
-from .graph import Model, forward
+from .graph import LABEL, POOLED, Model, results
+from .head import Head
 from .text import Reader, lines
 
 RESAMPLED = 2000
@@ -26,12 +27,12 @@ Told = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A logistic regression on the float encoder's vectors, given the vectors of either.
+    """A classifier given the vectors of either encoder: a logistic regression on the float one's, or that of the model.
 
     Attributes
     ----------
     train, test : int
-        Texts it was fitted to, and texts it was asked about.
+        Texts it was fitted to, 0 for that of the model, and texts it was asked about.
     real, whole : float
         Share of right answers with the float encoder's vectors, and with the integer one's.
     low, high : float
@@ -40,6 +41,8 @@ class Labels:
         Texts that only the float encoder gets right, and only the integer one.
     p : float
         McNemar's exact test of these two.
+    same : float
+        Share of texts to which both give the same label, right or wrong.
     """
 
     train: int
@@ -51,6 +54,7 @@ class Labels:
     lost: int
     won: int
     p: float
+    same: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,39 +101,75 @@ def judged(path: Path) -> list[tuple[float, str, str]]:
     return found
 
 
-def vectors(model: Model, source: Checkpoint, reader: Reader, texts: Sequence[str], batch: int, told: Told) -> tuple[Any, Any]:
-    """The mean vector of each text by the float encoder, and by the integer one."""
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What both encoders make of texts.
+
+    Attributes
+    ----------
+    real, whole : numpy.ndarray, (texts, hidden_size)
+        The mean vector of each text by the float encoder, and by the integer one.
+    label : numpy.ndarray of int, (texts,), or None
+        What the integer encoder's classifier says, if it has one.
+    """
+
+    real: Any
+    whole: Any
+    label: Any
+
+
+def vectors(model: Model, source: Checkpoint, reader: Reader, texts: Sequence[str], batch: int, told: Told) -> Vectors:
+    """Both encoders' vectors of some texts, and the labels that the integer one gives them."""
     real = np.zeros((len(texts), source.config.hidden_size))
-    whole, done = np.zeros_like(real), 0
-    scale = float(model.out.plan.output_scale)
+    whole, label, done = np.zeros_like(real), np.zeros(len(texts), np.int64) if model.classes else None, 0
     for numbers, ids, kept in reader.batches(texts, batch):
-        count = kept.sum(axis=1)[:, None]
-        real[numbers] = (floating(source, ids, kept) * kept[..., None]).sum(axis=1) / count
-        whole[numbers] = forward(model, ids, kept)[:, 0] * scale / count
+        real[numbers] = (floating(source, ids, kept) * kept[..., None]).sum(axis=1) / kept.sum(axis=1)[:, None]
+        made = results(model, ids, kept)
+        whole[numbers] = model.meanings[POOLED].real(made[POOLED][:, 0])
+        if label is not None:
+            label[numbers] = made[LABEL][:, 0, 0]
         done += len(numbers)
         told(done, len(texts), "texts")
-    return real, whole
+    return Vectors(real, whole, label)
 
 
-def labels(real: Any, whole: Any, names: Sequence[str], train: int) -> Labels:
+def labels(found: Vectors, names: Sequence[str], train: int) -> Labels:
     """Fit on the first `train` vectors of the float encoder, ask about the others."""
-    from scipy.stats import binomtest
-
     classes = sorted(set(names))
     if len(classes) < 2 or not 2 <= train < len(names):
         raise ContentError(
             f"{len(classes)} labels and {len(names)} texts of which {train} are to be fitted to: 2 labels and some texts more are needed"
         )
     due = np.array([classes.index(name) for name in names])
-    head = _fitted(real[:train], due[:train], len(classes))
-    right = [np.argmax(x[train:] @ head[:-1] + head[-1], axis=1) == due[train:] for x in (real, whole)]
+    head = fitted(found.real[:train], due[:train], len(classes))
+    given = [np.argmax(x[train:] @ head[:-1] + head[-1], axis=1) for x in (found.real, found.whole)]
+    return _compared(given[0], given[1], due[train:], train)
+
+
+def by_head(found: Vectors, head: Head, names: Sequence[str]) -> Labels:
+    """Ask the float classifier about the float encoder's vectors, and the integer one about all of it; labels are numbers of classes."""
+    classes = len(head.weight)
+    known = {str(number): number for number in range(classes)}
+    for number, name in enumerate(names, 1):
+        if name not in known:
+            raise ContentError(f"text {number} has the label {name!r:.40}: of this classifier it is a number from 0 to {classes - 1}")
+    real = np.argmax(found.real @ head.weight.astype(np.float64).T + head.bias, axis=1)
+    return _compared(real, found.label, np.array([known[name] for name in names]), 0)
+
+
+def _compared(real: Any, whole: Any, due: Any, train: int) -> Labels:
+    """The labels of the float encoder and of the integer one beside the right ones."""
+    from scipy.stats import binomtest
+
+    right = [real == due, whole == due]
     lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    low, high = _interval(len(names) - train, lambda chosen: float(right[1][chosen].mean() - right[0][chosen].mean()))
+    low, high = _interval(len(due), lambda chosen: float(right[1][chosen].mean() - right[0][chosen].mean()))
     p = float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
-    return Labels(train, len(names) - train, float(right[0].mean()), float(right[1].mean()), low, high, lost, won, p)
+    shares = [float(x.mean()) for x in (*right, real == whole)]
+    return Labels(train, len(due), shares[0], shares[1], low, high, lost, won, p, shares[2])
 
 
-def _fitted(x: Any, due: Any, classes: int) -> Any:
+def fitted(x: Any, due: Any, classes: int) -> Any:
     """Weights and biases of a multinomial logistic regression."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -178,10 +218,11 @@ def rows(found: Labels | Alike) -> Iterator[tuple[str, str]]:
     """What is told of a task, in words and figures."""
     if isinstance(found, Labels):
         points = [f"{100 * x:+.2f}" for x in (found.whole - found.real, found.low, found.high)]
-        yield "texts", f"{found.test:,} asked about, {found.train:,} fitted to"
+        yield "texts", f"{found.test:,} asked about, " + (f"{found.train:,} fitted to" if found.train else "by the model's own classifier")
         yield "right, float", f"{found.real:.2%}"
         yield "right, integer", f"{found.whole:.2%} ({points[0]} points, 95 %: {points[1]} to {points[2]})"
         yield "McNemar", f"{found.lost} right in float only, {found.won} in integers only, p = {found.p:.2g}"
+        yield "same label", f"{found.same:.2%}"
     else:
         parts = [f"{x:+.4f}" for x in (found.whole - found.real, found.low, found.high)]
         yield "pairs", f"{found.pairs:,}"

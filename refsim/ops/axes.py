@@ -2,7 +2,8 @@
 
 ``...`` stands for any leading (batch) axes. An axis named as a field of the plan has that length; the name is dotted for a field of a plan
 within it. ``C`` is the plan's channels, and is one of the leading axes where the plan has none. ``L`` is a row whose length lies within
-`Definition.rows`. Any other name is a length that the launch decides; the same name twice means the same length.
+`Definition.rows`. ``1`` is an axis of one element. Any other name is a length that the launch decides; the same name twice means the same
+length.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def length(d: Definition, plan: Plan, axis: str) -> int | None:
     """The length that the plan gives an axis; None where the launch decides it."""
     if axis == "C":
         return plan.channels
+    if axis == "1":
+        return 1
     value: Any = plan
     for name in axis.split("."):
         value = getattr(value, name, None)
@@ -69,7 +72,7 @@ class Sizes:
 
     def shape(self, plan: Plan, text: str) -> Shape:
         """The shape that `text` describes in this launch."""
-        own = tuple(self.named[name] for name in inner(plan, text))
+        own = tuple(1 if name == "1" else self.named[name] for name in inner(plan, text))
         return (*self.lead, *own) if parse(text).batched else own
 
 

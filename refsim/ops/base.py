@@ -159,6 +159,8 @@ class Operand:
     optional : bool
     value : callable
         ``value(plan, q)``, the real numbers that an operand stands for: q * scale unless told otherwise.
+    some : bool
+        Whether every row (last axis) must have an element that is not 0.
     """
 
     name: str
@@ -167,6 +169,15 @@ class Operand:
     kind: str = "int"
     optional: bool = False
     value: Callable[[Any, Any], Any] = _SCALED
+    some: bool = False
+
+    def lacking(self, x: Any) -> Any:
+        """Which rows of integers are 0 throughout though the operand must not have such, (..., 1)."""
+        return (x == 0).all(axis=-1, keepdims=True) & self.some
+
+    def mended(self, x: Any) -> Any:
+        """Integers as an operand that is legal: of rows that must not be 0 throughout, each element is 1 instead."""
+        return np.where(self.lacking(x), 1, x) if self.some else x
 
 
 def _no_points(plan: Any) -> Sequence[int]:
