@@ -343,7 +343,7 @@ BITS = [
      "BLOCK: tl.constexpr):\n    i = tl.arange(0, BLOCK).to(tl.int64)\n    n = ", "i_sqrt", "ibert"),
     ("triton", T, "x = tl.minimum(x, (x + v // x) >> 1)", "x = (x + v // x) >> 1", "i_sqrt", "paper"),
     ("triton", T, "tl.where(scaled < 0, -1 - u, u)", "tl.where(scaled < 0, -u, u)", "i_layernorm", "paper"),
-    ("triton", T, "((rest == length) & ((nearest & 1) != 0))", "(rest == length)", "i_layernorm", "ibert"),
+    ("triton", T, "((rest == d) & ((nearest & 1) != 0))", "(rest == d)", "i_layernorm", "ibert"),
     ("triton", T, "2 * rest > d - (quotient & 1)", "2 * rest >= d", "quantize", "paper"),
     ("triton", T, "size = quotient_half_even(m, ((word >> 52) & 0x7FF) - 1075 - exponent, factor)",  # rounds to binary64 first
      "s = (((exponent + 1075) << 52) | (factor & 0xFFFFFFFFFFFFF)).to(tl.float64, bitcast=True)\n"
