@@ -7,7 +7,7 @@ of its own; one that fails or takes too long does not keep the others from runni
 
 Left in the folder: gpu.md and gpu.json, a table of what was run with card, driver and versions; logs/, a file a step; statements/ and
 reports/, what `refsim check` says of each target; cuda_powers.json, the powers of two as this GPU has them; bandwidth.json, how near an
-emitted kernel comes to the memory's speed.
+emitted kernel comes to the memory's speed; encoder_times.json, how long a forward of the integer encoder takes beside others.
 Exit 0 if all that could run found nothing, 1 if something was found, 2 if there is no GPU.
 """
 
@@ -128,14 +128,15 @@ def steps(out: Path, jobs: int = 0) -> list[Step]:
         "import torch; assert torch.cuda.is_available(), 'torch sees no GPU'",
         "import triton",
         "import transformers.models.ibert.quant_modules",
+        "import safetensors, scipy.special",
         "import pyopencl as cl; assert any(p.get_devices(cl.device_type.GPU) for p in cl.get_platforms()), 'OpenCL has no GPU'",
         f"import sys; sys.path.insert(0, {str(HERE / 'emitted')!r}); import on_gpu; on_gpu.nvrtc(), on_gpu.driver()",
     )
     with ThreadPoolExecutor(len(asked)) as pool:
-        no_torch, no_triton, no_models, no_opencl, no_nvrtc = pool.map(answers, asked)
+        no_torch, no_triton, no_models, no_encoder, no_opencl, no_nvrtc = pool.map(answers, asked)
     no_triton, no_models = no_torch or no_triton, no_torch or no_models
     no_sanitizer = no_nvcc or ("" if shutil.which("compute-sanitizer") else "compute-sanitizer is not on the PATH")
-    cuda, emitted, models = HERE / "cuda", HERE / "emitted", HERE / "huggingface"
+    cuda, emitted, models, triton = HERE / "cuda", HERE / "emitted", HERE / "huggingface", HERE / "triton"
     targets = ["huggingface:cuda", "huggingface:cuda_float32"]
     # Nightly effort of triton is more than eight minutes: its launches cost a millisecond of Python each.
     made = [
@@ -144,6 +145,21 @@ def steps(out: Path, jobs: int = 0) -> list[Step]:
             "i-GELU with requantisation as refsim emits it, beside a copy of as many bytes",
             [python, str(emitted / "bandwidth.py"), "--least", "0.7", "--json", str(out / "bandwidth.json")],
             lacks=no_nvrtc,
+            alone=True,
+        ),
+        Step(
+            "tensors of the encoder",
+            "every tensor of the shipped integer encoders by the Triton kernels, beside their traces",
+            [python, str(triton / "triton_encoder.py")],
+            {"REFSIM_TRITON_DEVICE": "cuda"},
+            lacks=no_triton or no_encoder,
+        ),
+        Step(
+            "times of the encoder",
+            "a forward of it, every tensor compared, beside float encoders and Hugging Face's I-BERT of one size",
+            [python, str(triton / "encoder_times.py"), "--batch", "1", "8", "32", "--json", str(out / "encoder_times.json")],
+            {"REFSIM_TRITON_DEVICE": "cuda"},
+            lacks=no_triton or no_models or no_encoder,
             alone=True,
         ),
         check("emitted:cuda", "default", jobs or 6, out, no_nvrtc, REFSIM_CUDA_DEVICE="gpu"),

@@ -109,6 +109,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("implementations/triton/README.md", "pip install"): INSTALLS,
     ("implementations/triton/README.md", "refsim check"): EXTRA,
     ("implementations/triton/README.md", "REFSIM_TRITON"): EXTRA,
+    ("implementations/triton/README.md", "refsim model check"): "needs a model and texts; tests/test_triton_encoder.py runs it",
     ("implementations/triton/README.md", "python implementations/triton/"): EXTRA,
     ("implementations/triton/README.md", "import os"): KERNELS,
     ("implementations/vela/README.md", "pip install"): INSTALLS,

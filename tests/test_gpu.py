@@ -138,6 +138,7 @@ def test_what_is_missing_is_said(gpu: Any, tmp_path: Path, monkeypatch: pytest.M
     lacks = {step.name: step.lacks for step in gpu.steps(tmp_path)}
     nvcc = dict.fromkeys(("check cuda", "symbols of nvcc", "memcheck", "racecheck", "initcheck", "synccheck"), "nvcc is not on the PATH")
     torch = ("check triton", "arithmetic of torch", "check huggingface:cuda", "check huggingface:cuda_float32", "survey of torch")
+    torch += ("tensors of the encoder", "times of the encoder")
     assert lacks == {
         **nvcc,
         **dict.fromkeys(torch, "AssertionError: torch sees no GPU"),
@@ -150,7 +151,7 @@ def test_what_is_missing_is_said(gpu: Any, tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / program).chmod(0o755)
         lacks = {step.name: step.lacks for step in gpu.steps(tmp_path)}
         assert (lacks["check cuda"], lacks["memcheck"]) == ("", "" if program != "nvcc" else "compute-sanitizer is not on the PATH")
-    assert len(asked) == 15
+    assert len(asked) == 18
 
 
 def test_answers(gpu: Any) -> None:

@@ -53,7 +53,9 @@ ROUNDS = 3
 pytestmark = pytest.mark.heavy
 
 # Beyond the spaces that plans are drawn from: two-word products, negative scales, long and uniform rows, operands of more than 8 bits.
+HEAD = {"scale": 0.05, "scores_scale_b": 0.05, "context_scale_b": 0.05}  # as in an encoder
 DIRECTED: list[tuple[str, dict[str, Any]]] = [
+    ("requantize", {"scale_in": 2.0**-7, "scale_out": 1.0, "input_bits": 20}),
     ("requantize", {"scale_in": -1.7e-14, "scale_out": 0.0123, "input_bits": 64}),
     ("requantize", {"scale_in": (2.0**-66, -(2.0**-95), 2.0**-31), "scale_out": 1.0, "input_bits": 64, "output_bits": 32}),
     ("requantize", {"scale_in": (-12.0, 3.7, 2.0**30), "scale_out": 1.0, "output_signed": False, "zero_point": 200}),
@@ -67,6 +69,8 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"in_features": 130, "out_features": 67, "input_bits": 9}),
     ("matmul", {"length": 97, "input_range": (0, 256)}),
     ("matmul", {"length": 65, "input_bits": 10, "b_bits": 9}),
+    ("attention", {"scores_length": 5, "softmax_length": 1, "softmax_output_bits": 14, "scale_out": 1.0}),  # of one key: 2**14
+    ("attention", {"scores_length": 33, "softmax_length": 40, "softmax_output_bits": 12, "scale_out": 0.03, **HEAD}),
     ("quantize", {"scale": (2.0**-126, 2.0**126, 1e-3, 1.0), "output_bits": 32}),
     ("quantize", {"scale": 0.7}),
     ("dequantize", {"scale": (-0.3, 2.0**126, -(2.0**-126), 1 / 3, 2.0 - 2.0**-52), "input_bits": 53}),
@@ -75,7 +79,7 @@ DIRECTED: list[tuple[str, dict[str, Any]]] = [
 
 def load(path: Path) -> Any:
     """A fresh copy of an adapter with the modules beside it."""
-    for name in ("ibert_triton", "triton_checked"):
+    for name in ("ibert_triton", "triton_checked", "triton_device", "triton_encoder", "triton_plans"):
         sys.modules.pop(name, None)
     spec = importlib.util.spec_from_file_location(f"adapter_{path.parent.name}", path)
     assert spec is not None
@@ -229,6 +233,23 @@ def test_every_shift(target: Any) -> None:
     assert shifts >= set(range(-2, 131))
 
 
+def test_every_shift_in_a_word() -> None:
+    """The short form of Triton's rescaling at all exponents that have it, with the ends of its range and what lies on and beside ties."""
+    target = loaded(FOLDERS["triton"] / "adapter.py")
+    sizes = [0, 1, 3, 5, 123456789, *((1 << k) + d for k in range(1, 30) for d in (-1, 0, 1)), (1 << 30) - 1]
+    q = np.array([*sizes, *(-v for v in sizes), -(1 << 30)])
+    shifts = set()
+    for k in range(-36, 32):
+        for factor in (1.0, -1.5, 2.0 - 2.0**-40):
+            plan = refsim.plan("requantize", scale_in=factor * 2.0**k, scale_out=1.0, input_bits=31, output_bits=32)
+            if target.plans.narrow(plan):
+                shifts.add(plan.shift)
+                assert np.array_equal(target.requantize(q, plan), refsim.run(plan, q)), plan
+    assert shifts == set(range(1, 63))
+    wide = refsim.plan("requantize", scale_in=2.0 - 2.0**-40, scale_out=1.0, input_bits=32, output_bits=32)
+    assert not target.plans.narrow(wide)
+
+
 @both
 def test_shapes(target: Any) -> None:
     """Empty batches, scalars, any leading axes, strides."""
@@ -266,7 +287,7 @@ def test_shapes(target: Any) -> None:
 @pytest.mark.parametrize(("target", "setting", "few"), [("triton", "MOST_LANES", 64), ("opencl", "MOST_GROUPS", 2)], indirect=["target"])
 def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a launch is cut into makes no difference: blocks of 64 lanes, or two work-groups for everything."""
-    monkeypatch.setattr(target, setting, few)
+    monkeypatch.setattr(getattr(target, "triton_device", target), setting, few)
     for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding", "embedding_sum"):
         assert difference(target, op, "ibert", rounds=1) == "", op
 
@@ -304,10 +325,10 @@ def mutated(name: str, folder: Path, file: str, old: str, new: str) -> Path:
 
 A, T, K, P = "adapter.py", "ibert_triton.py", "kernels.cl", "product.cl"
 BITS = [
-    ("triton", T, "residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)",
-     "residual_add_lanes(q, residual, k_ptr, channels, i % channels))", "residual_add", "ibert"),  # no tail mask
-    ("triton", T, "tl.where(kept, q, -(2**40))", "tl.where(there, q, -(2**40))", "i_softmax", "ibert"),
-    ("triton", T, "total, mask=(row < rows) & (column < columns))", "total, mask=row < rows)", "matmul", "ibert"),
+    ("triton", T, "residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW), mask=i < n)",
+     "residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW))", "residual_add", "ibert"),  # no tail mask
+    ("triton", T, "tl.where(kept, q, -(2**40))", "q", "i_softmax", "ibert"),
+    ("triton", T, "there = (row < rows) & (column < columns)\n", "there = row < rows\n", "matmul", "ibert"),
     ("triton", T, "k_b * stride_inner + column * stride_column", "k_b * stride_column + column * stride_inner", "linear", "ibert"),
     ("triton", T, "a_ptr += batch * rows * inner", "a_ptr += batch * inner", "matmul", "paper"),  # a wrong stride
     ("triton", T, "tl.load(k_ptr + channels + c)", "tl.load(k_ptr + 1 + c)", "requantize", "ibert"),
@@ -322,7 +343,7 @@ BITS = [
      "BLOCK: tl.constexpr):\n    i = tl.arange(0, BLOCK).to(tl.int64)\n    n = ", "i_sqrt", "ibert"),
     ("triton", T, "x = tl.minimum(x, (x + v // x) >> 1)", "x = (x + v // x) >> 1", "i_sqrt", "paper"),
     ("triton", T, "tl.where(scaled < 0, -1 - u, u)", "tl.where(scaled < 0, -u, u)", "i_layernorm", "paper"),
-    ("triton", T, "((rest == length) & ((nearest & 1) != 0))", "(rest == length)", "i_layernorm", "ibert"),
+    ("triton", T, "((rest == d) & ((nearest & 1) != 0))", "(rest == d)", "i_layernorm", "ibert"),
     ("triton", T, "2 * rest > d - (quotient & 1)", "2 * rest >= d", "quantize", "paper"),
     ("triton", T, "size = quotient_half_even(m, ((word >> 52) & 0x7FF) - 1075 - exponent, factor)",  # rounds to binary64 first
      "s = (((exponent + 1075) << 52) | (factor & 0xFFFFFFFFFFFFF)).to(tl.float64, bitcast=True)\n"
@@ -364,10 +385,15 @@ BITS = [
     ("opencl", K, "(size ? word : 0) | ((s ^ q[i]) & LONG_MIN)", "size ? word | ((s ^ q[i]) & LONG_MIN) : 0", "dequantize", "ibert"),  # -0
     ("triton", T, "rescale_channels, i % rescale_channels", "rescale_channels, i // rescale_channels % rescale_channels",
      "gelu_requantize", "ibert"),
-    ("triton", T, "u += tl.load(bias_ptr + column % channels)\n    if FUSED:\n        u =", "if FUSED:\n        u =",
+    ("triton", T, "u = requantize_lanes(u, rescale_ptr", "u = requantize_lanes(u - tl.load(bias_ptr + column % channels), rescale_ptr",
      "layernorm_requantize", "ibert"),
-    ("triton", T, "requantize_lanes(total.to(tl.int64)", "requantize_lanes(low.to(tl.int64)",
-     "linear_requantize", "ibert"),  # before the bias
+    ("triton", T, "requantize_lanes(total.to(tl.int64)",
+     "requantize_lanes((total - tl.load(bias_ptr + column, mask=column < columns, other=0)).to(tl.int64)",  # before the bias
+     "linear_requantize", "ibert"),
+    ("triton", T, "- 1 + (kept & 1))) >> e", ")) >> e", "requantize", "ibert"),  # half up, in a word
+    ("triton", T, "shift = tl.minimum(shift, 62)", "shift = tl.minimum(shift, 40)", "i_softmax", "ibert"),
+    ("triton", T, "high = (x + 128) >> 8", "high = (x >> 7) >> 1", "matmul", "ibert"),  # a byte that has no sign
+    ("triton", T, "low = tl.dot(p_low, v, out_dtype=tl.int32)", "low = tl.dot(p_high, v, out_dtype=tl.int32)", "attention", "paper"),
     ("opencl", K, "paper), k, channels, i % channels);\n    }", "paper), k, channels, 0);\n    }", "gelu_requantize", "ibert"),
     ("opencl", K, "rescale, rescale_channels, i % rescale_channels)", "rescale, rescale_channels, 0)", "layernorm_requantize", "ibert"),
     ("opencl", P, "if (fused) sum = (int)", "if (fused && !biased) sum = (int)", "linear_requantize", "ibert"),
@@ -383,7 +409,7 @@ BITS = [
     ("triton", T, "residual_add_lanes(both, position, add", "residual_add_lanes(position, both, add", "embedding_sum", "ibert"),
     ("triton", T, "v = (z >> t) * m + (part >> t)",
      "v = ((z >> t).to(tl.int32) * m.to(tl.int32)).to(tl.int64) + (part >> t)", "embedding_sum", "ibert"),  # int32 product
-    ("triton", T, "total += dyadic_half_even(residual,", "total = total.to(tl.int32) + dyadic_half_even(residual,",
+    ("triton", T, "total += rescaled(residual,", "total = total.to(tl.int32) + rescaled(residual,",
      "embedding_sum", "ibert"),
     ("opencl", K, "i < n * dim; i += get_global_size(0)) {\n        const long row = i / dim, c",  # no tail mask
      "i < (n * dim + 63) / 64 * 64; i += get_global_size(0)) {\n        const long row = min(i / dim, n - 1), c", "embedding_sum", "ibert"),
@@ -421,11 +447,15 @@ def test_overrun_is_an_error(target: Any, tmp_path: Path) -> None:
         wrong.embedding(np.zeros(5, np.int8), np.ones((1, 3), np.int8), plan)
 
 
-def as_script(adapter: Path, *ops: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def as_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, which finds refsim where this one does."""
     paths = os.pathsep.join(filter(None, [str(Path(refsim.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
     environ = {**os.environ, "PYTHONPATH": paths, **environment}
-    command = [sys.executable, "-W", "error:::triton", __file__, str(adapter), *ops]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *words], env=environ, capture_output=True, text=True, check=False)
+
+
+def as_script(adapter: Path, *ops: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return as_process("-W", "error:::triton", __file__, str(adapter), *ops, **environment)
 
 
 def test_triton_does_nothing_undefined() -> None:
@@ -525,16 +555,17 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 every = module.cases()
 module.TARGETS = {name: module.TARGETS[name] for name in ("sm_90", "gfx942")}
-module.cases = lambda: [case for case in every if case[0] in ("i_sqrt", "matmul")]
+module.cases = lambda: [case for case in every if case[0] in sys.argv[3:]]
 sys.exit(module.main(Path(sys.argv[2])))
 """
 
 
-def compile_two(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The script of the shipped kernels on those of `folder`, for two kernels and two targets."""
+def compile_two(folder: Path, *kernels: str) -> subprocess.CompletedProcess[str]:
+    """The script of the shipped kernels on those of `folder`, for two kernels, or others, and two targets."""
     loaded(FOLDERS["triton"] / "adapter.py")
     script = str(FOLDERS["triton"] / "compile_all.py")
-    return subprocess.run([sys.executable, "-c", ONE, script, str(folder)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", ONE, script, str(folder), *(kernels or ("i_sqrt", "matmul"))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_triton_compiles() -> None:
@@ -542,6 +573,16 @@ def test_triton_compiles() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"i_sqrt +│ \d{4,} +│ \d{4,}", done.stdout)
     assert re.search(r"matmul +│ \d{4,} +│ \d{4,}", done.stdout)
+
+
+def test_floats_in_machine_code_are_reported(tmp_path: Path) -> None:
+    """Of a kernel of integers, in which there are none; 14 bits less of what has fewer than 53 are the same bits."""
+    folder = mutated("triton", tmp_path, T, "y = y >> 14", "y = tl.floor(y.to(tl.float64) * (2.0**-14)).to(tl.int64)").parent
+    done = compile_two(folder, "i_gelu ibert", "attention ibert, 128 keys")
+    assert done.returncode == 1
+    assert re.search(r"i_gelu ibert +│ fails +│ \d{4,}", done.stdout), done.stdout
+    assert re.search(r"attention ibert, 128 keys +│ \d{4,} +│ \d{4,}", done.stdout), done.stdout
+    assert "i_gelu ibert for sm_90: TypeError: a kernel of integers has the floating-point instruction cvt" in done.stdout
 
 
 def test_what_does_not_compile_is_reported(tmp_path: Path) -> None:

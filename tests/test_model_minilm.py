@@ -176,5 +176,5 @@ def test_a_classifier_in_integers_says_what_the_float_one_does(data: Path, class
     out = called("model", "report", str(data / "told"), floats, "--text", str(data / "ranges"), *words)
     assert out.returncode == 0, out.stderr
     found = json.loads((data / "told.json").read_text())["labels"]
-    assert found["test"] == TOLD_APART and found["same"] >= 0.97, out.stdout
+    assert found["test"] == TOLD_APART and found["same"] >= 0.95, out.stdout
     assert abs(found["whole"] - found["real"]) <= 0.007 and found["real"] > 0.7, out.stdout

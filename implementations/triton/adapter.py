@@ -1,39 +1,36 @@
-"""The Triton kernels on a GPU where torch sees one, otherwise in Triton's interpreter on the CPU.
+"""The Triton kernels on a GPU where torch sees one, otherwise in Triton's interpreter on the CPU; see triton_device.py.
 
-``REFSIM_TRITON_DEVICE=cpu`` or ``cuda`` decides (``cuda`` is also what ROCm builds of torch call their devices). Every output has a border
-behind it that no kernel may touch; a write past the end is an error that names it. ``REFSIM_TRITON_CHECKED=1`` makes the interpreter
-stop at what a GPU leaves undefined, see triton_checked.py.
+Every output has a border behind it that no kernel may touch; a write past the end is an error that names it. ``triton:encoder`` is a
+target of its own, which computes whole forwards.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
+from triton_device import (  # before the kernels
+    CHECKED,
+    DEVICE,
+    MOST_KEYS,
+    attention_blocks,
+    bound,
+    lanes,
+    pool_blocks,
+    product_blocks,
+    rows_together,
+    torch,
+    triton,
+)
 
-try:
-    import torch
-
-    DEVICE = os.environ.get("REFSIM_TRITON_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    if DEVICE not in ("cpu", "cuda"):
-        raise ValueError(f"REFSIM_TRITON_DEVICE = {DEVICE!r} is not one of cpu, cuda")
-    if DEVICE == "cpu":
-        os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
-    import triton
-except ImportError as error:
-    raise ImportError("the target `triton` needs the packages torch and triton: pip install 'refsim[triton]'") from error
+# isort: split
 import ibert_triton as kernels
+import triton_device  # noqa: F401  (so that what a launch is cut into can be changed)
+import triton_encoder as encoder  # noqa: F401  (the target `triton:encoder`)
+import triton_plans as plans
 
-if DEVICE == "cpu":
-    import triton_patched_once
-
-    triton_patched_once.install()
-CHECKED = DEVICE == "cpu" and os.environ.get("REFSIM_TRITON_CHECKED", "") not in ("", "0")
 if CHECKED:
     import triton_checked
-
-    triton_checked.install()
 
 DIALECTS = ("ibert", "paper")
 DYADIC = {"rule": ("dyadic_half_even",)}
@@ -52,7 +49,7 @@ DOMAIN: dict[str, dict[str, Any]] = {
 }
 """All else is as wide as the plans are: any scale whose intermediates fit 64 bits, per tensor or per channel. A row is one block.
 
-The operands of a product are two digits of 8 bits, 15 bits in all: weights of more than 14 do not fit."""
+The operands of a product are two digits of 8 bits, each with a sign: up to 32639."""
 if DEVICE == "cpu":  # the interpreter takes milliseconds for each program
     for _op in (
         "linear",
@@ -69,8 +66,6 @@ if DEVICE == "cpu":  # the interpreter takes milliseconds for each program
     ):
         DOMAIN[_op] = {**DOMAIN.get(_op, {}), "largest": 100_000}
 
-MOST_LANES = 65536 if DEVICE == "cpu" else 1024
-"""Of a block. In the interpreter a program costs milliseconds whatever its size, so there it is large."""
 BORDER = 1 << 17
 """Bytes behind every output that must stay as they are: more than a block of the greatest size oversteps by a row."""
 CANARY = 0x5A
@@ -109,16 +104,11 @@ def _launch(kernel: Any, grid: tuple[int, ...], shape: tuple[int, ...], dtype: A
 OUT = object()
 
 
-def _lanes(count: int) -> int:
-    """Lanes of a block: one program where `count` is even, two where it is odd, so that both are checked and most is cheap."""
-    return min(triton.next_power_of_2(-(-count // (1 + count % 2))), MOST_LANES)
-
-
 def _elements(kernel: Any, shape: tuple[int, ...], dtype: Any, *arguments: Any, **constexprs: Any) -> Any:
     count = int(np.prod(shape, dtype=np.int64))
     if count == 0:
         return np.empty(shape, dtype)
-    block = _lanes(count)
+    block = lanes(count)
     return _launch(kernel, (triton.cdiv(count, block),), shape, dtype, *arguments, BLOCK=block, **constexprs)
 
 
@@ -128,43 +118,37 @@ def _rows(kernel: Any, q: Any, *arguments: Any, shape: tuple[int, ...] = (), **c
         return np.empty(shape, np.int64)
     length = q.shape[-1]
     rows = q.size // length
-    block = triton.next_power_of_2(length)
-    together = min(_lanes(rows), max(MOST_LANES // block, 1))
+    together, block = rows_together(rows, length)
     return _launch(kernel, (triton.cdiv(rows, together),), shape, np.int64, *arguments, ROWS=together, BLOCK=block, **constexprs)
 
 
 def _constants(*values: Any) -> tuple[Any, int]:
     """Constants of a plan as one array, a row each, as wide as the widest; and that width."""
-    rows = np.broadcast_arrays(*(np.atleast_1d(np.array(v, dtype=np.int64)) for v in values))
-    return _tensor(np.stack(rows), np.int64), rows[0].size
-
-
-def _bounds(plan: Any) -> tuple[int, int]:
-    half = 1 << (plan.output_bits - 1)
-    return (-half, half - 1) if getattr(plan, "output_signed", True) else (0, 2 * half - 1)
+    table = plans.constants(*values)
+    return _tensor(table, np.int64), table.shape[1]
 
 
 def _rescale(plan: Any) -> tuple[Any, int]:
-    if plan is None:
-        return _constants(0)
-    if plan.rule != "dyadic_half_even":
-        raise NotImplementedError(f"rule {plan.rule}: these kernels know dyadic_half_even")
-    return _constants(plan.multiplier, plan.shift, plan.zero_point, *_bounds(plan))
+    table = plans.rescaling(plan)
+    return _tensor(table, np.int64), table.shape[1]
 
 
 def requantize(q: Any, plan: Any) -> Any:
     constants, channels = _rescale(plan)
-    return _elements(kernels.requantize, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, channels)
+    operands = (_tensor(q, q.dtype), constants, OUT, q.size, channels)
+    return _elements(kernels.requantize, q.shape, np.int64, *operands, NARROW=plans.narrow(plan))
 
 
 def _adder(plan: Any) -> tuple[Any, int]:
-    return _constants(plan.multiplier, plan.shift, plan.multiplier_residual, plan.shift_residual, *_bounds(plan))
+    table = plans.adder(plan)
+    return _tensor(table, np.int64), table.shape[1]
 
 
 def residual_add(q: Any, residual: Any, plan: Any) -> Any:
     constants, channels = _adder(plan)
     operands = (_tensor(q, q.dtype), _tensor(residual, residual.dtype))
-    return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels)
+    chosen = {"NARROW": plans.narrow_adder(plan)}
+    return _elements(kernels.residual_add, q.shape, np.int64, *operands, constants, OUT, q.size, channels, **chosen)
 
 
 def _polynomial(kind: str, q: Any, plan: Any, rescale: Any, *own: Any) -> Any:
@@ -183,6 +167,7 @@ def _polynomial(kind: str, q: Any, plan: Any, rescale: Any, *own: Any) -> Any:
         KIND=kind,
         PAPER=plan.dialect == "paper",
         FUSED=rescale is not None,
+        NARROW=plans.narrow(rescale),
     )
 
 
@@ -199,12 +184,8 @@ def i_gelu(q: Any, plan: Any, rescale: Any = None) -> Any:
     return _polynomial("gelu", q, plan, rescale, plan.q_1)
 
 
-def _exp(plan: Any) -> tuple[int, int, int]:
-    return (plan.q_ln2 if plan.dialect == "paper" else -plan.x0), plan.q_b, plan.q_c
-
-
 def i_exp(q: Any, plan: Any) -> Any:
-    constants, _ = _constants(*_exp(plan))
+    constants, _ = _constants(*plans.exponential(plan))
     paper = plan.dialect == "paper"
     return _elements(kernels.i_exp, q.shape, np.int64, _tensor(q, q.dtype), constants, OUT, q.size, PAPER=paper)
 
@@ -215,23 +196,21 @@ def i_sqrt(n: Any, plan: Any) -> Any:
 
 def i_softmax(q: Any, mask: Any, plan: Any) -> Any:
     paper = plan.dialect == "paper"
-    constants, _ = _constants(*_exp(plan), *((0, 0) if paper else (plan.M, plan.E)), plan.output_bits)
+    constants = _tensor(plans.softmax(plan), np.int64)
     kept = _tensor(np.zeros(1) if mask is None else np.broadcast_to(mask, q.shape), np.int8)
     shape = (q.size // q.shape[-1], q.shape[-1])
-    return _rows(kernels.i_softmax, q, _tensor(q, q.dtype), kept, constants, OUT, *shape, MASKED=mask is not None, PAPER=paper)
+    chosen = {"MASKED": mask is not None, "PAPER": paper, "NARROW": plans.narrow_softmax(plan)}
+    return _rows(kernels.i_softmax, q, _tensor(q, q.dtype), kept, constants, OUT, *shape, **chosen)
 
 
 def i_layernorm(q: Any, plan: Any, rescale: Any = None) -> Any:
     """i-LayerNorm, with its requantisation fused where `rescale` is a plan of one: ``requantize(i_layernorm(q, plan), rescale)``."""
     paper = plan.dialect == "paper"
     (bias, channels), (factors, factor_channels) = _constants(plan.bias), _rescale(rescale)
-    integers = (q.size // plan.length, plan.length, channels, factor_channels, plan.fraction_bits if paper else plan.shift)
-    return _rows(kernels.i_layernorm, q, _tensor(q, q.dtype), bias, factors, OUT, *integers, PAPER=paper, FUSED=rescale is not None)
-
-
-def _bound(count: int) -> Any:
-    """What a kernel's loop runs to. Before 3.7 the interpreter reads it from an array of one element, which NumPy 2.4 refuses."""
-    return triton.language.constexpr(count) if DEVICE == "cpu" else count
+    integers = (q.size // plan.length, plan.length, channels, factor_channels, plans.layernorm_shift(plan))
+    operands = (_tensor(q, q.dtype), bias, factors, OUT, OUT)
+    chosen = {"FUSED": rescale is not None, "KEEP": False, "NARROW": plans.narrow(rescale)}
+    return _rows(kernels.i_layernorm, q, *operands, *integers, PAPER=paper, **chosen)
 
 
 def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int, ...], strides: tuple[int, int], rescale: Any) -> Any:
@@ -243,12 +222,10 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
     wide = [x.dtype != np.int8 for x in (a, b)]
     operands = [_tensor(x, np.int16 if w else np.int8) for x, w in zip((a, b), wide, strict=True)]
     factors, factor_channels = _rescale(rescale)
-    # A dot product takes blocks of at least 16 by 32 by 16; larger ones are fewer programs, and fewer turns, in the interpreter.
-    most, lanes = ((256, 256, 1024), _lanes) if DEVICE == "cpu" else ((64, 64, 64), triton.next_power_of_2)
-    block = [min(max(lanes(x), least), m) for x, least, m in zip((rows, columns, inner), (16, 16, 32), most, strict=True)]
+    blocks = product_blocks(rows, inner, columns)
     out = _launch(
         kernels.product,
-        (batch * triton.cdiv(rows, block[0]) * triton.cdiv(columns, block[1]),),
+        (batch * triton.cdiv(rows, blocks["BLOCK_M"]) * triton.cdiv(columns, blocks["BLOCK_N"]),),
         shape,
         np.int32,
         *operands,
@@ -256,7 +233,7 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         factors,
         OUT,
         rows,
-        _bound(inner),
+        bound(inner),
         columns,
         *strides,
         factor_channels,
@@ -264,9 +241,8 @@ def _product(a: Any, b: Any, bias: Any, shape: tuple[int, ...], dims: tuple[int,
         WIDE_B=wide[1],
         BIASED=bias is not None,
         FUSED=rescale is not None,
-        BLOCK_M=block[0],
-        BLOCK_N=block[1],
-        BLOCK_K=block[2],
+        NARROW=plans.narrow(rescale),
+        **blocks,
     )
     return out.view(dtype)
 
@@ -290,11 +266,10 @@ def mean_pool(q: Any, mask: Any, plan: Any) -> Any:
     count = int(np.prod(shape))
     if count == 0:
         return np.empty(shape, np.int32)
-    block = min(triton.next_power_of_2(tokens), MOST_LANES // 64)
-    lanes = min(_lanes(count), MOST_LANES // block)
-    integers = (count // columns, masks, _bound(tokens), columns, plan.fraction_bits)
+    blocks = pool_blocks(count, tokens)
+    integers = (count // columns, masks, bound(tokens), columns, plan.fraction_bits)
     operands = _tensor(q, q.dtype), _tensor(mask, np.int8)
-    return _launch(kernels.mean_pool, (triton.cdiv(count, lanes),), shape, np.int32, *operands, OUT, *integers, LANES=lanes, BLOCK=block)
+    return _launch(kernels.mean_pool, (triton.cdiv(count, blocks["LANES"]),), shape, np.int32, *operands, OUT, *integers, **blocks)
 
 
 def argmax(q: Any, plan: Any) -> Any:
@@ -322,7 +297,8 @@ def sum_rows(ids: Any, tables: Any, add_types: Any, add_positions: Any) -> Any:
     operands = [_tensor(i, np.int32) for i in ids] + [_tensor(t, np.int8) for t in tables]
     (types, types_channels), (positions, positions_channels) = _adder(add_types), _adder(add_positions)
     integers = (int(np.prod(shape)), shape[-1], types_channels, positions_channels)
-    return _elements(kernels.embedding_sum, shape, np.int64, *operands, types, positions, OUT, *integers)
+    narrow = plans.narrow_adder(add_types) and plans.narrow_adder(add_positions)
+    return _elements(kernels.embedding_sum, shape, np.int64, *operands, types, positions, OUT, *integers, NARROW=narrow)
 
 
 def quantize(x: Any, plan: Any) -> Any:
@@ -358,6 +334,35 @@ def embedding_sum(word_ids: Any, token_type_ids: Any, position_ids: Any, words: 
 
 
 def attention(q: Any, k: Any, v: Any, mask: Any, plan: Any) -> Any:
-    """Four kernels, one for each of its parts."""
-    weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
-    return requantize(matmul(weights, v, plan.context), plan.requantize)
+    """One kernel for operands of 8 bits where a block holds all keys, else four."""
+    (rows, size), (keys, width), shape = q.shape[-2:], v.shape[-2:], (*q.shape[:-1], v.shape[-1])
+    if keys > MOST_KEYS or q.size * v.size == 0 or not plans.of_bytes(plan):
+        weights = i_softmax(matmul(q, np.swapaxes(k, -1, -2), plan.scores), mask, plan.softmax)
+        return requantize(matmul(weights, v, plan.context), plan.requantize)
+    heads = q.size // (rows * size)
+    kept = np.zeros(1) if mask is None else np.broadcast_to(mask, (*q.shape[:-1], keys))
+    constants, (factors, channels) = _tensor(plans.softmax(plan.softmax), np.int64), _rescale(plan.requantize)
+    strides = [s for length, part in ((rows, size), (keys, size), (keys, width)) for s in (length * part, 0, part)]
+    strides += [rows * keys, keys, rows * width, 0, width]
+    blocks = attention_blocks(rows, keys, size, width)
+    return _launch(
+        kernels.attention,
+        (heads * triton.cdiv(rows, blocks["BLOCK_M"]),),
+        shape,
+        np.int64,
+        *(_tensor(x, np.int8) for x in (q, k, v, kept)),
+        constants,
+        factors,
+        OUT,
+        1,
+        rows,
+        keys,
+        *strides,
+        channels,
+        SIZE=size,
+        WIDTH=width,
+        MASKED=mask is not None,
+        PAPER=plan.dialect == "paper",
+        NARROW=plans.narrow_softmax(plan.softmax) and plans.narrow(plan.requantize),
+        **blocks,
+    )

@@ -3,14 +3,15 @@
     python implementations/triton/compile_all.py [--only TARGET ...]
 
 Needs the package triton alone; Triton 3.4, unlike 3.9, wants the linker of ROCm too for gfx942. Prints a table of the bytes of machine
-code; exit 1 if a kernel does not compile. Where triton is absent that is said and the exit is 0, or 1 with REFSIM_REQUIRE_ALL=1. A process
-of its own: a kernel is either interpreted or compiled.
+code; exit 1 if a kernel does not compile, or if one of integers has an instruction of floats in its PTX. Where triton is absent that is
+said and the exit is 0, or 1 with REFSIM_REQUIRE_ALL=1. A process of its own: a kernel is either interpreted or compiled.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +24,22 @@ HERE = Path(__file__).resolve().parent
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 BINARY = {"cuda": "cubin", "hip": "hsaco"}
 BLOCK = {"BLOCK": 1024}
+NARROW = {"NARROW": True}
 ROW = {"ROWS": 1, "BLOCK": 4096}
-TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}
+WARPS = {"num_warps": 8}
+TILE = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, **WARPS}
 TYPES = {
     **dict.fromkeys(("q_ptr", "residual_ptr", "ids_ptr", "word_ids_ptr", "type_ids_ptr", "position_ids_ptr"), "*i32"),
-    **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
+    **dict.fromkeys(("mask_ptr", "a_ptr", "b_ptr", "weight_ptr", "table_ptr", "words_ptr", "types_ptr", "positions_ptr"), "*i8"),
+    **dict.fromkeys(("key_ptr", "v_ptr"), "*i8"),
+    **dict.fromkeys(("bias_ptr", "sums_ptr"), "*i32"),
 }
+BYTES, WIDE_BIAS = {"out_ptr": "*i8"}, {"bias_ptr": "*i64"}
 """Of the arguments; all other pointers are to int64, what is no pointer is an int32."""
+
+
+FLOATING = re.compile(r"^.*\.b?f(?:16|32|64)\b.*$", re.MULTILINE)
+"""A line of PTX; for AMD the compiler divides integers by way of floats, exactly."""
 
 
 def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
@@ -44,12 +54,20 @@ def cases() -> list[tuple[str, str, dict[str, Any], dict[str, str]]]:
         made += [(f"i_{kind} {dialect}", "polynomial", _poly(kind, paper), {}) for kind in ("erf", "gelu")]
         made += [(f"i_exp {dialect}", "i_exp", {"PAPER": paper, **BLOCK}, {})]
         made += [(f"i_softmax {dialect}", "i_softmax", {"MASKED": True, "PAPER": paper, **ROW}, {})]
-        made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, **ROW}, {})]
+        made += [(f"i_layernorm {dialect}", "i_layernorm", {"PAPER": paper, "FUSED": False, "KEEP": False, **ROW}, WIDE_BIAS)]
+        made += [(f"linear, i_gelu + requantize {dialect}", "linear_then", _then("gelu", paper), BYTES)]
+        heads = {keys: {**_heads(keys, paper), **NARROW} for keys in (128, 512)}
+        made += [(f"attention {dialect}, {keys} keys", "attention", heads[keys], {**BYTES, "q_ptr": "*i8"}) for keys in heads]
+        made += [(f"attention {dialect}, not narrow", "attention", _heads(128, paper), {**BYTES, "q_ptr": "*i8"})]
     made += [("i_gelu + requantize", "polynomial", {**_poly("gelu", False), "FUSED": True}, {"out_ptr": "*i8"})]
-    made += [("i_layernorm + requantize", "i_layernorm", {"PAPER": False, "FUSED": True, **ROW}, {"out_ptr": "*i8"})]
-    narrow = {"bias_ptr": "*i32", "out_ptr": "*i32"}
+    both = {"PAPER": False, "FUSED": True, "KEEP": True, **ROW, **WARPS, **NARROW}
+    made += [("i_layernorm + requantize", "i_layernorm", both, {**BYTES, **WIDE_BIAS, "wide_ptr": "*i32"})]
+    made += [("linear + residual_add", "linear_then", {**_then("residual", False), **NARROW}, {"out_ptr": "*i32"})]
+    narrow = {"out_ptr": "*i32"}
     made += [("linear", "product", _wide(False, False, biased=True), narrow)]
-    made += [("linear + requantize", "product", {**_wide(False, False, biased=True), "FUSED": True}, {**narrow, "out_ptr": "*i8"})]
+    fused = {**_wide(False, False, biased=True), "FUSED": True}
+    made += [("linear + requantize", "product", {**fused, **NARROW}, {**narrow, "out_ptr": "*i8"})]
+    made += [("linear + requantize, not narrow", "product", fused, {**narrow, "out_ptr": "*i8"})]
     made += [
         ("matmul", "product", _wide(False, False), narrow),
         ("matmul, wide a", "product", _wide(True, False), {**narrow, "a_ptr": "*i16"}),
@@ -67,6 +85,15 @@ def _poly(kind: str, paper: bool) -> dict[str, Any]:
     return {"KIND": kind, "PAPER": paper, "FUSED": False, **BLOCK}
 
 
+def _then(what: str, paper: bool) -> dict[str, Any]:
+    return {"THEN": what, "PAPER": paper, "WIDE_A": False, "BIASED": True, "KEEP": True, **TILE}
+
+
+def _heads(keys: int, paper: bool) -> dict[str, Any]:
+    blocks = {"BLOCK_M": 16, "BLOCK_L": keys, "BLOCK_D": 64, "BLOCK_N": 64, **WARPS}
+    return {"SIZE": 64, "WIDTH": 64, "MASKED": True, "PAPER": paper, **blocks}
+
+
 def _wide(a: bool, b: bool, biased: bool = False) -> dict[str, Any]:
     return {"WIDE_A": a, "WIDE_B": b, "BIASED": biased, "FUSED": False, **TILE}
 
@@ -76,11 +103,17 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], targ
     import triton
     from triton.compiler import ASTSource
 
-    given = {**TYPES, **types}
+    if "NARROW" in kernel.arg_names:
+        constants = {"NARROW": False, **constants}
+    given, options = {**TYPES, **types}, {name: x for name, x in constants.items() if name in WARPS}
+    constants = {name: x for name, x in constants.items() if name not in options}
     signature = {
         name: "constexpr" if name in constants else given.get(name, "*i64" if name.endswith("_ptr") else "i32") for name in kernel.arg_names
     }
-    made = triton.compile(ASTSource(kernel, signature, constants), target=target)
+    made = triton.compile(ASTSource(kernel, signature, constants), target=target, options=options)
+    found = None if any("fp" in kind for kind in signature.values()) else FLOATING.search(made.asm.get("ptx", ""))
+    if found:
+        raise TypeError(f"a kernel of integers has the floating-point instruction {found[0].strip()}")
     code: bytes = made.asm[BINARY[target.backend]]
     return code
 

@@ -32,34 +32,63 @@ def dyadic_half_even(z, m, e):
 
 
 @triton.jit
-def requantize_lanes(z, k_ptr, channels, c):
+def rescaled(z, m, e, NARROW: tl.constexpr):
+    """The same. NARROW: in a word and a fifth of the instructions, where 1 <= e <= 62 and |z * m| < 2**62."""
+    if NARROW:
+        p = z * m
+        kept = p >> e
+        kept = (p + ((tl.full(kept.shape, 1, tl.int64) << (e - 1)) - 1 + (kept & 1))) >> e
+    else:
+        kept = dyadic_half_even(z, m, e)
+    return kept
+
+
+@triton.jit
+def requantize_lanes(z, k_ptr, channels, c, NARROW: tl.constexpr):
     """Rows of k: multiplier, shift, zero point, least and greatest output."""
-    y = dyadic_half_even(z, tl.load(k_ptr + c), tl.load(k_ptr + channels + c)) + tl.load(k_ptr + 2 * channels + c)
+    y = rescaled(z, tl.load(k_ptr + c), tl.load(k_ptr + channels + c), NARROW) + tl.load(k_ptr + 2 * channels + c)
     return tl.minimum(tl.maximum(y, tl.load(k_ptr + 3 * channels + c)), tl.load(k_ptr + 4 * channels + c))
 
 
 @triton.jit
-def requantize(q_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+def requantize(q_ptr, k_ptr, out_ptr, n, channels, NARROW: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     z = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    tl.store(out_ptr + i, requantize_lanes(z, k_ptr, channels, i % channels), mask=i < n)
+    tl.store(out_ptr + i, requantize_lanes(z, k_ptr, channels, i % channels, NARROW), mask=i < n)
 
 
 @triton.jit
-def residual_add_lanes(q, residual, k_ptr, channels, c):
+def residual_add_lanes(q, residual, k_ptr, channels, c, NARROW: tl.constexpr):
     """Each operand is rounded on its own, only the sum saturates. Rows of k: multiplier, shift, those of the residual, least, greatest."""
     k = k_ptr + c
-    total = dyadic_half_even(q, tl.load(k), tl.load(k + channels))
-    total += dyadic_half_even(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels))
+    total = rescaled(q, tl.load(k), tl.load(k + channels), NARROW)
+    total += rescaled(residual, tl.load(k + 2 * channels), tl.load(k + 3 * channels), NARROW)
     return tl.minimum(tl.maximum(total, tl.load(k + 4 * channels)), tl.load(k + 5 * channels))
 
 
 @triton.jit
-def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, BLOCK: tl.constexpr):
+def residual_add(q_ptr, residual_ptr, k_ptr, out_ptr, n, channels, NARROW: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
     residual = tl.load(residual_ptr + i, mask=i < n, other=0).to(tl.int64)
-    tl.store(out_ptr + i, residual_add_lanes(q, residual, k_ptr, channels, i % channels), mask=i < n)
+    tl.store(out_ptr + i, residual_add_lanes(q, residual, k_ptr, channels, i % channels, NARROW), mask=i < n)
+
+
+@triton.jit
+def polynomial_lanes(q, k, channels, KIND: tl.constexpr, PAPER: tl.constexpr):
+    """i-poly, i-erf or i-GELU, as KIND says. k points to q_b, `channels` further to q_c and, for i-GELU, as far again to q_1."""
+    q_b = tl.load(k)
+    if KIND == "poly":
+        y = (q + q_b) * (q + q_b) + tl.load(k + channels)
+    else:
+        t = tl.minimum(tl.where(q < 0, -q, q), -q_b) + q_b  # clipped where the parabola has its vertex
+        y = t * t + tl.load(k + channels)
+        y = tl.where(q == 0, 0, tl.where(q < 0, -y, y))
+        if not PAPER:
+            y = y >> 14  # after the sign: a floor
+        if KIND == "gelu":
+            y = q * (y + tl.load(k + 2 * channels))
+    return y
 
 
 @triton.jit
@@ -74,25 +103,15 @@ def polynomial(
     KIND: tl.constexpr,
     PAPER: tl.constexpr,
     FUSED: tl.constexpr,
+    NARROW: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """i-poly, i-erf or i-GELU, as KIND says; FUSED requantises the result. Rows of k: q_b, q_c and, for i-GELU, q_1."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    k = k_ptr + i % channels
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    q_b = tl.load(k)
-    if KIND == "poly":
-        y = (q + q_b) * (q + q_b) + tl.load(k + channels)
-    else:
-        t = tl.minimum(tl.where(q < 0, -q, q), -q_b) + q_b  # clipped where the parabola has its vertex
-        y = t * t + tl.load(k + channels)
-        y = tl.where(q == 0, 0, tl.where(q < 0, -y, y))
-        if not PAPER:
-            y = y >> 14  # after the sign: a floor
-        if KIND == "gelu":
-            y = q * (y + tl.load(k + 2 * channels))
+    y = polynomial_lanes(q, k_ptr + i % channels, channels, KIND, PAPER)
     if FUSED:
-        y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels)
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, i % rescale_channels, NARROW)
     tl.store(out_ptr + i, y, mask=i < n)
 
 
@@ -100,11 +119,14 @@ def polynomial(
 
 
 @triton.jit
-def exp_polynomial(d, ln2, q_b, q_c, PAPER: tl.constexpr):
-    """The polynomial of exp(-d), d >= 0, and how often it is to be halved."""
+def exp_polynomial(d, ln2, q_b, q_c, PAPER: tl.constexpr, NARROW: tl.constexpr):
+    """The polynomial of exp(-d), d >= 0, and how often it is to be halved. NARROW: d and ln 2 have 32 bits, which divides far sooner."""
     if not PAPER:
         d = tl.minimum(d, ln2 * SEGMENTS)
-    halvings = d // ln2
+    if NARROW:
+        halvings = (d.to(tl.int32) // ln2.to(tl.int32)).to(tl.int64)
+    else:
+        halvings = d // ln2
     p = halvings * ln2 - d  # in (-ln 2, 0]
     y = (p + q_b) * (p + q_b) + q_c if PAPER else p * (p + q_b) + q_c
     return y, halvings
@@ -115,16 +137,43 @@ def i_exp(q_ptr, k_ptr, out_ptr, n, PAPER: tl.constexpr, BLOCK: tl.constexpr):
     """Rows of k: ln 2 in units of the input, q_b, q_c."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     q = tl.load(q_ptr + i, mask=i < n, other=0).to(tl.int64)
-    y, z = exp_polynomial(-q, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
+    y, z = exp_polynomial(-q, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER, False)
     y = y >> tl.minimum(z, 63) if PAPER else tl.maximum(y << (-z + SEGMENTS), 0)  # y is below 2**63: 63 halvings leave 0
     tl.store(out_ptr + i, y, mask=i < n)
 
 
 @triton.jit
+def softmax_lanes(q, kept, k_ptr, PAPER: tl.constexpr, NARROW: tl.constexpr):
+    """i-softmax of rows, over what is kept of each. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), output bits.
+
+    NARROW: differences and ln 2 have 32 bits, and what is rescaled to 16 bits is below 2**61 before it is shifted by at least 1.
+    """
+    greatest = tl.max(tl.where(kept, q, -(2**40)), axis=1, keep_dims=True)  # below every operand
+    d = tl.where(kept, greatest - q, 0)
+    y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER, NARROW)
+    if PAPER:
+        e = y >> tl.minimum(z, 63)
+    else:  # the exponential's shift and the one to 16 bits are one rounding, not two
+        shift = tl.load(k_ptr + 4) - SEGMENTS + z
+        if NARROW:
+            shift = tl.minimum(shift, 62)  # which leaves nothing
+        e = tl.minimum(rescaled(y, tl.load(k_ptr + 3), shift, NARROW), 32767)
+    e = tl.where(kept, e, 0)
+    total = tl.maximum(tl.sum(e, axis=1, keep_dims=True), 1)  # of the paper's exponentials, a few hundred leave 32 bits
+    bits = tl.load(k_ptr + 5)
+    if PAPER:
+        out = (e << bits) // total
+    else:
+        out = (e * ((tl.full(total.shape, 1, tl.int64) << 32) // total)) >> (32 - bits)
+    return out
+
+
+@triton.jit
 def i_softmax(
-    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    """ROWS rows per program, each a block. k: ln 2, q_b, q_c, multiplier and shift to 16 bits (released code), bits of the output."""
+    q_ptr, mask_ptr, k_ptr, out_ptr, rows, length, MASKED: tl.constexpr, PAPER: tl.constexpr, NARROW: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """ROWS rows per program, each a block."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     i = row * length + column
@@ -133,20 +182,7 @@ def i_softmax(
     if MASKED:
         kept = there & (tl.load(mask_ptr + i, mask=there, other=0) != 0)
     q = tl.load(q_ptr + i, mask=there, other=0).to(tl.int64)
-    greatest = tl.max(tl.where(kept, q, -(2**40)), axis=1, keep_dims=True)  # below every operand
-    d = tl.where(kept, greatest - q, 0)
-    y, z = exp_polynomial(d, tl.load(k_ptr), tl.load(k_ptr + 1), tl.load(k_ptr + 2), PAPER)
-    if PAPER:
-        e = y >> tl.minimum(z, 63)
-    else:  # the exponential's shift and the one to 16 bits are one rounding, not two
-        e = tl.minimum(dyadic_half_even(y, tl.load(k_ptr + 3), tl.load(k_ptr + 4) - SEGMENTS + z), 32767)
-    e = tl.where(kept, e, 0)
-    total = tl.maximum(tl.sum(e, axis=1, keep_dims=True), 1)  # of the paper's exponentials, a few hundred leave 32 bits
-    bits = tl.load(k_ptr + 5)
-    if PAPER:
-        out = (e << bits) // total
-    else:
-        out = (e * ((tl.full(total.shape, 1, tl.int64) << 32) // total)) >> (32 - bits)
+    out = softmax_lanes(q, kept, k_ptr, PAPER, NARROW)
     tl.store(out_ptr + i, out, mask=there)
 
 
@@ -198,10 +234,13 @@ def nearest_quotient(n, d):
 
 @triton.jit
 def i_layernorm(
-    q_ptr, bias_ptr, rescale_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
-    PAPER: tl.constexpr, FUSED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    q_ptr, bias_ptr, rescale_ptr, wide_ptr, out_ptr, rows, length, channels, rescale_channels, shift,
+    PAPER: tl.constexpr, FUSED: tl.constexpr, KEEP: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits. FUSED: requantised."""
+    """ROWS rows per program, each a block. `shift`: s of the released code, or the paper's fraction bits.
+
+    FUSED: requantised; KEEP: what it was before is stored as well, at `wide_ptr`.
+    """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, BLOCK)[None, :]
     i = row * length + column
@@ -219,8 +258,10 @@ def i_layernorm(
         u = (y * ((tl.full(sigma.shape, 1, tl.int64) << 31) // tl.maximum(sigma, 1))) >> 1
     u = tl.where(sigma > 0, u, 0)  # a row without spread keeps its bias alone
     u += tl.load(bias_ptr + column % channels)
+    if KEEP:
+        tl.store(wide_ptr + i, u, mask=there)
     if FUSED:
-        u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels)
+        u = requantize_lanes(u, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
     tl.store(out_ptr + i, u, mask=there)
 
 
@@ -228,17 +269,24 @@ def i_layernorm(
 
 
 @triton.jit
-def product(
-    a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
-    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """a @ b of a batch in int32 accumulators, by int8 dot products; FUSED requantises the result.
+def digits(x):
+    """x as low + 256 * high, each a signed byte; -32768 <= x < 32640."""
+    x = x.to(tl.int32)
+    high = (x + 128) >> 8
+    return (x - (high << 8)).to(tl.int8), high.to(tl.int8)
 
-    A program makes a tile of one product. All stand along one axis of the grid: NVIDIA allows the others 65535 programs.
+
+@triton.jit
+def product_tile(
+    a_ptr, b_ptr, rows, inner, columns, stride_inner, stride_column,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """This program's tile of a @ b of a batch, in int32 by int8 dot products: its rows, counted over the batch, its columns, the sums.
+
+    And which of its lanes there are. All tiles stand along one axis of the grid: NVIDIA allows the others 65535 programs.
 
     b is read by its strides: (1, inner) is the transpose of a row-major weight, (columns, 1) a plain matrix. A WIDE operand has more than
-    8 bits (i-softmax's 0 to 256): it enters as 128 * (x >> 7) + (x & 127), two int8 operands. The plan bounds every sum.
+    8 signed bits (i-softmax's 0 to 4096): it enters as two digits of 8. The plan bounds every sum.
     """
     across = (columns + BLOCK_N - 1) // BLOCK_N
     tiles = (rows + BLOCK_M - 1) // BLOCK_M * across
@@ -256,21 +304,109 @@ def product(
         k_b = start + tl.arange(0, BLOCK_K)[:, None].to(tl.int64)  # a large matrix has more than 2**31 elements
         a = tl.load(a_ptr + row * inner + k_a, mask=(row < rows) & (k_a < inner), other=0)
         b = tl.load(b_ptr + k_b * stride_inner + column * stride_column, mask=(k_b < inner) & (column < columns), other=0)
-        a_low = (a & 127).to(tl.int8) if WIDE_A else a
-        b_low = (b & 127).to(tl.int8) if WIDE_B else b
+        a_low, b_low = a, b
+        if WIDE_A:
+            a_low, a_high = digits(a)
+        if WIDE_B:
+            b_low, b_high = digits(b)
         low = tl.dot(a_low, b_low, low, out_dtype=tl.int32)
         if WIDE_A:
-            middle = tl.dot((a >> 7).to(tl.int8), b_low, middle, out_dtype=tl.int32)
+            middle = tl.dot(a_high, b_low, middle, out_dtype=tl.int32)
         if WIDE_B:
-            middle = tl.dot(a_low, (b >> 7).to(tl.int8), middle, out_dtype=tl.int32)
+            middle = tl.dot(a_low, b_high, middle, out_dtype=tl.int32)
         if WIDE_A and WIDE_B:
-            high = tl.dot((a >> 7).to(tl.int8), (b >> 7).to(tl.int8), high, out_dtype=tl.int32)
-    total = low + (middle << 7) + (high << 14)
+            high = tl.dot(a_high, b_high, high, out_dtype=tl.int32)
+    there = (row < rows) & (column < columns)
+    return batch * rows + row, column, there, low + (middle << 8) + (high << 16)
+
+
+@triton.jit
+def product(
+    a_ptr, b_ptr, bias_ptr, rescale_ptr, out_ptr, rows, inner, columns, stride_inner, stride_column, rescale_channels,
+    WIDE_A: tl.constexpr, WIDE_B: tl.constexpr, BIASED: tl.constexpr, FUSED: tl.constexpr, NARROW: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """a @ b of a batch in int32 accumulators; FUSED requantises the result."""
+    row, column, there, total = product_tile(
+        a_ptr, b_ptr, rows, inner, columns, stride_inner, stride_column, WIDE_A, WIDE_B, BLOCK_M, BLOCK_N, BLOCK_K
+    )
     if BIASED:
         total += tl.load(bias_ptr + column, mask=column < columns, other=0)
     if FUSED:
-        total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels)
-    tl.store(out_ptr + (batch * rows + row) * columns + column, total, mask=(row < rows) & (column < columns))
+        total = requantize_lanes(total.to(tl.int64), rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
+    tl.store(out_ptr + row * columns + column, total, mask=there)
+
+
+@triton.jit
+def linear_then(
+    a_ptr, weight_ptr, bias_ptr, residual_ptr, k_ptr, rescale_ptr, sums_ptr, out_ptr,
+    rows, inner, columns, channels, rescale_channels,
+    THEN: tl.constexpr, PAPER: tl.constexpr, WIDE_A: tl.constexpr, BIASED: tl.constexpr, KEEP: tl.constexpr, NARROW: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """A linear layer and what its accumulators go to, as THEN says: i-GELU, requantised, or the residual add. KEEP stores them as well.
+
+    k: the constants of i-GELU (`rescale` has those behind it) or of the residual add.
+    """
+    row, column, there, total = product_tile(a_ptr, weight_ptr, rows, inner, columns, 1, inner, WIDE_A, False, BLOCK_M, BLOCK_N, BLOCK_K)
+    if BIASED:
+        total += tl.load(bias_ptr + column, mask=column < columns, other=0)
+    i = row * columns + column
+    if KEEP:
+        tl.store(sums_ptr + i, total, mask=there)
+    z = total.to(tl.int64)
+    if THEN == "gelu":
+        y = polynomial_lanes(z, k_ptr + column % channels, channels, "gelu", PAPER)
+        y = requantize_lanes(y, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
+    else:
+        residual = tl.load(residual_ptr + i, mask=there, other=0).to(tl.int64)
+        y = residual_add_lanes(z, residual, k_ptr, channels, column % channels, NARROW)
+    tl.store(out_ptr + i, y, mask=there)
+
+
+@triton.jit
+def attention(
+    q_ptr, key_ptr, v_ptr, mask_ptr, softmax_ptr, rescale_ptr, out_ptr,
+    heads, rows, keys,
+    q_batch, q_head, q_row, key_batch, key_head, key_row, v_batch, v_head, v_row, mask_batch, mask_row, out_batch, out_head, out_row,
+    rescale_channels,
+    SIZE: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr, PAPER: tl.constexpr, NARROW: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Scores, i-softmax, contexts, requantised: a program makes BLOCK_M queries of one head, over all keys at once.
+
+    All is read by strides of the batch, of the head and of the row: heads may lie beside each other in a row. SIZE is that of a query and
+    of a key, WIDTH of a value. Probabilities have up to 14 bits and enter the int8 dot product as two digits.
+    """
+    blocks = (rows + BLOCK_M - 1) // BLOCK_M
+    which = tl.program_id(0) // blocks
+    batch = (which // heads).to(tl.int64)
+    head = (which % heads).to(tl.int64)
+    row = (tl.program_id(0) % blocks).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    depth = tl.arange(0, BLOCK_D)
+    column = tl.arange(0, BLOCK_N)[None, :]
+    key = tl.arange(0, BLOCK_L)
+    across = key[None, :]
+    q_at = q_ptr + batch * q_batch + head * q_head + row * q_row + depth[None, :]
+    q = tl.load(q_at, mask=(row < rows) & (depth[None, :] < SIZE), other=0)
+    key_at = key_ptr + batch * key_batch + head * key_head + across * key_row + depth[:, None]
+    k = tl.load(key_at, mask=(across < keys) & (depth[:, None] < SIZE), other=0)
+    scores = tl.dot(q, k, out_dtype=tl.int32)
+    there = (row < rows) & (across < keys)
+    kept = there
+    if MASKED:
+        kept = there & (tl.load(mask_ptr + batch * mask_batch + row * mask_row + across, mask=there, other=0) != 0)
+    p = softmax_lanes(scores.to(tl.int64), kept, softmax_ptr, PAPER, NARROW)
+    down = key[:, None]
+    v_at = v_ptr + batch * v_batch + head * v_head + down * v_row + column
+    v = tl.load(v_at, mask=(down < keys) & (column < WIDTH), other=0)
+    p_low, p_high = digits(p)
+    low = tl.dot(p_low, v, out_dtype=tl.int32)
+    high = tl.dot(p_high, v, out_dtype=tl.int32)
+    context = (low + (high << 8)).to(tl.int64)
+    y = requantize_lanes(context, rescale_ptr, rescale_channels, column % rescale_channels, NARROW)
+    out_at = out_ptr + batch * out_batch + head * out_head + row * out_row + column
+    tl.store(out_at, y, mask=(row < rows) & (column < WIDTH))
 
 
 @triton.jit
@@ -320,15 +456,15 @@ def look_up(ids_ptr, table_ptr, i, n, dim):
 def embedding_sum(
     word_ids_ptr, type_ids_ptr, position_ids_ptr, words_ptr, types_ptr, positions_ptr, add_types_ptr, add_positions_ptr, out_ptr,
     n, dim, types_channels, positions_channels,
-    BLOCK: tl.constexpr,
+    NARROW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The encoder's input: a row of each table, the types added to the words and the positions to both, rounded as two residual adds."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     word = look_up(word_ids_ptr, words_ptr, i, n, dim)
     kind = look_up(type_ids_ptr, types_ptr, i, n, dim)
     position = look_up(position_ids_ptr, positions_ptr, i, n, dim)
-    both = residual_add_lanes(word, kind, add_types_ptr, types_channels, i % types_channels)
-    total = residual_add_lanes(both, position, add_positions_ptr, positions_channels, i % positions_channels)
+    both = residual_add_lanes(word, kind, add_types_ptr, types_channels, i % types_channels, NARROW)
+    total = residual_add_lanes(both, position, add_positions_ptr, positions_channels, i % positions_channels, NARROW)
     tl.store(out_ptr + i, total, mask=i < n)
 
 
