@@ -29,6 +29,7 @@ from refsim.content import content
 NAMES = ("triton", "opencl")
 FOLDERS = {name: content("implementations") / name for name in NAMES}
 OPS = (
+    "argmax",
     "attention",
     "dequantize",
     "embedding",
@@ -45,6 +46,7 @@ OPS = (
     "linear",
     "linear_requantize",
     "matmul",
+    "mean_pool",
     "quantize",
     "requantize",
     "residual_add",
@@ -267,7 +269,19 @@ def test_shapes(target: Any) -> None:
 def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a launch is cut into makes no difference: blocks of 64 lanes, or two work-groups for everything."""
     monkeypatch.setattr(target, setting, few)
-    for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding", "embedding_sum"):
+    for op in (
+        "requantize",
+        "residual_add",
+        "i_gelu",
+        "i_exp",
+        "i_sqrt",
+        "i_softmax",
+        "i_layernorm",
+        "embedding",
+        "embedding_sum",
+        "mean_pool",
+        "argmax",
+    ):
         assert difference(target, op, "ibert", rounds=1) == "", op
 
 
@@ -322,7 +336,7 @@ BITS = [
      "BLOCK: tl.constexpr):\n    i = tl.arange(0, BLOCK).to(tl.int64)\n    n = ", "i_sqrt", "ibert"),
     ("triton", T, "x = tl.minimum(x, (x + v // x) >> 1)", "x = (x + v // x) >> 1", "i_sqrt", "paper"),
     ("triton", T, "tl.where(scaled < 0, -1 - u, u)", "tl.where(scaled < 0, -u, u)", "i_layernorm", "paper"),
-    ("triton", T, "((rest == length) & ((nearest & 1) != 0))", "(rest == length)", "i_layernorm", "ibert"),
+    ("triton", T, "((rest == d) & ((nearest & 1) != 0))", "(rest == d)", "i_layernorm", "ibert"),
     ("triton", T, "2 * rest > d - (quotient & 1)", "2 * rest >= d", "quantize", "paper"),
     ("triton", T, "size = quotient_half_even(m, ((word >> 52) & 0x7FF) - 1075 - exponent, factor)",  # rounds to binary64 first
      "s = (((exponent + 1075) << 52) | (factor & 0xFFFFFFFFFFFFF)).to(tl.float64, bitcast=True)\n"
