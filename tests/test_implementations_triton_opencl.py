@@ -29,6 +29,7 @@ from refsim.content import content
 NAMES = ("triton", "opencl")
 FOLDERS = {name: content("implementations") / name for name in NAMES}
 OPS = (
+    "argmax",
     "attention",
     "dequantize",
     "embedding",
@@ -45,6 +46,7 @@ OPS = (
     "linear",
     "linear_requantize",
     "matmul",
+    "mean_pool",
     "quantize",
     "requantize",
     "residual_add",
@@ -288,7 +290,19 @@ def test_shapes(target: Any) -> None:
 def test_many_programs(target: Any, setting: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a launch is cut into makes no difference: blocks of 64 lanes, or two work-groups for everything."""
     monkeypatch.setattr(getattr(target, "triton_device", target), setting, few)
-    for op in ("requantize", "residual_add", "i_gelu", "i_exp", "i_sqrt", "i_softmax", "i_layernorm", "embedding", "embedding_sum"):
+    for op in (
+        "requantize",
+        "residual_add",
+        "i_gelu",
+        "i_exp",
+        "i_sqrt",
+        "i_softmax",
+        "i_layernorm",
+        "embedding",
+        "embedding_sum",
+        "mean_pool",
+        "argmax",
+    ):
         assert difference(target, op, "ibert", rounds=1) == "", op
 
 
