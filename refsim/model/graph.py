@@ -159,12 +159,18 @@ def ones(model: Model, x: Any) -> Any:
     return x.astype(np.int8)[:, None]
 
 
+def column(model: Model, x: Any) -> Any:
+    """(batch, tokens) as (batch, tokens, 1)."""
+    return x[..., None]
+
+
 FORMS: dict[str, Callable[[Model, Any], Any]] = {
     "": lambda model, x: x,
     "heads": heads,
     "joined": joined,
     "keys": keys,
     "ones": ones,
+    "column": column,
 }
 """Other forms of the same values."""
 

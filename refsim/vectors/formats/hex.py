@@ -15,6 +15,8 @@ from ... import __version__
 from ...errors import ContentError
 from ..launch import ABOUT, FORMAT, Kept, Launch, about, kept, prefixes
 
+LINE = 8000
+"""Characters of what is said of the launch that stand in one line: Icarus Verilog reads none beyond 16 KiB, and a plan may be longer."""
 _HEX = re.compile(r"[0-9a-fA-F_]{1,80}")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -26,7 +28,9 @@ def write(launches: Sequence[Launch], place: Path, stem: str, corpus: str | None
     for prefix, launch in zip(named, launches, strict=True):
         folder = place / prefix
         folder.mkdir(exist_ok=True)
-        comment = f"// {FORMAT}, refsim {__version__}, corpus {corpus or 'none'}\n// {launch.text()}\n"
+        text = launch.text()
+        parts = [text[i : i + LINE] for i in range(0, len(text), LINE)]
+        comment = "".join(f"// {line}\n" for line in (f"{FORMAT}, refsim {__version__}, corpus {corpus or 'none'}", *parts))
         header = [comment]
         with kept(launch, place, words) as tensors:
             for one in tensors:
