@@ -147,6 +147,17 @@ def test_what_differs_between_requantisations_and_why(torch: Any, folder: Path) 
 
 
 @pytest.mark.heavy
+def test_the_table_of_what_differs_sums_over_layers() -> None:
+    one = {"embeddings.output: out": (0, 5), "layer.0.query: out": (1, 1000), "layer.1.query: out": (2, 1000)}
+    assert list(script().table({"binary64": one, "binary32": {name: (every, every) for name, (_, every) in one.items()}})) == [
+        "| tensor: intermediate | binary64 | binary32 |",
+        "|---|---:|---:|",
+        "| `embeddings.output: out` | 0 of 5 | 5 of 5 |",
+        "| `query: out` | 3 of 2,000 | 2,000 of 2,000 |",
+    ]
+
+
+@pytest.mark.heavy
 def test_a_float_encoder_becomes_a_checkpoint(torch: Any, tmp_path: Path) -> None:
     """By ranges from texts, it is what `refsim model import` takes; the scale that layers are told costs little."""
     calibrate = module(content("implementations") / "huggingface" / "calibrate.py", "calibrate").calibrate

@@ -161,12 +161,12 @@ def table(counts: Mapping[str, Counts]) -> Iterator[str]:
     """What differs, summed over the layers."""
     yield "| tensor: intermediate | " + " | ".join(counts) + " |"
     yield "|---|" + "---:|" * len(counts)
-    for short in dict.fromkeys(short(name) for own in counts.values() for name in own):
+    for label in dict.fromkeys(short(name) for own in counts.values() for name in own):
         cells = []
         for own in counts.values():
-            wrong, every = (sum(pair[i] for name, pair in own.items() if short(name) == short) for i in (0, 1))
+            wrong, every = (sum(pair[i] for name, pair in own.items() if short(name) == label) for i in (0, 1))
             cells.append(f"{wrong:,} of {every:,}")
-        yield f"| `{short}` | " + " | ".join(cells) + " |"
+        yield f"| `{label}` | " + " | ".join(cells) + " |"
 
 
 def short(name: str) -> str:
