@@ -106,10 +106,9 @@ def test_however_it_was_quantised(module: Any, tmp_path: Path, dialect: str, set
 
 def test_an_imported_checkpoint(module: Any, tmp_path: Path) -> None:
     """It has requantisations of their own in each layer."""
-    from test_model_ibert import SIZES, saved
+    from test_model_ibert import SIZES, script
 
-    torch = package("torch", "hf")
-    model = ibert.meant(saved(torch, tmp_path / "hf", **SIZES), "float64")
+    model = ibert.meant(script().random(tmp_path / "hf", SIZES), "float64")
     ids = np.random.default_rng(4).integers(3, SIZES["vocab_size"], (3, 11))
     given = graph.handed_in(model, ids, np.arange(11) < np.array([[11], [7], [1]]))
     due = {node.name: x for node, x in graph.steps(model, given)}
