@@ -107,7 +107,7 @@ test: $(TEST)/.installed
 docs: $(TEST)/.installed
 	rm -rf out/site.src
 	mkdir -p out/site.src
-	git ls-files -z '*.md' '*.png' '*.svg' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
+	git ls-files -z '*.md' '*.png' '*.svg' 'docs/*.csv' '*.ipynb' CITATION.cff tests/mutation/judge.py ':!refsim' | xargs -0 cp --parents -t out/site.src
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
 
 gallery: $(TEST)/.installed
