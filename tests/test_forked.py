@@ -65,10 +65,25 @@ def test_a_group_stays_together(pytester: pytest.Pytester) -> None:
     assert log["a1"] == log["a2"] != log["b1"] == log["b2"]
 
 
-def test_a_process_that_ends_early_is_an_error(pytester: pytest.Pytester) -> None:
-    found = forked(pytester, "import os\ndef test_a(): os._exit(7)\ndef test_b(): pass\n")
+@pytest.mark.parametrize(("code", "words"), [(7, "with exit code 7"), (0, "without a word of 1 of its tests")])
+def test_a_process_that_ends_early_is_an_error(pytester: pytest.Pytester, code: int, words: str) -> None:
+    found = forked(pytester, f"import os\ndef test_a(): os._exit({code})\ndef test_b(): pass\n")
     assert found.ret == pytest.ExitCode.INTERNAL_ERROR
-    found.stdout.fnmatch_lines(["*a process of the suite ended with exit code 7*"])
+    found.stdout.fnmatch_lines([f"*a process of the suite ended {words}*"])
+
+
+def test_a_suite_that_is_killed_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where it has told of every operation something good."""
+    (tmp_path / "mine.py").write_text("from refsim import run\n\ndef i_sqrt(n, plan):\n    return run(plan, n)\n")
+    suites = []
+    monkeypatch.setattr(runner, "begun", lambda: suites.append(prepared.Prepared()) or suites[-1])
+
+    def killed(done: int, total: int, what: str) -> None:
+        suites[-1]._signal(signal.SIGKILL)
+
+    result = runner.check(str(tmp_path / "mine.py"), effort="quick", jobs=1, progress=killed)
+    assert result.exit_code == 3
+    assert "the suite could not be run" in str(result.trouble)
 
 
 def verdicts(result: Any) -> list[Any]:

@@ -27,11 +27,12 @@ def spread(session: pytest.Session, groups: Sequence[Sequence[pytest.Item]], pro
     Raises
     ------
     RuntimeError
-        A process ended before its tests did.
+        A process ended before its tests did: what it says nothing of has not passed.
     """
     fork = multiprocessing.get_context("fork")
     begun = fork.Array("i", len(groups))
     pipes: dict[Connection, Any] = {}
+    left = {item.nodeid for group in groups for item in group}
     for _ in range(processes):
         ours, theirs = fork.Pipe(duplex=False)
         process = fork.Process(target=_work, args=(session.config, groups, begun, theirs), daemon=True)
@@ -41,13 +42,16 @@ def spread(session: pytest.Session, groups: Sequence[Sequence[pytest.Item]], pro
     try:
         while pipes:
             for pipe in wait(list(pipes)):
-                _receive(session, pipe, pipes)
+                left.discard(_receive(session, pipe, pipes))
     finally:
         for process in pipes.values():
             process.kill()
+    if left:
+        raise RuntimeError(f"a process of the suite ended without a word of {len(left)} of its tests")
 
 
-def _receive(session: pytest.Session, pipe: Any, pipes: dict[Connection, Any]) -> None:
+def _receive(session: pytest.Session, pipe: Any, pipes: dict[Connection, Any]) -> str:
+    """Report what a process says; the id of the test that it is through with, or ""."""
     hook = session.config.hook
     try:
         told = pipe.recv()
@@ -56,11 +60,13 @@ def _receive(session: pytest.Session, pipe: Any, pipes: dict[Connection, Any]) -
         process.join()
         if process.exitcode:
             raise RuntimeError(f"a process of the suite ended with exit code {process.exitcode}") from None
-        return
+        return ""
     if isinstance(told, tuple):
         hook.pytest_runtest_logstart(nodeid=told[0], location=told[1])
-        return
-    hook.pytest_runtest_logreport(report=hook.pytest_report_from_serializable(config=session.config, data=told))
+        return ""
+    report = hook.pytest_report_from_serializable(config=session.config, data=told)
+    hook.pytest_runtest_logreport(report=report)
+    return str(report.nodeid) if report.when == "teardown" else ""
 
 
 def _work(config: pytest.Config, groups: Sequence[Sequence[pytest.Item]], begun: Any, pipe: Connection) -> None:

@@ -102,16 +102,8 @@ def check(
     with begun() as suite, tempfile.TemporaryDirectory(prefix="refsim-") as scratch:
         events, report = Path(scratch, "events.jsonl"), Path(scratch, "junit.xml")
         events.touch()
-        options = [
-            "--refsim-target",
-            _absolute(target),
-            "--refsim-effort",
-            effort,
-            "--refsim-seed",
-            str(seed),
-            "--refsim-events",
-            str(events),
-        ]
+        options = ["--refsim-target", _absolute(target), "--refsim-effort", effort]
+        options += ["--refsim-seed", str(seed), "--refsim-events", str(events)]
         options += [word for op in ops for word in ("--refsim-op", op)] + [word for d in only for word in ("--refsim-dialect", d)]
         options += ["--refsim-timeout", str(timeout)] if timeout is not None else []
         options += ["--junitxml", str(report)] if junit else []
@@ -140,7 +132,7 @@ def check(
             else:
                 spread = ["-p", "xdist", "-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
                 suite.start(_arguments([*options, *spread]), found_in(spec), tells=False)
-            _run(result, suite, events, report, progress, stop or Event())
+            _run(result, suite, events, report if junit else None, progress, stop or Event())
         result.seconds = time.monotonic() - start
     return result
 
@@ -164,17 +156,17 @@ def _asked(claims: Description, ops: Sequence[str], only: Sequence[str]) -> list
     ]
 
 
-def _run(result: Result, suite: Prepared, events: Path, report: Path, progress: Progress, stop: Event) -> None:
+def _run(result: Result, suite: Prepared, events: Path, junit: Path | None, progress: Progress, stop: Event) -> None:
     try:
         _follow(suite, events, progress, stop)
     except KeyboardInterrupt:
         result.interrupted = True
         with suppress(KeyboardInterrupt):
-            suite.end(20)
+            suite.end(20 if junit else 3)
     _read(events, 0, result.ops, lambda record: None)
-    if report.is_file():
-        result.junit = report.read_bytes()
-    lost = suite.ended() == 3 or not any(o.records for o in result.ops)  # 3: pytest itself broke, perhaps between two records
+    if junit is not None and junit.is_file():
+        result.junit = junit.read_bytes()
+    lost = suite.ended() not in (0, 1) or not any(o.records for o in result.ops)  # it broke or was killed, perhaps between two records
     if lost and not result.interrupted:
         result.trouble = "the suite could not be run:\n" + suite.output()[-3000:]
 
